@@ -1,0 +1,1 @@
+"""Pitboss: the open back office that runs online casinos and sportsbooks."""

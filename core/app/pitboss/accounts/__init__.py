@@ -1,0 +1,1 @@
+"""Room: player accounts, their personal data apart, sign-in and status."""

@@ -1,0 +1,1 @@
+"""Room: games, sessions and rounds; turns an aggregator's calls into wallet requests."""

@@ -1,0 +1,25 @@
+"""The one place that reads the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+"""Returns the present moment, aware, in UTC."""
+
+
+def utc_now() -> datetime:
+    """Return the present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def epoch_seconds() -> int:
+    """Return whole seconds since 1970 of the wall clock."""
+    return int(time.time())
+
+
+def monotonic_seconds() -> float:
+    """Return seconds of a clock that never steps back; only differences mean anything."""
+    return time.monotonic()

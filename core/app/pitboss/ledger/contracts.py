@@ -1,0 +1,156 @@
+"""Values of the ledger that cross its border."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+import msgspec
+
+
+class Op(IntEnum):
+    """What a journal row did; stored as a number, so numbers are never reused."""
+
+    BET = 1
+    WIN = 2
+    BET_ROLLBACK = 3
+    WIN_ROLLBACK = 4
+    DEPOSIT = 5
+    ADJUSTMENT = 6
+    HOLD = 7
+    CAPTURE = 8
+    VOID = 9
+    AWARD = 10
+    AWARD_FORFEIT = 11
+
+
+class Outcome(IntEnum):
+    """What became of a key. NOTHING_TO_DO is a rollback that found no booking."""
+
+    ACCEPTED = 1
+    REFUSED = 2
+    TOMBSTONE = 3
+    NOTHING_TO_DO = 4
+
+
+class AccountKind(IntEnum):
+    """House-side ledger accounts, one per tenant, currency and provider."""
+
+    GAME_REVENUE = 1
+    BONUS_COST = 2
+    CLEARING = 3
+    ADJUSTMENTS = 4
+
+
+class HoldState(IntEnum):
+    """A hold is open until it is captured, released, or both in parts."""
+
+    OPEN = 1
+    CAPTURED = 2
+    RELEASED = 3
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """The four buckets of a wallet in minor units; the player's claim is real + bonus + held − debt."""
+
+    real_minor: int
+    bonus_minor: int
+    held_minor: int
+    debt_minor: int
+
+    @property
+    def playable_minor(self) -> int:
+        """What can be staked now."""
+        return self.real_minor + self.bonus_minor
+
+
+class Wallet(msgspec.Struct, frozen=True):
+    """A player's money in one currency."""
+
+    wallet_id: int
+    player_id: int
+    currency: str
+    balance: Balance
+    version: int
+
+
+class WalletState(msgspec.Struct):
+    """A locked wallet while a batch is decided; the lane changes it leg by leg."""
+
+    tenant_id: int
+    wallet_id: int
+    player_id: int
+    version: int
+    real: int
+    bonus: int
+    held: int
+    debt: int
+    version_before: int
+
+
+class KnownKey(msgspec.Struct, frozen=True):
+    """What the ledger already holds for a key, with the booking it led to, if any (`version` > 0)."""
+
+    wallet_id: int
+    content_hash: int
+    outcome: int
+    refusal: int
+    version: int
+    answered_minor: int
+    op: int = 0
+    account_id: int = 0
+    d_real: int = 0
+    d_bonus: int = 0
+    d_held: int = 0
+    d_debt: int = 0
+    round_id: UUID | None = None
+    reversed_by: int = 0
+
+
+class Booking(msgspec.Struct, frozen=True):
+    """One journal row as readers see it: deltas and the buckets after it, in minor units."""
+
+    wallet_id: int
+    version: int
+    op: Op
+    account_id: int
+    source: str
+    reference: str
+    round_id: UUID | None
+    d_real: int
+    d_bonus: int
+    d_held: int
+    d_debt: int
+    after: Balance
+    reverses_version: int | None
+    batch_id: int
+    created_at: datetime
+
+
+class HouseAccount(msgspec.Struct, frozen=True):
+    """A house-side account and its exact balance: folded plus what waits to be folded."""
+
+    account_id: int
+    kind: AccountKind
+    currency: str
+    provider: str
+    balance_minor: int
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that `verify` found wrong."""
+
+    tenant_id: int
+    check: str
+    subject: str
+    detail: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """What `verify` looked at and what it found."""
+
+    tenants: int
+    wallets: int
+    bookings: int
+    findings: tuple[Finding, ...]

@@ -1,0 +1,17 @@
+"""Errors of the ledger that callers may see."""
+
+from __future__ import annotations
+
+from pitboss_sdk.errors import ErrorKind, PitbossError
+
+
+class WalletNotFound(PitbossError):
+    code = "ledger.wallet_not_found"
+    kind = ErrorKind.NOT_FOUND
+
+
+class StaleWallet(PitbossError):
+    """A wallet moved although it was locked: the batch is not applied."""
+
+    code = "ledger.stale_wallet"
+    kind = ErrorKind.BUG

@@ -1,0 +1,1 @@
+"""Room: what a player may deposit, stake and lose in a period."""

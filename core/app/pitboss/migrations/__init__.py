@@ -1,0 +1,1 @@
+"""Entry point of the databases: provisioning, migrations, policies and the comparison with the live catalog."""

@@ -1,0 +1,88 @@
+"""Compare the guards of a live database (functions, policies, triggers, grants, row security) with the code."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from pitboss.migrations.schema import Plane, clear_statement
+from pitboss.migrations.upgrade import apply_context, apply_guards, run_script
+from pitboss.platform.db import parse_url
+
+_QUERIES = {
+    "function": """
+        select p.oid::regprocedure::text, pg_get_functiondef(p.oid) || ' owner ' || pg_get_userbyid(p.proowner)
+            || ' acl ' || coalesce(p.proacl::text, '')
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname in ('public', 'ctx') and p.prokind in ('f', 'p')""",
+    "policy": """
+        select tablename || '.' || policyname, concat_ws('|', permissive, roles, cmd, qual, with_check)
+        from pg_policies where schemaname in ('public', 'ctx')""",
+    "trigger": """
+        select c.relname || '.' || t.tgname, pg_get_triggerdef(t.oid) || ' enabled ' || t.tgenabled::text
+        from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname in ('public', 'ctx') and not t.tgisinternal""",
+    "relation": """
+        select n.nspname || '.' || c.relname, concat_ws('|', c.relkind, pg_get_userbyid(c.relowner),
+            c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
+            (select string_agg(item::text, ',' order by item::text) from unnest(c.relacl) item))
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname in ('public', 'ctx') and c.relkind in ('r', 'v', 'm', 'S', 'p')
+            and c.relname <> 'alembic_version'""",
+    "column grant": """
+        select c.relname || '.' || a.attname, a.attacl::text from pg_attribute a join pg_class c on c.oid = a.attrelid
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname in ('public', 'ctx') and a.attacl is not null""",
+    "role": """
+        select rolname, concat_ws('|', rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication)
+        from pg_roles where rolname like 'pitboss%'""",
+    "role power": """
+        select rolname, 'superuser, bypassrls or createrole' from pg_roles
+        where rolname like 'pitboss%' and (rolsuper or rolbypassrls or rolcreaterole)""",
+    "schema": """
+        select nspname, nspacl::text || ' owner ' || pg_get_userbyid(nspowner) from pg_namespace
+        where nspname in ('public', 'ctx')""",
+}
+
+
+def read_catalog(connection: Connection) -> dict[str, str]:
+    """Return every guard of the database as `kind name` → definition."""
+    return {
+        f"{kind} {name}": str(definition)
+        for kind, query in _QUERIES.items()
+        for name, definition in connection.execute(text(query))
+    }
+
+
+def _find_drift(connection: Connection, plane: Plane) -> list[str]:
+    connection.execute(text("set local lock_timeout = '4s'"))
+    connection.execute(text("set local role pitboss_owner"))
+    live = read_catalog(connection)
+    run_script(connection, clear_statement())
+    if plane == "cell":
+        connection.execute(text("set local role pitboss_ctx"))
+        apply_context(connection)
+        connection.execute(text("set local role pitboss_owner"))
+    apply_guards(connection, plane)
+    wanted = read_catalog(connection)
+    connection.rollback()
+    findings = [f"{name}: not in the code" for name in live if name not in wanted]
+    findings += [f"{name}: missing in the database" for name in wanted if name not in live]
+    findings += [f"{name}: differs from the code" for name in live if wanted.get(name, live[name]) != live[name]]
+    findings += [f"{name}: has too much power" for name in live if name.startswith("role power ")]
+    return sorted(findings)
+
+
+async def find_drift(migrate_url: str, plane: Plane) -> list[str]:
+    """Return what differs between the live guards and the code; the database is left as it was.
+
+    The code's guards are written inside a transaction that is rolled back, so both sides come from the same
+    server's own words. Tables are locked meanwhile.
+    """
+    engine = create_async_engine(parse_url(migrate_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(_find_drift, plane)
+    finally:
+        await engine.dispose()

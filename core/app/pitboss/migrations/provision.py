@@ -1,0 +1,104 @@
+"""Roles and databases, made by an administrator's login; safe to run again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import asyncpg
+import msgspec
+
+from pitboss.migrations.schema import GROUP_ROLES, Plane
+from pitboss.platform.db import parse_url
+from pitboss_sdk.errors import ErrorKind, PitbossError
+
+
+class ProvisioningRefused(PitbossError):
+    code = "migrations.provisioning_refused"
+    kind = ErrorKind.INVALID
+
+
+class Login(msgspec.Struct, frozen=True):
+    """A login of one database and the group role whose rights it has."""
+
+    name: str
+    password: str
+    group: str
+
+
+def logins_from_urls(urls: Mapping[str, str]) -> tuple[str, list[Login]]:
+    """Return the database and logins that `urls` (group role → URL) name; all must name one database."""
+    databases: set[str] = set()
+    logins: list[Login] = []
+    for group, url in urls.items():
+        parsed = parse_url(url)
+        if not (parsed.database and parsed.username and parsed.password):
+            raise ProvisioningRefused(f"the URL of {group} needs a user, a password and a database")
+        databases.add(parsed.database)
+        logins.append(Login(parsed.username, str(parsed.password), group))
+    if len(databases) != 1:
+        raise ProvisioningRefused(f"the URLs name different databases: {', '.join(sorted(databases))}")
+    return databases.pop(), logins
+
+
+async def provision(admin_url: str, plane: Plane, urls: Mapping[str, str]) -> str:
+    """Make group roles, logins and the database of `plane`; return the database's name.
+
+    A login connects to its own database only, and holds no right that its group does not.
+    """
+    database, logins = logins_from_urls(urls)
+    admin = await asyncpg.connect(parse_url(admin_url).render_as_string(hide_password=False), timeout=10)
+    try:
+        async with admin.transaction():
+            await admin.execute("select pg_advisory_xact_lock(7220251)")
+            for group in ("pitboss_owner", "pitboss_ctx", *GROUP_ROLES):
+                await _ensure_role(admin, group, "nologin")
+            for login in logins:
+                await _ensure_login(admin, login)
+        if not await admin.fetchval("select true from pg_database where datname = $1", database):
+            try:
+                await admin.execute(f"create database {_quoted(database)} owner pitboss_owner template template0")
+            except asyncpg.DuplicateDatabaseError:
+                pass
+        await admin.execute(f"revoke all on database {_quoted(database)} from public")
+        for login in logins:
+            await admin.execute(f"grant connect on database {_quoted(database)} to {_quoted(login.name)}")
+    finally:
+        await admin.close()
+    await _prepare_schemas(parse_url(admin_url).set(database=database).render_as_string(hide_password=False))
+    return database
+
+
+async def _ensure_role(admin: asyncpg.Connection, name: str, options: str) -> None:
+    if not await admin.fetchval("select true from pg_roles where rolname = $1", name):
+        await admin.execute(f"create role {_quoted(name)}")
+    await admin.execute(
+        f"alter role {_quoted(name)} {options} nosuperuser nocreatedb nocreaterole nobypassrls noreplication"
+    )
+
+
+async def _ensure_login(admin: asyncpg.Connection, login: Login) -> None:
+    deploys = login.group == "pitboss_migrate"
+    await _ensure_role(admin, login.name, "login noinherit" if deploys else "login inherit")
+    password = await admin.fetchval("select quote_literal($1::text)", login.password)
+    await admin.execute(f"alter role {_quoted(login.name)} password {password}")
+    for group in ("pitboss_owner", "pitboss_ctx") if deploys else (login.group,):
+        await admin.execute(f"grant {_quoted(group)} to {_quoted(login.name)}")
+
+
+async def _prepare_schemas(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url, timeout=10)
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "alter schema public owner to pitboss_owner;"
+                "create schema if not exists ctx authorization pitboss_ctx;"
+                "revoke all on schema public, ctx from public;"
+                f"grant usage on schema public to {', '.join(GROUP_ROLES)};"
+                f"grant usage on schema ctx to pitboss_owner, {', '.join(GROUP_ROLES)}"
+            )
+    finally:
+        await connection.close()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,109 @@
+"""What the code says the schema is: every table, and the policies, grants, functions and triggers beside it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Literal
+
+from sqlalchemy import MetaData, Table
+
+import pitboss
+from pitboss.platform.db import CellBase, ControlBase
+
+Plane = Literal["control", "cell"]
+
+GROUP_ROLES = ("pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_platform")
+"""NOLOGIN roles that grants and policies name; each database's logins are members."""
+
+_PACKAGE = Path(pitboss.__path__[0])
+
+
+def load_metadata(plane: Plane) -> MetaData:
+    """Import every room's tables and return the metadata of `plane`."""
+    for module in iter_modules([str(_PACKAGE)]):
+        if (_PACKAGE / module.name / "tables.py").exists() or (_PACKAGE / module.name / "tables").is_dir():
+            import_module(f"pitboss.{module.name}.tables")
+    import_module("pitboss.platform.outbox")
+    return (ControlBase if plane == "control" else CellBase).metadata
+
+
+def room_statements(plane: Plane) -> list[str]:
+    """Return the SQL files of all rooms, in name order; a file of the control plane ends in `.control.sql`."""
+    files = sorted(_PACKAGE.glob("*/sql/*.sql"))
+    return [
+        path.read_text()
+        for path in files
+        if path.parent.parent.name != "migrations" and (path.name.endswith(".control.sql") == (plane == "control"))
+    ]
+
+
+def policy_statements(table: Table) -> list[str]:
+    """Return the statements that give `table` its wall, its access policies and its grants."""
+    info = table.info
+    if "grants" not in info:
+        raise ValueError(f"table {table.name} declares no table_info()")
+    statements = [f"revoke all on {table.name} from public, {', '.join(GROUP_ROLES)}"]
+    if info["tenant"]:
+        wall = "tenant_id = any ((select ctx.tenants())::bigint[])"
+        statements += [
+            f"alter table {table.name} enable row level security",
+            f"alter table {table.name} force row level security",
+            f"create policy tenant_wall on {table.name} as restrictive for all to public"
+            f" using ({wall}) with check ({wall})",
+        ]
+    elif not info["why_no_tenant"]:
+        raise ValueError(f"table {table.name} has no tenant and does not say why")
+    for role, grant in sorted(info["grants"].items()):
+        if info["tenant"]:
+            statements.append(
+                f"create policy access_{role} on {table.name} as permissive for all to pitboss_{role}"
+                " using (true) with check (true)"
+            )
+        statements.append(f"grant {grant} on {table.name} to pitboss_{role}")
+    return statements
+
+
+def wanted_statements(plane: Plane) -> list[str]:
+    """Return every statement that makes policies, grants, functions and triggers what the code says."""
+    statements = [clear_statement()]
+    for table in sorted(load_metadata(plane).tables.values(), key=lambda found: found.name):
+        statements += policy_statements(table)
+    for sequence in ("usage on all sequences in schema public to pitboss_app, pitboss_worker",):
+        statements.append(f"grant {sequence}")
+    return statements + room_statements(plane)
+
+
+def clear_statement() -> str:
+    """Return the block that drops every policy, trigger and function of ours, so that none can outlive its file."""
+    roles = ", ".join(GROUP_ROLES)
+    return f"""
+do $clear$
+declare found record;
+begin
+    for found in select policyname, tablename from pg_policies where schemaname = 'public' loop
+        execute format('drop policy %I on public.%I', found.policyname, found.tablename);
+    end loop;
+    for found in select t.tgname, c.relname from pg_trigger t join pg_class c on c.oid = t.tgrelid
+        join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'public' and not t.tgisinternal loop
+        execute format('drop trigger %I on public.%I', found.tgname, found.relname);
+    end loop;
+    for found in select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'public' and c.relkind = 'v' loop
+        execute format('drop view public.%I cascade', found.relname);
+    end loop;
+    for found in select p.oid::regprocedure as name, p.prokind from pg_proc p
+        join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'public' loop
+        execute format('drop routine %s cascade', found.name);
+    end loop;
+    revoke all on all sequences in schema public from public, {roles};
+    revoke all on all tables in schema public from public, {roles};
+end
+$clear$"""
+
+
+def wanted_digest(plane: Plane) -> str:
+    """Return a digest of `wanted_statements`: unchanged means that a start leaves the schema's guards alone."""
+    return sha256("\n;\n".join(wanted_statements(plane)).encode()).hexdigest()[:32]

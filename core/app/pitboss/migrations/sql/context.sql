@@ -1,0 +1,47 @@
+-- The signed tenant context (security design, section 6.2). Everything here belongs to pitboss_ctx.
+-- Token: key_id.tenant,tenant,….backend_pid.expiry_epoch.hmac_sha256_hex over all that stands before the last dot.
+-- HMAC is computed from sha256() with both padded keys stored, so that no extension is needed.
+
+create table if not exists ctx.key (
+    key_id text primary key check (key_id ~ '^[a-z0-9]{1,16}$'),
+    inner_pad bytea not null check (length(inner_pad) = 64),
+    outer_pad bytea not null check (length(outer_pad) = 64),
+    valid_until timestamptz not null
+);
+
+create or replace function ctx.tenants() returns bigint[]
+language plpgsql stable security definer parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    token text := nullif(current_setting('pitboss.ctx', true), '');
+    part text[];
+    message text;
+    pads record;
+begin
+    if token is null then
+        return null;
+    end if;
+    part := string_to_array(token, '.');
+    if cardinality(part) <> 5 or part[3] <> pg_backend_pid()::text or part[4] !~ '^[0-9]{1,12}$' then
+        return null;
+    end if;
+    if part[4]::bigint < extract(epoch from clock_timestamp()) then
+        return null;
+    end if;
+    select k.inner_pad, k.outer_pad into pads
+    from ctx.key k where k.key_id = part[1] and k.valid_until > clock_timestamp();
+    if not found then
+        return null;
+    end if;
+    message := left(token, length(token) - length(part[5]) - 1);
+    if encode(sha256(pads.outer_pad || sha256(pads.inner_pad || convert_to(message, 'UTF8'))), 'hex') <> part[5] then
+        return null;
+    end if;
+    return string_to_array(nullif(part[2], ''), ',')::bigint[];
+end
+$$;
+
+revoke all on ctx.key from public;
+revoke all on function ctx.tenants() from public;
+grant execute on function ctx.tenants() to pitboss_owner, pitboss_app, pitboss_worker, pitboss_relay;

@@ -1,0 +1,178 @@
+"""PostgreSQL: the two metadatas, the signed tenant context, and the transactions that edges open."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Final, Literal, cast
+
+import asyncpg
+import msgspec
+from sqlalchemy import MetaData, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from pitboss.kernel.clock import epoch_seconds
+from pitboss.kernel.scope import ForeignCell, TenantScope
+from pitboss_sdk.errors import ErrorKind, PitbossError
+
+MAX_CONTEXT_TENANTS: Final = 64
+"""Most tenants under one context (wallet lanes, the relay)."""
+CONTEXT_LIFETIME_SECONDS: Final = 300
+"""A context older than this opens nothing; transactions are far shorter."""
+
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Role = Literal["app", "worker", "relay", "platform"]
+
+
+class ControlBase(DeclarativeBase):
+    """Tables of the control plane: the tenant directory, no player data."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=_NAMING)
+
+
+class CellBase(DeclarativeBase):
+    """Tables of a cell."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=_NAMING)
+
+
+def table_info(*, grants: Mapping[Role, str], tenant: bool = True, why_no_tenant: str = "") -> dict[str, Any]:
+    """Return the `info` of a table: what each role may do, and that its rows belong to tenants.
+
+    A table without a tenant says why; migrations write policies and grants from this and nothing else.
+    """
+    return {"tenant": tenant, "why_no_tenant": why_no_tenant, "grants": dict(grants)}
+
+
+class DatabaseUnavailable(PitbossError):
+    """The database did not answer; the same call may succeed later."""
+
+    code = "platform.database_unavailable"
+    kind = ErrorKind.UNAVAILABLE
+
+
+class ContextKey(msgspec.Struct, frozen=True):
+    """A key that signs tenant contexts; the database holds the same under the same id."""
+
+    key_id: str
+    secret: bytes
+
+
+class ContextSigner:
+    """Signs the tenant context that row-level security believes (security design, section 6.2)."""
+
+    def __init__(self, keys: Sequence[ContextKey]) -> None:
+        self._key = keys[0]
+
+    def sign(self, tenant_ids: Iterable[int], backend_pid: int) -> str:
+        """Return a context for at most `MAX_CONTEXT_TENANTS` tenants, bound to one database session."""
+        ordered = sorted(set(tenant_ids))
+        if len(ordered) > MAX_CONTEXT_TENANTS:
+            raise ValueError(f"a context carries at most {MAX_CONTEXT_TENANTS} tenants")
+        tenants = ",".join(map(str, ordered))
+        message = f"{self._key.key_id}.{tenants}.{backend_pid}.{epoch_seconds() + CONTEXT_LIFETIME_SECONDS}"
+        mac = hmac.digest(self._key.secret, message.encode(), "sha256").hex()
+        return f"{message}.{mac}"
+
+
+SET_CONTEXT: Final = "select set_config('pitboss.ctx', $1, true)"
+"""Binds a signed context to the transaction; for drivers that take numbered parameters."""
+
+
+def parse_url(url: str) -> URL:
+    """Return a database URL; the driver part, if any, is dropped."""
+    parsed = make_url(url)
+    return parsed.set(drivername="postgresql")
+
+
+def create_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
+    """Return an engine over asyncpg; connections are checked before use so that a restarted server is survived."""
+    return create_async_engine(
+        parse_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"server_settings": {"application_name": "pitboss"}, "timeout": 10},
+    )
+
+
+async def connect_lane(url: str, application_name: str) -> asyncpg.Connection:
+    """Open a connection of its own for a part that lives as long as the process."""
+    dsn = parse_url(url).render_as_string(hide_password=False)
+    connection = await asyncpg.connect(
+        dsn, timeout=10, server_settings={"application_name": application_name}, statement_cache_size=200
+    )
+    return cast("asyncpg.Connection", connection)
+
+
+class Database:
+    """One cell's database behind one login; it refuses a scope of another cell."""
+
+    def __init__(self, engine: AsyncEngine, cell: str, signer: ContextSigner) -> None:
+        self.engine = engine
+        self.cell = cell
+        self._signer = signer
+
+    @asynccontextmanager
+    async def transaction(self, scope: TenantScope) -> AsyncIterator[AsyncSession]:
+        """Open one transaction under `scope`; commit at the end, roll back on an error."""
+        if scope.cell != self.cell:
+            raise ForeignCell(f"scope of cell {scope.cell} used in cell {self.cell}")
+        async with self.tenants_transaction([scope.tenant_id]) as session:
+            yield session
+
+    @asynccontextmanager
+    async def tenants_transaction(self, tenant_ids: Iterable[int]) -> AsyncIterator[AsyncSession]:
+        """Open one transaction under a set of this cell's tenants; for the relay and for verification."""
+        async with self.engine.connect() as connection, connection.begin():
+            token = self._signer.sign(tenant_ids, await backend_pid(connection))
+            await connection.execute(text("select set_config('pitboss.ctx', :token, true)"), {"token": token})
+            async with AsyncSession(bind=connection, expire_on_commit=False) as session:
+                yield session
+                await session.flush()
+
+    @asynccontextmanager
+    async def cell_transaction(self) -> AsyncIterator[AsyncSession]:
+        """Open one transaction without any tenant: only tables that belong to no tenant show rows."""
+        async with (
+            self.engine.connect() as connection,
+            connection.begin(),
+            AsyncSession(bind=connection, expire_on_commit=False) as session,
+        ):
+            yield session
+            await session.flush()
+
+
+class ControlDatabase:
+    """The control plane's database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Open one transaction; commit at the end, roll back on an error."""
+        async with (
+            self.engine.connect() as connection,
+            connection.begin(),
+            AsyncSession(bind=connection, expire_on_commit=False) as session,
+        ):
+            yield session
+            await session.flush()
+
+
+async def backend_pid(connection: AsyncConnection) -> int:
+    """Return the process id of the server session, as the driver learnt it when it connected."""
+    raw = await connection.get_raw_connection()
+    driver = cast("asyncpg.Connection", raw.driver_connection)
+    return int(driver.get_server_pid())

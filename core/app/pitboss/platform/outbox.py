@@ -1,0 +1,146 @@
+"""The durable outbox: work that a transaction leaves behind, leased to the broker until a worker says done.
+
+The broker is a transport: whatever it loses is leased again when the lease runs out. A worker marks a job
+done inside the transaction of its own effects, so a job has its effects exactly once however often it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pitboss.kernel.scope import TenantScope
+from pitboss.platform.db import CellBase, table_info
+
+LEASE = timedelta(seconds=60)
+"""How long a sent job may run before it is sent again."""
+
+
+class OutboxJob(CellBase):
+    """One job. Open while `done_at` is null; due when `available_at` and `lease_until` have passed."""
+
+    __tablename__ = "outbox_job"
+    __table_args__ = (
+        Index("ix_outbox_job_due", "available_at", postgresql_where=text("done_at is null")),
+        Index(
+            "uq_outbox_job_dedupe",
+            "tenant_id",
+            "job",
+            "dedupe_key",
+            unique=True,
+            postgresql_where=text("dedupe_key is not null"),
+        ),
+        {
+            "info": table_info(
+                grants={
+                    "app": "select, insert",
+                    "worker": "select, insert, update, delete",
+                    "relay": "select, insert, update",
+                }
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    job_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    job: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    dedupe_key: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    available_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    done_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class LeasedJob(msgspec.Struct, frozen=True):
+    """A job as the relay sends it."""
+
+    tenant_id: int
+    job_id: int
+    job: str
+    payload: dict[str, Any]
+    attempts: int
+
+
+async def enqueue(
+    session: AsyncSession,
+    scope: TenantScope,
+    job: str,
+    payload: Mapping[str, Any],
+    *,
+    available_at: datetime | None = None,
+    dedupe_key: str | None = None,
+) -> None:
+    """Leave `job` behind in the current transaction; a second one with the same dedupe key is dropped."""
+    values: dict[str, Any] = {
+        "tenant_id": scope.tenant_id,
+        "job": job,
+        "payload": dict(payload),
+        "dedupe_key": dedupe_key,
+    }
+    if available_at is not None:
+        values["available_at"] = available_at
+    await session.execute(insert(OutboxJob).values(values).on_conflict_do_nothing())
+
+
+async def lease_due(session: AsyncSession, limit: int = 100) -> list[LeasedJob]:
+    """Lease due jobs of the tenants in the context; two relays never take the same one."""
+    due = (
+        select(OutboxJob.tenant_id, OutboxJob.job_id)
+        .where(
+            OutboxJob.done_at.is_(None),
+            OutboxJob.available_at <= func.now(),
+            OutboxJob.lease_until.is_(None) | (OutboxJob.lease_until <= func.now()),
+        )
+        .order_by(OutboxJob.available_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    rows = await session.execute(
+        update(OutboxJob)
+        .where(OutboxJob.tenant_id == due.c.tenant_id, OutboxJob.job_id == due.c.job_id)
+        .values(lease_until=func.now() + LEASE, attempts=OutboxJob.attempts + 1)
+        .returning(OutboxJob.tenant_id, OutboxJob.job_id, OutboxJob.job, OutboxJob.payload, OutboxJob.attempts)
+    )
+    return [LeasedJob(*row) for row in rows]
+
+
+async def complete(session: AsyncSession, scope: TenantScope, job_id: int) -> bool:
+    """Mark a job done in the transaction of its effects; False when another run already did it."""
+    result = await session.execute(
+        update(OutboxJob)
+        .where(OutboxJob.tenant_id == scope.tenant_id, OutboxJob.job_id == job_id, OutboxJob.done_at.is_(None))
+        .values(done_at=func.now())
+        .returning(OutboxJob.job_id)
+    )
+    return result.first() is not None
+
+
+async def postpone(session: AsyncSession, scope: TenantScope, job_id: int, seconds: int) -> None:
+    """Give a failed job back: it is due again after `seconds`."""
+    await session.execute(
+        update(OutboxJob)
+        .where(OutboxJob.tenant_id == scope.tenant_id, OutboxJob.job_id == job_id, OutboxJob.done_at.is_(None))
+        .values(available_at=func.now() + timedelta(seconds=seconds), lease_until=None)
+    )
+
+
+async def count_open(session: AsyncSession) -> tuple[int, float]:
+    """Return how many jobs are open and the age in seconds of the oldest due one (0.0 where none)."""
+    row = (
+        await session.execute(
+            select(
+                func.count(),
+                func.coalesce(func.extract("epoch", func.now() - func.min(OutboxJob.available_at)), 0),
+            ).where(OutboxJob.done_at.is_(None), OutboxJob.available_at <= func.now())
+        )
+    ).one()
+    return int(row[0]), float(row[1])
