@@ -12,6 +12,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     Sequence,
@@ -26,9 +27,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from pitboss.platform.db import CellBase, table_info
 
-WALLET_IDS = Sequence("wallet_id_seq", metadata=CellBase.metadata)
-ACCOUNT_IDS = Sequence("house_account_id_seq", metadata=CellBase.metadata)
-SOURCE_IDS = Sequence("source_id_seq", metadata=CellBase.metadata)
 BATCH_BLOCKS = Sequence("batch_block_seq", metadata=CellBase.metadata)
 """Each value stands for a block of batch ids that one lane uses up."""
 
@@ -55,7 +53,7 @@ class WalletRow(CellBase):
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    wallet_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    wallet_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     player_id: Mapped[int] = mapped_column(BigInteger)
     real_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     bonus_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
@@ -239,7 +237,7 @@ class HouseAccountRow(CellBase):
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    account_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    account_id: Mapped[int] = mapped_column(Integer, Identity(always=True), primary_key=True)
     kind: Mapped[int] = mapped_column(SmallInteger)
     currency: Mapped[str] = mapped_column(Text)
     provider: Mapped[str] = mapped_column(Text)
@@ -300,5 +298,5 @@ class SourceRow(CellBase):
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    source_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    source_id: Mapped[int] = mapped_column(Integer, Identity(always=True), primary_key=True)
     name: Mapped[str] = mapped_column(Text)
