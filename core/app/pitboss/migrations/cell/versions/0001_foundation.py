@@ -15,6 +15,28 @@ depends_on = None
 def upgrade() -> None:
     op.execute(sa.schema.CreateSequence(sa.Sequence("batch_block_seq")))
     op.create_table(
+        "audit_event",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "occurred_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("category", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("actor_kind", sa.Text(), nullable=False),
+        sa.Column("actor_name", sa.Text(), nullable=False),
+        sa.Column("origin", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("target_type", sa.Text(), nullable=False),
+        sa.Column("target_id", sa.Text(), nullable=False),
+        sa.Column("changes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "event_id", name=op.f("pk_audit_event")),
+    )
+    op.create_index(
+        "ix_audit_event_target", "audit_event", ["tenant_id", "target_type", "target_id", "event_id"], unique=False
+    )
+    op.create_table(
         "batch",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("batch_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -36,6 +58,16 @@ def upgrade() -> None:
         sa.Column("answered_minor", sa.BigInteger(), nullable=False),
         sa.Column("key", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "source_id", "key", name=op.f("pk_call_key")),
+    )
+    op.create_table(
+        "directory_snapshot",
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("stored_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("version > 0", name=op.f("ck_directory_snapshot_version")),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_directory_snapshot")),
     )
     op.create_table(
         "house_account",
@@ -113,6 +145,17 @@ def upgrade() -> None:
         ["tenant_id", "job", "dedupe_key"],
         unique=True,
         postgresql_where=sa.text("dedupe_key is not null"),
+    )
+    op.create_table(
+        "player_limit",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("period", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("set_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_player_limit_amount")),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "kind", "period", name=op.f("pk_player_limit")),
     )
     op.create_table(
         "source",

@@ -1,0 +1,1 @@
+"""Who did what to which thing, written in the transaction of the change itself."""

@@ -1,0 +1,215 @@
+"""What an audit event says, and the registry of the types that exist."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from pitboss.kernel.scope import Actor, Origin
+
+Value = str | int | bool | None | list[str]
+"""A value before or after a change; JSON without floats, so that money stays exact."""
+
+MASK: Final = "changed"
+"""Stands where a classified value would: the row says that it changed, never from what to what."""
+
+
+class Category(StrEnum):
+    """Why the event is kept."""
+
+    USER_ACTION = "user_action"
+    CONFIG_CHANGE = "config_change"
+    SECURITY = "security"
+    SYSTEM = "system"
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    SUCCESS = "success"
+    DENIED = "denied"
+    ERROR = "error"
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One changed path of the target, such as `status` or `brands.aurora.domains`."""
+
+    path: str
+    before: Value
+    after: Value
+
+
+class AuditEvent(msgspec.Struct, frozen=True):
+    """An event as a use case hands it in. `reason` is a code, never free text, so it carries nothing personal."""
+
+    type: str
+    actor: Actor
+    origin: Origin
+    target_type: str
+    target_id: str
+    changes: tuple[Change, ...] = ()
+    outcome: str = "success"
+    reason: str = ""
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """An event as it stands in the log."""
+
+    event_id: UUID
+    occurred_at: datetime
+    category: Category
+    type: str
+    outcome: Outcome
+    reason: str
+    actor: Actor
+    origin: Origin
+    target_type: str
+    target_id: str
+    changes: tuple[Change, ...]
+
+
+class EventType(msgspec.Struct, frozen=True):
+    """A registered type: what it is about, and which paths besides the personal ones are classified."""
+
+    category: Category
+    target_type: str
+    summary: str
+    classified: frozenset[str] = frozenset()
+
+
+PERSONAL_FIELDS: Final = frozenset(
+    [
+        "email",
+        "first_name",
+        "last_name",
+        "birth_date",
+        "phone",
+        "address",
+        "postal_code",
+        "city",
+        "document_number",
+        "iban",
+        "ip",
+        "password",
+        "secret",
+        "token",
+    ]
+)
+"""Names that are classified in every event type, at whatever depth of a path they stand."""
+
+
+def _types(
+    category: Category, target_type: str, summaries: dict[str, str], classified: str = ""
+) -> dict[str, EventType]:
+    paths = frozenset(classified.split())
+    return {key: EventType(category, target_type, summary, paths) for key, summary in summaries.items()}
+
+
+EVENT_TYPES: Final[dict[str, EventType]] = {
+    **_types(
+        Category.CONFIG_CHANGE,
+        "tenant",
+        {
+            "tenant.reserved": "A tenant got its number and its cell; it does not serve yet",
+            "tenant.activated": "A tenant began to serve",
+            "tenant.updated": "Properties of a tenant changed",
+            "tenant.suspended": "A tenant stopped serving",
+            "tenant.closed": "A tenant was closed for good",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "brand",
+        {
+            "brand.added": "A brand was added to a tenant",
+            "brand.updated": "Properties of a brand changed",
+            "brand.removed": "A brand was removed",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "domain",
+        {
+            "domain.added": "A domain now leads to a brand",
+            "domain.updated": "A domain leads elsewhere",
+            "domain.removed": "A domain leads nowhere any more",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "directory",
+        {
+            "directory.published": "Control signed a new directory snapshot",
+            "directory.stored": "A cell took over a directory snapshot",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "plugin",
+        {
+            "plugin.enabled": "A plugin was enabled for a tenant",
+            "plugin.disabled": "A plugin was disabled for a tenant",
+            "plugin.configured": "A plugin's configuration changed",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "ledger",
+        {"ledger.prepared": "House accounts and sources of a tenant were opened"},
+    ),
+    **_types(
+        Category.USER_ACTION,
+        "player",
+        {
+            "player.registered": "A player account was opened",
+            "player.status_changed": "A player account was suspended or made active again",
+            "player.closed": "A player account was closed",
+            "player.credited": "Money was deposited by hand; the journal row is the booking, this says who and why",
+        },
+    ),
+    **_types(
+        Category.SECURITY,
+        "player",
+        {
+            "player.signed_in": "A player signed in",
+            "player.sign_in_failed": "A sign-in to an existing account was refused",
+            "player.signed_out": "A player signed out",
+            "player.password_reset_requested": "A reset token was made for an existing account",
+            "player.password_reset": "A password was replaced through a reset token",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "game",
+        {
+            "game.enabled": "A game was made playable",
+            "game.disabled": "A game was taken out of play",
+        },
+    ),
+    **_types(
+        Category.SYSTEM,
+        "plugin",
+        {"game.catalogue_synced": "The list of games of a provider was read and changed"},
+    ),
+    **_types(
+        Category.USER_ACTION,
+        "game_session",
+        {
+            "game_session.launched": "A player opened a game",
+            "game_session.closed": "A game session ended",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "limit",
+        {
+            "limit.set": "A limit was set or changed",
+            "limit.removed": "A limit was taken away",
+        },
+    ),
+}
+"""Every type there is. A room that needs another adds it here: an unknown type is refused."""

@@ -1,0 +1,12 @@
+"""Errors of the audit log that callers may see."""
+
+from __future__ import annotations
+
+from pitboss_sdk.errors import ErrorKind, PitbossError
+
+
+class UnknownEventType(PitbossError):
+    """The type is not registered, or is registered for another kind of target."""
+
+    code = "audit.unknown_event_type"
+    kind = ErrorKind.BUG

@@ -1,0 +1,103 @@
+"""The registry of permissions, and which role holds which."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from pitboss.kernel.scope import Actor, ActorKind
+
+
+class Action(StrEnum):
+    """What a permission lets somebody do."""
+
+    VIEW = "view"
+    EDIT = "edit"
+    APPROVE = "approve"
+    DELETE = "delete"
+    EXPORT = "export"
+    REVEAL = "reveal"
+    CONFIGURE = "configure"
+
+
+class Risk(StrEnum):
+    """How much harm a misuse does."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Role(StrEnum):
+    """Who asks, as far as permissions tell people apart."""
+
+    VISITOR = "visitor"
+    PLAYER = "player"
+    OPERATOR = "operator"
+    PROVIDER = "provider"
+    SERVICE = "service"
+    DEPLOYMENT = "deployment"
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """A key of the form room.noun.action, how much harm it may do, and who holds it."""
+
+    key: str
+    risk: Risk
+    roles: frozenset[Role]
+    summary: str
+
+    @property
+    def action(self) -> Action:
+        """The last part of the key."""
+        return Action(self.key.rpartition(".")[2])
+
+
+VISITOR: Final = Actor(ActorKind.PLAYER, "visitor")
+"""Somebody who has not signed in."""
+
+
+def find_role(actor: Actor) -> Role:
+    """Return the role that `actor` has."""
+    return Role.VISITOR if actor == VISITOR else Role(actor.kind.value)
+
+
+def _permission(key: str, risk: Risk, roles: str, summary: str) -> Permission:
+    return Permission(key, risk, frozenset(map(Role, roles.split())), summary)
+
+
+PERMISSIONS: Final[dict[str, Permission]] = {
+    permission.key: permission
+    for permission in (
+        _permission("accounts.registration.edit", Risk.MEDIUM, "visitor", "Open a player account"),
+        _permission("accounts.session.edit", Risk.MEDIUM, "visitor player", "Sign in and out"),
+        _permission("accounts.password_reset.edit", Risk.HIGH, "visitor player", "Ask for and use a reset token"),
+        _permission("accounts.own_account.view", Risk.LOW, "player", "See one's own account"),
+        _permission("accounts.own_account.delete", Risk.HIGH, "player", "Close one's own account"),
+        _permission("accounts.player.view", Risk.MEDIUM, "operator", "See a player account without personal data"),
+        _permission("accounts.player.edit", Risk.HIGH, "operator", "Suspend, reactivate or close a player account"),
+        _permission("accounts.session.delete", Risk.LOW, "service", "Remove sessions and tokens that have ended"),
+        _permission("accounts.mail.edit", Risk.LOW, "service", "Send the mails of player accounts"),
+        _permission("ledger.own_wallet.view", Risk.LOW, "player", "See one's own balances and history"),
+        _permission("ledger.book.view", Risk.MEDIUM, "operator deployment service", "Verify the books of a cell"),
+        _permission("ledger.book.edit", Risk.HIGH, "service", "Fold house deltas, expire holds"),
+        _permission("wallet.call.edit", Risk.HIGH, "provider", "Book bets, wins and rollbacks"),
+        _permission("wallet.credit.edit", Risk.CRITICAL, "operator deployment", "Deposit money by hand"),
+        _permission("games.own_session.edit", Risk.LOW, "player", "Open a game"),
+        _permission("games.game.view", Risk.LOW, "visitor player operator", "See the list of games"),
+        _permission("games.game.edit", Risk.MEDIUM, "operator deployment", "Take a game in or out of play"),
+        _permission("games.catalogue.edit", Risk.LOW, "service deployment", "Take over a provider's list of games"),
+        _permission("games.round.view", Risk.MEDIUM, "operator", "See rounds and what belongs to them"),
+        _permission("tenancy.tenant.view", Risk.LOW, "operator deployment", "Check and plan a tenant's files"),
+        _permission("tenancy.tenant.configure", Risk.CRITICAL, "deployment", "Apply a tenant's files"),
+        _permission("plughost.plugin.view", Risk.LOW, "operator deployment", "List and check plugins"),
+        _permission("plughost.plugin.configure", Risk.HIGH, "deployment", "Enable and configure a plugin"),
+        _permission("platform.database.configure", Risk.CRITICAL, "deployment", "Make and migrate databases"),
+        _permission("platform.process.configure", Risk.HIGH, "deployment", "Start, stop and reset processes"),
+        _permission("platform.status.view", Risk.LOW, "operator deployment", "See the status page"),
+    )
+}
+"""Every permission there is. A room that needs another adds it here: an unknown one is refused."""
