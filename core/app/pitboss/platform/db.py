@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final, Literal, cast
 
 import asyncpg
-import msgspec
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
@@ -16,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
+from pitboss.platform.settings import ContextKey
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
 MAX_CONTEXT_TENANTS: Final = 64
@@ -59,13 +59,6 @@ class DatabaseUnavailable(PitbossError):
 
     code = "platform.database_unavailable"
     kind = ErrorKind.UNAVAILABLE
-
-
-class ContextKey(msgspec.Struct, frozen=True):
-    """A key that signs tenant contexts; the database holds the same under the same id."""
-
-    key_id: str
-    secret: bytes
 
 
 class ContextSigner:

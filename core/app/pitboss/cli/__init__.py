@@ -1,0 +1,1 @@
+"""Commands of `pitboss`, one module a group; the composition root assembles them."""
