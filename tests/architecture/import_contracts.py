@@ -100,7 +100,7 @@ class FindingsContract(Contract):
     def find(self, graph: ImportGraph) -> Iterator[str]:
         raise NotImplementedError
 
-    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002 the signature is given
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         findings = list(self.find(graph))
         return ContractCheck(kept=not findings, metadata={"findings": findings})
 
