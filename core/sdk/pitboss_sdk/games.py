@@ -1,8 +1,9 @@
 """Kind `games`: the wallet dialect of an aggregator, and the calls that we make to it.
 
 A dialect is pure and synchronous (no I/O, no clock): `verify` the raw call, `parse` it into a `WalletCall`,
-`render` the answer. The host decides and posts between the last two. The design is in the ledger's document,
-section 8; the reasons for the shapes are in the guide "Write a wallet dialect".
+`render` the answer. The host decides and posts between the last two; the guide "Write a wallet dialect" walks
+through it. The values are not tracked by the garbage collector (`gc=False`): a wallet makes thousands a second,
+and none of them can be part of a cycle.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pitboss_sdk.outcome import Outcome
 from pitboss_sdk.plugin import HttpClient
 
 MAX_REFERENCE_LENGTH = 128
-"""Longest provider reference (transaction, round, session, account) that the host stores, in characters."""
+"""Longest provider reference (transaction, round, session, account, game) that the host stores, in characters.
+
+A dialect refuses longer ones, and those that `str.isprintable` denies, as malformed."""
 MAX_LEGS = 32
 """Most legs that one wallet call may carry."""
 
@@ -80,7 +83,7 @@ STICKY = frozenset(
 )
 
 
-class RawCall(msgspec.Struct, frozen=True):
+class RawCall(msgspec.Struct, frozen=True, gc=False):
     """A call as it came: the last path segment, header names in lower case, the exact bytes of the body."""
 
     operation: str
@@ -88,7 +91,7 @@ class RawCall(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Leg(msgspec.Struct, frozen=True):
+class Leg(msgspec.Struct, frozen=True, gc=False):
     """One movement. `amount_minor` is positive for bets and wins and 0 for rollbacks.
 
     `reference` is the provider's id of this movement; `reverses` that of the movement a rollback undoes.
@@ -102,7 +105,7 @@ class Leg(msgspec.Struct, frozen=True):
     jackpot_minor: int = 0
 
 
-class WalletCall(msgspec.Struct, frozen=True):
+class WalletCall(msgspec.Struct, frozen=True, gc=False):
     """A parsed call. `account` is the id that we gave at launch; empty strings mean *not given*."""
 
     kind: CallKind
@@ -117,7 +120,7 @@ class WalletCall(msgspec.Struct, frozen=True):
     jackpot_pool: str = ""
 
 
-class LegAnswer(msgspec.Struct, frozen=True):
+class LegAnswer(msgspec.Struct, frozen=True, gc=False):
     """What became of a leg. `transaction` is our id; empty when there was nothing to do (tombstone).
 
     `bonus_minor` is the absolute part of the movement that bonus money took.
@@ -128,11 +131,12 @@ class LegAnswer(msgspec.Struct, frozen=True):
     bonus_minor: int = 0
 
 
-class WalletAnswer(msgspec.Struct, frozen=True):
+class WalletAnswer(msgspec.Struct, frozen=True, gc=False):
     """The host's decision. `balance_minor` is what the player can play with: real and bonus.
 
     With a refusal, `balance_minor` is the balance told when it was first refused, and None when the player
-    was never looked up; `legs` is empty.
+    was never looked up. `round` is our id of the round where one is known, also with a refusal. `legs` has one
+    answer for each leg of the call, in order, or is empty when no leg was carried out.
     """
 
     refusal: Refusal | None
@@ -142,7 +146,7 @@ class WalletAnswer(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class DialectResponse(msgspec.Struct, frozen=True):
+class DialectResponse(msgspec.Struct, frozen=True, gc=False):
     """What goes back over HTTP."""
 
     status: int
@@ -165,7 +169,8 @@ class WalletDialect(Protocol):
     """The wallet protocol of one aggregator, configured for one tenant.
 
     Implementations are built once a tenant and kept: `__init__` takes the decoded configuration struct and
-    the resolved secrets. They hold no state that a call changes.
+    the resolved secrets, a mapping from the names in its `SecretRef` fields to their values; it raises
+    `pitboss_sdk.plugin.InvalidConfiguration`. They hold no state that a call changes.
     """
 
     operations: ClassVar[frozenset[str]]
@@ -241,6 +246,6 @@ class GamesPlugin(WalletDialect, GamesDriver, Protocol):
     """What the entry point of group ``pitboss.games`` names: one class that is dialect and driver."""
 
     Config: ClassVar[type[msgspec.Struct]]
-    """The tenant's configuration; fields of type `pitboss_sdk.secrets.SecretRef` are references."""
+    """The tenant's configuration, refusing unknown fields; those of type `SecretRef` are references."""
 
     def __init__(self, config: Any, secrets: Mapping[str, str]) -> None: ...

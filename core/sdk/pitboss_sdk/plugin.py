@@ -1,4 +1,4 @@
-"""What the host gives a plugin: an HTTP client that may only reach the hosts its manifest names."""
+"""What passes between the host and any plugin: the HTTP client, and the refusal of a configuration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
+
+from pitboss_sdk.errors import ErrorKind, PitbossError
+
+
+class InvalidConfiguration(PitbossError):
+    """A tenant's configuration of a plugin cannot work; `detail` names the key, never a secret's value."""
+
+    code = "plugin.invalid_configuration"
+    kind = ErrorKind.INVALID
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
