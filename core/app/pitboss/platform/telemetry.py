@@ -1,0 +1,304 @@
+"""What a process tells about itself: structured logs through an allow-list of fields, and its metrics.
+
+A log line is an event name and allowed fields. Free text, unknown fields, messages of exceptions and values
+that are no plain scalar are dropped and counted: they are where personal data and secrets would leak.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from types import TracebackType
+from typing import Any, Final, cast
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from pitboss.kernel.clock import monotonic_seconds
+
+METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+ALLOWED_FIELDS: Final = frozenset(
+    {
+        "action",
+        "address",
+        "attempts",
+        "cell",
+        "change",
+        "count",
+        "dependency",
+        "duration_ms",
+        "error_code",
+        "error_kind",
+        "error_type",
+        "host_class",
+        "job",
+        "job_id",
+        "lane",
+        "level",
+        "library",
+        "method",
+        "operation",
+        "outcome",
+        "path_template",
+        "place",
+        "plane",
+        "plugin",
+        "port",
+        "problem",
+        "process",
+        "reason_code",
+        "request_id",
+        "retry_in_seconds",
+        "signal",
+        "size_bytes",
+        "status",
+        "template",
+        "tenant",
+        "tenant_id",
+        "timestamp",
+        "trace",
+        "vendor_host",
+        "version",
+    }
+)
+"""Names of fields that a log line may have; each holds a code, a count, a number or a name of our own."""
+
+MAX_VALUE_CHARACTERS: Final = 300
+MAX_TRACE_FRAMES: Final = 12
+_EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
+_FRAMEWORK_KEYS = frozenset({"event", "exc_info", "_record", "_from_structlog", "stack_info", "positional_args"})
+_SEVERITIES = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+WALLET_LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+HTTP_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=registry)
+        self._wallet_calls = Counter(
+            "pitboss_wallet_calls_total",
+            "Wallet calls of game providers by what became of them.",
+            ["tenant", "plugin", "outcome"],
+            registry=registry,
+        )
+        self._wallet_seconds = Histogram(
+            "pitboss_wallet_call_seconds",
+            "Time from the first byte of a wallet call to its answer.",
+            ["tenant", "plugin"],
+            buckets=WALLET_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self._http_requests = Counter(
+            "pitboss_http_requests_total",
+            "HTTP requests besides wallet calls.",
+            ["method", "path_template", "status"],
+            registry=registry,
+        )
+        self._http_seconds = Histogram(
+            "pitboss_http_request_seconds",
+            "Time to answer an HTTP request.",
+            ["path_template"],
+            buckets=HTTP_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.lane_batch_calls = Histogram(
+            "pitboss_lane_batch_calls",
+            "Wallet calls that one database transaction of a lane carried.",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.outbox_open_jobs = Gauge(
+            "pitboss_outbox_open_jobs", "Jobs of the outbox that are due and not done.", registry=registry
+        )
+        self.outbox_oldest_seconds = Gauge(
+            "pitboss_outbox_oldest_seconds", "Age of the oldest due job.", registry=registry
+        )
+        self.outbox_sent = Counter(
+            "pitboss_outbox_sent_total", "Jobs handed to the broker.", ["job"], registry=registry
+        )
+        self.jobs = Counter("pitboss_jobs_total", "Jobs by what became of them.", ["job", "outcome"], registry=registry)
+        self.log_dropped = Counter(
+            "pitboss_log_dropped_total", "Parts of log lines that the allow-list held back.", registry=registry
+        )
+        self._wallet_children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._http_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def record_wallet_call(self, tenant: str, plugin: str, outcome: str, seconds: float) -> None:
+        """Count one wallet call; names are those of our own registry, never of the caller's choosing."""
+        key = (tenant, plugin, outcome)
+        children = self._wallet_children.get(key)
+        if children is None:
+            children = (self._wallet_calls.labels(*key), self._wallet_seconds.labels(tenant, plugin))
+            self._wallet_children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def record_request(self, method: str, path_template: str, status: int, seconds: float) -> None:
+        """Count one HTTP request under the template of its path."""
+        key = (method, path_template, status)
+        children = self._http_children.get(key)
+        if children is None:
+            children = (
+                self._http_requests.labels(method, path_template, str(status)),
+                self._http_seconds.labels(path_template),
+            )
+            self._http_children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def count_wallet_calls(self) -> float:
+        """Return how many wallet calls this process answered since it started."""
+        return sum(
+            sample.value
+            for family in self._wallet_calls.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        )
+
+    def render(self) -> bytes:
+        """Return the exposition text."""
+        return generate_latest(self.registry)
+
+
+class CallRate:
+    """How many wallet calls a minute, over the last minute, from samples of the counter."""
+
+    WINDOW_SECONDS: Final = 60.0
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._samples: list[tuple[float, float]] = [(monotonic_seconds(), metrics.count_wallet_calls())]
+
+    def sample(self) -> None:
+        """Remember the counter as it stands; called every few seconds."""
+        now = monotonic_seconds()
+        self._samples.append((now, self._metrics.count_wallet_calls()))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - self.WINDOW_SECONDS:
+            self._samples.pop(0)
+
+    def per_minute(self) -> int:
+        """Return calls per minute, as far as the process has lived that long."""
+        began, first = self._samples[0]
+        elapsed = monotonic_seconds() - began
+        if elapsed < 1:
+            return 0
+        return int((self._metrics.count_wallet_calls() - first) * 60 / elapsed)
+
+
+def configure_logging(process: str, log_level: str, metrics: Metrics) -> None:
+    """Send every log line of the process, those of libraries too, through the allow-list to standard error."""
+    guard = FieldGuard(process, metrics)
+    shared: list[Any] = [structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.stdlib.add_log_level]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(_SEVERITIES[log_level]),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, describe_foreign],
+        processors=[guard, structlog.processors.JSONRenderer(sort_keys=True)],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_SEVERITIES[log_level])
+    for logger in list(logging.Logger.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+            logger.propagate = True
+    for talkative in ("httpx", "httpcore", "asyncio", "sqlalchemy", "dramatiq"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+GRANIAN_LOGGING: Final[dict[str, Any]] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {},
+    "handlers": {},
+    "loggers": {
+        "_granian": {"handlers": [], "propagate": True},
+        "granian.access": {"handlers": [], "propagate": True},
+    },
+}
+"""Leaves the web server without handlers of its own: its lines go where all lines go."""
+
+
+def describe_foreign(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Turn a line of a library into the event `library.logged`: who and where, never its formatted text."""
+    record = cast("logging.LogRecord", event["_record"])
+    event["event"] = "library.logged"
+    event["library"] = record.name
+    event["place"] = f"{record.module}:{record.lineno}"
+    if record.args and isinstance(record.msg, str):
+        event["template"] = record.msg
+    if record.exc_info:
+        event["exc_info"] = record.exc_info
+    return event
+
+
+class FieldGuard:
+    """The last processor before rendering: lets allowed fields with plain values through, counts the rest."""
+
+    def __init__(self, process: str, metrics: Metrics) -> None:
+        self._process = process
+        self._dropped = metrics.log_dropped
+
+    def __call__(self, _logger: object, _method: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what may be written of `event`."""
+        kept: dict[str, Any] = {"process": self._process}
+        dropped = 0
+        for field, value in event.items():
+            if field in _FRAMEWORK_KEYS:
+                continue
+            if field in ALLOWED_FIELDS and (value is None or isinstance(value, bool | int | float | str)):
+                kept[field] = value[:MAX_VALUE_CHARACTERS] if isinstance(value, str) else value
+            else:
+                dropped += 1
+        text = event.get("event")
+        if isinstance(text, str) and _EVENT_NAME.match(text):
+            kept["event"] = text
+        else:
+            kept["event"] = "log.text_dropped"
+            dropped += 1
+        kept.update(describe_exception(event.get("exc_info")))
+        if dropped:
+            kept["dropped"] = dropped
+            self._dropped.inc(dropped)
+        return kept
+
+
+def describe_exception(exc_info: object) -> dict[str, str]:
+    """Return type, code and places of an exception, never its message: messages quote values."""
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    if isinstance(exc_info, Sequence) and not isinstance(exc_info, str):
+        exc_info = cast("Sequence[object]", exc_info)[1]
+    if not isinstance(exc_info, BaseException):
+        return {}
+    found = {"error_type": type(exc_info).__qualname__, "trace": " < ".join(_frames(exc_info.__traceback__))}
+    code = getattr(exc_info, "code", None)
+    if isinstance(code, str) and _EVENT_NAME.match(code):
+        found["error_code"] = code
+    return found
+
+
+def _frames(traceback: TracebackType | None) -> list[str]:
+    places: list[str] = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        places.append(
+            f"{code.co_filename.rpartition('site-packages/')[2].rpartition('/app/')[2]}:{traceback.tb_lineno}"
+        )
+        traceback = traceback.tb_next
+    return places[::-1][:MAX_TRACE_FRAMES]
