@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ PREFIX: Final = "PITBOSS_"
 _MIN_CONTEXT_KEY_BYTES: Final = 32
 _MAX_CONTEXT_KEY_BYTES: Final = 64
 _ED25519_KEY_BYTES: Final = 32
+_KEY_ID: Final = re.compile("[a-z0-9]{1,16}")
+_MADE_FOR_DEMO: Final = re.compile("(^|[:,])demo")
 
 
 class SettingsInvalid(PitbossError):
@@ -66,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "all"
     environment: Annotated[
         Literal["demo", "production"],
-        _about("`production` refuses secrets that the demo made (they begin with `demo-`)."),
+        _about("`production` refuses secrets that the demo made (they, or the ids of keys, begin with `demo`)."),
     ] = "demo"
     cell: Annotated[str, _about("The deployed stack this process belongs to.")] = "eu-1"
     locality: Annotated[str, _about("The legal zone of the cell.")] = "eu"
@@ -168,7 +171,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         faults.extend(
             f"{doc.variable}: made for the demo, refused in production"
             for doc in secrets
-            if "demo-" in source.get(doc.variable, "")
+            if _MADE_FOR_DEMO.search(source.get(doc.variable, ""))
         )
     if faults:
         raise SettingsInvalid("; ".join(faults))
@@ -249,8 +252,8 @@ def _keys(raw: str, low: int, high: int) -> Iterator[tuple[str, bytes]]:
     seen: set[str] = set()
     for part in raw.split(","):
         key_id, separator, digits = part.strip().partition(":")
-        if not separator or not key_id or not all(c.isascii() and (c.isalnum() or c in "_-") for c in key_id):
-            raise ValueError("must be id:hex, and more separated by commas; an id has letters, digits, _ and -")
+        if not separator or not _KEY_ID.fullmatch(key_id):
+            raise ValueError("must be id:hex, more separated by commas; an id has 1 to 16 of a-z and 0-9")
         try:
             raw_key = bytes.fromhex(digits)
         except ValueError:

@@ -1,0 +1,84 @@
+"""Real servers for the session: PostgreSQL and Redis on free ports, in a folder that no other session uses."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.factories.databases import DatabaseServer, PlaneDatabase
+
+from pitboss.platform.embedded import PostgresServer, RedisServer
+
+TEST_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+"""Ordinary tests do not survive a power cut; tests of durability start a server of their own."""
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    # Not pytest's own: the OS user of PostgreSQL has to pass through the parents.
+    with tempfile.TemporaryDirectory(prefix="pitboss-tests-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
+    server = PostgresServer(server_folder / "postgres", options=TEST_OPTIONS)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_folder: Path) -> Iterator[RedisServer]:
+    server = RedisServer(server_folder / "redis")
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def database_server(postgres_server: PostgresServer) -> DatabaseServer:
+    return DatabaseServer(postgres_server)
+
+
+@pytest.fixture
+def cell_database(database_server: DatabaseServer) -> Iterator[PlaneDatabase]:
+    """A migrated cell database for one test."""
+    with database_server.clone("cell") as database:
+        yield database
+
+
+@pytest.fixture
+def control_database(database_server: DatabaseServer) -> Iterator[PlaneDatabase]:
+    """A migrated control database for one test."""
+    with database_server.clone("control") as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_cell_database(database_server: DatabaseServer) -> Iterator[PlaneDatabase]:
+    """A migrated cell database that the tests of one module share."""
+    with database_server.clone("cell") as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_control_database(database_server: DatabaseServer) -> Iterator[PlaneDatabase]:
+    """A migrated control database that the tests of one module share."""
+    with database_server.clone("control") as database:
+        yield database
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """An empty Redis for one test."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url()) as client:
+        client.flushall()
+        yield redis_server.url()
+        client.flushall()
