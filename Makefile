@@ -1,0 +1,82 @@
+# Pitboss: everything a reader types. Needs CPython 3.11 or 3.12 with venv, and make; the rest comes by `requirements*.lock`.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+# The first Python that really runs: a name on PATH may be a shim that fails.
+FIND_PYTHON = for name in $(PYTHON) python3.12 python3.11 python3; do \
+	if "$$name" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; then found=$$name; break; fi; \
+done; \
+if [ -z "$${found:-}" ]; then \
+	echo "make: no CPython 3.11 or 3.12 that works on PATH (found: $$(python3 --version 2>&1 | head -n 1));" \
+		"install one (Debian 12: apt install python3 python3-venv; Ubuntu 24.04: the same), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+fi
+
+.PHONY: help run stop reset doctor test check bench bench-quick figures lock clean env env-dev browser
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+env:
+	@$(FIND_PYTHON); "$$found" .ci/environment.py run
+
+env-dev:
+	@$(FIND_PYTHON); "$$found" .ci/environment.py dev
+
+run: env ## Start the whole platform here; Ctrl-C stops it
+	@exec .venv/bin/pitboss run
+
+stop: env ## Stop what `make run` started
+	@.venv/bin/pitboss stop
+
+reset: env ## Throw away the local databases, logs and secrets
+	@.venv/bin/pitboss reset
+
+doctor: env ## Say what is wrong with this machine and what to do
+	@.venv/bin/pitboss doctor
+
+test: env-dev browser ## Run every test
+	$(PY) -m pytest
+
+check: env-dev ## Lint, types, imports, docs
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	.venv/bin/lint-imports
+	.venv/bin/ast-grep scan
+	.venv/bin/pyright
+	$(PY) -m pytest tests/architecture tests/docs
+
+bench: env-dev ## Measure against pgbench on this machine
+	$(PY) tests/bench/run.py
+
+bench-quick: env-dev ## The same in two minutes
+	$(PY) tests/bench/run.py --quick
+
+figures: env-dev ## Print every promised figure beside its last measurement
+	@$(PY) tests/bench/figures.py
+
+lock: env-dev ## Write both lock files anew
+	mkdir -p build
+	.venv/bin/uv lock --quiet
+	.venv/bin/uv export --quiet --no-header --no-emit-workspace --all-packages --all-extras --no-annotate \
+		--no-default-groups --group build --output-file build/requirements.lock
+	.venv/bin/uv export --quiet --no-header --no-emit-workspace --all-packages --all-extras --no-annotate \
+		--no-default-groups --group build --group dev --output-file build/requirements-dev.lock
+	@if grep -n '://' build/requirements.lock build/requirements-dev.lock; then \
+		echo "make: a lock file must name packages, not addresses; nothing was changed" >&2; exit 1; fi
+	mv build/requirements.lock build/requirements-dev.lock .
+
+clean: ## Remove what can be made again; the state of `make run` stays (see reset)
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .venv .venv.lock
+	find core plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Tests of pages use Debian's Chromium. Without it, and without apt and root, they report themselves as not run.
+browser:
+	@if ! command -v chromium >/dev/null 2>&1; then \
+		if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+			echo "make: installing chromium for the tests of pages"; \
+			{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } >/dev/null \
+				|| echo "make: chromium could not be installed; the tests of pages will not run" >&2; \
+		else echo "make: no chromium here; the tests of pages will not run" >&2; fi; \
+	fi
