@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import IntEnum
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -87,6 +88,12 @@ class WalletState(msgspec.Struct):
     held: int
     debt: int
     version_before: int
+    has_awards: bool
+
+    @property
+    def playable(self) -> int:
+        """What can be staked now."""
+        return self.real + self.bonus
 
 
 class KnownKey(msgspec.Struct, frozen=True):
@@ -154,3 +161,41 @@ class Verification(msgspec.Struct, frozen=True):
     wallets: int
     bookings: int
     findings: tuple[Finding, ...]
+
+
+class OpenAward(msgspec.Struct):
+    """An award with money left, while a batch is decided; changed like `WalletState`."""
+
+    granted_version: int
+    remaining: int
+    wagered: int
+
+
+class OpenHold(msgspec.Struct):
+    """A hold while a batch is decided; changed like `WalletState`."""
+
+    opened_version: int
+    amount: int
+    captured: int
+    released: int
+    expires_at: datetime
+
+
+class PostingBatch:
+    """Everything one batch writes, as columns, because they go to the server as arrays.
+
+    `bookings` and `keys` are lists of tuples in the order of the columns that `ledger.store` names.
+    """
+
+    __slots__ = ("award_entries", "awards", "bookings", "house", "keys", "new_awards", "new_holds", "holds", "usage")
+
+    def __init__(self) -> None:
+        self.bookings: list[tuple[Any, ...]] = []
+        self.keys: list[tuple[Any, ...]] = []
+        self.house: dict[tuple[int, int], int] = {}
+        self.new_holds: list[tuple[int, int, int, int, datetime]] = []
+        self.holds: dict[tuple[int, int, int], OpenHold] = {}
+        self.new_awards: list[tuple[int, int, int, int]] = []
+        self.awards: dict[tuple[int, int, int], OpenAward] = {}
+        self.award_entries: list[tuple[int, int, int, int, int]] = []
+        self.usage: dict[tuple[int, int, int, int, date], int] = {}

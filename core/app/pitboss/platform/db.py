@@ -78,8 +78,8 @@ class ContextSigner:
         return f"{message}.{mac}"
 
 
-SET_CONTEXT: Final = "select set_config('pitboss.ctx', $1, true)"
-"""Binds a signed context to the transaction; for drivers that take numbered parameters."""
+SET_SESSION_CONTEXT: Final = "select set_config('pitboss.ctx', $1, false)"
+"""Binds a signed context to a lane's own connection; everyone else binds it to the transaction."""
 
 
 def parse_url(url: str) -> URL:
@@ -99,11 +99,22 @@ def create_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     )
 
 
+_LANE_PINS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "jit": "off",
+}
+"""A plan cached while tables are empty must be the plan for full ones: index look-ups only."""
+
+
 async def connect_lane(url: str, application_name: str) -> asyncpg.Connection:
-    """Open a connection of its own for a part that lives as long as the process."""
+    """Open a wallet lane's own connection, with the planner pinned to index look-ups."""
     dsn = parse_url(url).render_as_string(hide_password=False)
     connection = await asyncpg.connect(
-        dsn, timeout=10, server_settings={"application_name": application_name}, statement_cache_size=200
+        dsn, timeout=10, server_settings={"application_name": application_name, **_LANE_PINS}, command_timeout=30
     )
     return cast("asyncpg.Connection", connection)
 

@@ -32,3 +32,66 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_audit_event")),
     )
     op.create_index("ix_audit_event_target", "audit_event", ["target_type", "target_id", "event_id"], unique=False)
+    op.create_table(
+        "cell",
+        sa.Column("cell", sa.Text(), nullable=False),
+        sa.Column("locality", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("directory_version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("cell", name=op.f("pk_cell")),
+        sa.UniqueConstraint("cell", "locality", name=op.f("uq_cell_cell_locality")),
+    )
+    op.create_table(
+        "published_directory",
+        sa.Column("cell", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("published_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["cell"], ["cell.cell"], name=op.f("fk_published_directory_cell_cell")),
+        sa.PrimaryKeyConstraint("cell", "version", name=op.f("pk_published_directory")),
+    )
+    op.create_table(
+        "tenant",
+        sa.Column("tenant_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("public_id", sa.Uuid(), nullable=False),
+        sa.Column("slug", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("locality", sa.Text(), nullable=False),
+        sa.Column("cell", sa.Text(), nullable=False),
+        sa.Column("environment", sa.Text(), nullable=False),
+        sa.Column("currencies", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("packs", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("plugins", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("reserved_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("activated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state in ('pending', 'active', 'suspended', 'closed')", name=op.f("ck_tenant_state")),
+        sa.ForeignKeyConstraint(
+            ["cell", "locality"], ["cell.cell", "cell.locality"], name=op.f("fk_tenant_cell_locality_cell")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_tenant")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_tenant_public_id")),
+        sa.UniqueConstraint("slug", name=op.f("uq_tenant_slug")),
+    )
+    op.create_table(
+        "brand",
+        sa.Column("tenant_id", sa.BigInteger(), nullable=False),
+        sa.Column("slug", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("languages", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("default_language", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.tenant_id"], name=op.f("fk_brand_tenant_id_tenant")),
+        sa.PrimaryKeyConstraint("tenant_id", "slug", name=op.f("pk_brand")),
+    )
+    op.create_table(
+        "domain",
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("tenant_id", sa.BigInteger(), nullable=False),
+        sa.Column("brand", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "brand"], ["brand.tenant_id", "brand.slug"], name=op.f("fk_domain_tenant_id_brand_brand")
+        ),
+        sa.PrimaryKeyConstraint("domain", name=op.f("pk_domain")),
+    )

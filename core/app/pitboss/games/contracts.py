@@ -1,0 +1,128 @@
+"""Values of the games room that cross its border."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+import msgspec
+
+from pitboss.kernel.scope import TenantScope
+from pitboss.ledger.contracts import Booking
+from pitboss_sdk.games import WalletDialect
+
+
+class RoundState(IntEnum):
+    """Open until the provider says finished; voided when every bet was rolled back."""
+
+    OPEN = 1
+    FINISHED = 2
+    VOIDED = 3
+
+
+class RoundMode(IntEnum):
+    """Which money a round is played with; MIXED took both real and bonus money."""
+
+    CASH = 1
+    BONUS = 2
+    MIXED = 3
+    FREE_SPIN = 4
+
+
+class SessionState(IntEnum):
+    """A session opens when the aggregator has answered its launch."""
+
+    LAUNCHING = 1
+    OPEN = 2
+    FAILED = 3
+    CLOSED = 4
+
+
+class Game(msgspec.Struct, frozen=True):
+    """A game as a tenant offers it."""
+
+    game_id: int
+    plugin: str
+    code: str
+    title: str
+    provider: str
+    category: str
+    version_hash: str
+    rtp_basis_points: int | None
+    enabled: bool
+
+
+class LaunchedGame(msgspec.Struct, frozen=True):
+    """What a player's browser needs to begin."""
+
+    session: UUID
+    url: str
+
+
+class RoundSummary(msgspec.Struct, frozen=True):
+    """A player's part in a round; amounts in minor units of `currency`, times in UTC."""
+
+    round: UUID
+    provider_round: str
+    wallet_id: int
+    player_id: int
+    currency: str
+    plugin: str
+    game: str
+    game_version_hash: str
+    mode: RoundMode
+    state: RoundState
+    bet_minor: int
+    win_minor: int
+    jackpot_minor: int
+    jackpot_pool: str
+    balance_before_minor: int
+    balance_after_minor: int
+    started_at: datetime
+    updated_at: datetime
+    session: UUID | None
+
+
+class Round(msgspec.Struct, frozen=True):
+    """A round with everything that belongs to it."""
+
+    summary: RoundSummary
+    bookings: tuple[Booking, ...]
+
+
+class RoundSubject(msgspec.Struct, gc=False):
+    """What the games room needs to know of a call inside a batch; the companion's `subject`."""
+
+    player_id: int
+    plugin: str
+    game: str
+    session: UUID | None
+    session_malformed: bool
+    round_id: UUID | None
+    round_reference: str
+    finished: bool
+    free_spin: bool
+    jackpot_minor: int
+    jackpot_pool: str
+
+
+class Holder(msgspec.Struct, frozen=True, gc=False):
+    """A player's wallet as the account id of an aggregator's call names it."""
+
+    player_id: int
+    wallet_id: int
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One tenant's callback address of one plugin: everything a call needs that does not change with it."""
+
+    scope: TenantScope
+    plugin: str
+    dialect: WalletDialect
+    source_id: int
+    source_name: str
+    revenue_accounts: Mapping[str, int]
+    """Game revenue account by currency."""
+    patience_ms: int

@@ -1,0 +1,109 @@
+"""What a round becomes by a call, decided from its row and the results of its legs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from pitboss.games.contracts import RoundMode, RoundState, RoundSubject
+from pitboss.kernel.ids import derive_uuid
+from pitboss.ledger.contracts import Op
+from pitboss.wallet.contracts import LegResult
+from pitboss_sdk.games import Refusal
+
+FREE_SPIN = int(RoundMode.FREE_SPIN)
+
+
+class RoundFacts(msgspec.Struct):
+    """A round's row while a batch is decided, with what was read of the call's session and game.
+
+    `version_id` is that of the game's present build, 0 where the tenant has no such game.
+    """
+
+    session_ok: bool
+    game_ok: bool
+    game_version_id: int
+    exists: bool
+    first_version: int = 0
+    last_version: int = 0
+    bet_real: int = 0
+    bet_bonus: int = 0
+    win_minor: int = 0
+    jackpot_minor: int = 0
+    balance_before: int = 0
+    balance_after: int = 0
+    bets: int = 0
+    mode: int = int(RoundMode.CASH)
+    state: int = int(RoundState.OPEN)
+    round_version_id: int = 0
+    session: UUID | None = None
+    dirty: bool = False
+
+
+def decide_admission(facts: RoundFacts, subject: RoundSubject) -> Refusal | None:
+    """Return why a bet may not be booked, or None; wins and rollbacks are never held against session or game."""
+    if subject.session_malformed or (subject.session is not None and not facts.session_ok):
+        return Refusal.SESSION_INVALID
+    if not facts.game_ok:
+        return Refusal.GAME_FORBIDDEN
+    if facts.exists and facts.state != RoundState.OPEN:
+        return Refusal.ROUND_CLOSED
+    return None
+
+
+def decide_basis(facts: RoundFacts, subject: RoundSubject) -> tuple[int, int] | Refusal:
+    """Return the stakes that a win returns to; free spins need none."""
+    if subject.free_spin:
+        return (0, 0)
+    if not facts.exists or not facts.bets:
+        return Refusal.UNKNOWN_REFERENCE
+    if facts.state == RoundState.VOIDED:
+        return Refusal.ROLLED_BACK
+    return (facts.bet_real, facts.bet_bonus)
+
+
+def apply_call(
+    facts: RoundFacts, subject: RoundSubject, legs: Sequence[LegResult], before_minor: int, after_minor: int
+) -> None:
+    """Take the legs of an accepted call into the round; replayed ones are in it already."""
+    fresh = [leg for leg in legs if leg.version and not leg.replayed]
+    for leg in fresh:
+        if leg.op in (Op.BET, Op.BET_ROLLBACK):
+            facts.bet_real -= leg.d_real
+            facts.bet_bonus -= leg.d_bonus
+            facts.bets += 1 if leg.op == Op.BET else -1
+        else:
+            facts.win_minor += leg.moved_minor
+    if fresh:
+        if not facts.exists:
+            facts.balance_before = before_minor
+            facts.first_version = fresh[0].version
+            facts.round_version_id = facts.game_version_id
+            facts.session = subject.session
+        facts.exists = True
+        facts.last_version = fresh[-1].version
+        facts.balance_after = after_minor
+        facts.jackpot_minor += subject.jackpot_minor
+        facts.dirty = True
+        facts.mode = int(_mode(facts, subject))
+        rolled_back = any(leg.op == Op.BET_ROLLBACK for leg in fresh)
+        if rolled_back and not facts.bets:
+            facts.state = int(RoundState.VOIDED)
+    if subject.finished and facts.exists and facts.state == RoundState.OPEN:
+        facts.state = int(RoundState.FINISHED)
+        facts.dirty = True
+
+
+def _mode(facts: RoundFacts, subject: RoundSubject) -> RoundMode:
+    if subject.free_spin or facts.mode == FREE_SPIN:
+        return RoundMode.FREE_SPIN
+    if not facts.bet_bonus:
+        return RoundMode.CASH
+    return RoundMode.MIXED if facts.bet_real else RoundMode.BONUS
+
+
+def compute_round_id(source_id: int, provider_round: str) -> UUID:
+    """Return our id of a provider's round: the same for every call of it, without a look-up."""
+    return derive_uuid("round", str(source_id), provider_round)

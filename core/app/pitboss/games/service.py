@@ -1,0 +1,237 @@
+"""Use cases of the games room: wallet calls into requests and back, launches, catalogue, rounds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.audit.contracts import AuditEvent, Change
+from pitboss.audit.service import record_event
+from pitboss.games.contracts import (
+    Endpoint,
+    Game,
+    Holder,
+    LaunchedGame,
+    Round,
+    RoundSubject,
+    RoundSummary,
+    SessionState,
+)
+from pitboss.games.errors import AggregatorUnavailable, GameNotFound, LaunchRefused, RoundNotFound
+from pitboss.games.rules import compute_round_id
+from pitboss.games.runtime import Rounds
+from pitboss.games.store import catalogue, rounds
+from pitboss.kernel.ids import new_uuid
+from pitboss.kernel.paging import Page
+from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.ledger import service as ledger
+from pitboss.ledger.contracts import Op
+from pitboss.wallet.contracts import WalletRequest, WalletResult
+from pitboss.wallet.service import make_leg
+from pitboss_sdk.games import (
+    CallKind,
+    GameInfo,
+    GamesDriver,
+    LaunchRequest,
+    Launched,
+    LegAnswer,
+    LegKind,
+    WalletAnswer,
+    WalletCall,
+)
+from pitboss_sdk.outcome import Done, Outcome, Refused
+from pitboss_sdk.plugin import HttpClient
+
+SESSION_LIFETIME: Final = timedelta(hours=12)
+"""How long bets of a launched session are taken; the platform's strict default."""
+
+_OPS = {LegKind.BET: Op.BET, LegKind.WIN: Op.WIN, LegKind.ROLLBACK: Op.BET_ROLLBACK}
+_ROUNDS = Rounds()
+
+
+def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> WalletRequest:
+    """Return the wallet request that a verified call of a known player asks for."""
+    tenant_id, wallet_id, source_id = endpoint.scope.tenant_id, holder.wallet_id, endpoint.source_id
+    if call.kind is CallKind.BALANCE:
+        return WalletRequest(tenant_id, wallet_id, source_id, ())
+    session: UUID | None = None
+    malformed = False
+    if call.session:
+        try:
+            session = UUID(call.session)
+        except ValueError:
+            malformed = True
+    round_id = compute_round_id(source_id, call.round) if call.round else None
+    subject = RoundSubject(
+        holder.player_id,
+        endpoint.plugin,
+        call.game,
+        session,
+        malformed,
+        round_id,
+        call.round,
+        call.round_finished,
+        call.free_spin,
+        sum([leg.jackpot_minor for leg in call.legs]),
+        call.jackpot_pool,
+    )
+    account_id = endpoint.revenue_accounts[call.currency] if call.legs else 0
+    legs = [
+        make_leg(
+            _OPS[leg.kind],
+            wallet_id,
+            leg.reference,
+            leg.amount_minor,
+            account_id,
+            context=call.round,
+            reverses=leg.reverses,
+        )
+        for leg in call.legs
+    ]
+    return WalletRequest(tenant_id, wallet_id, source_id, legs, round_id, _ROUNDS, subject)
+
+
+def build_answer(request: WalletRequest, result: WalletResult) -> WalletAnswer:
+    """Return the decision in the words of the dialect's contract."""
+    round_text = str(request.round_id) if request.round_id is not None else ""
+    legs = tuple([LegAnswer(leg.reference, leg.transaction, abs(leg.d_bonus)) for leg in result.legs])
+    return WalletAnswer(result.refusal, result.balance_minor, round_text, legs, result.detail)
+
+
+async def sync_catalogue(
+    session: AsyncSession, scope: TenantScope, plugin: str, games: tuple[GameInfo, ...], actor: Actor, origin: Origin
+) -> None:
+    """Take over an aggregator's list; games that are no longer in it stay, because rounds name them."""
+    new, changed = await catalogue.upsert_games(session, scope, plugin, games)
+    if new or changed:
+        await record_event(
+            session,
+            scope,
+            AuditEvent(
+                type="games.catalogue_synced",
+                actor=actor,
+                origin=origin,
+                target_type="plugin",
+                target_id=plugin,
+                changes=(Change("new", None, new), Change("changed", None, changed)),
+            ),
+        )
+
+
+async def list_games(session: AsyncSession, scope: TenantScope, plugin: str | None = None) -> list[Game]:
+    """Return the tenant's catalogue."""
+    return await catalogue.list_games(session, scope, plugin)
+
+
+async def get_game(session: AsyncSession, scope: TenantScope, code: str, plugin: str | None = None) -> Game:
+    """Return an enabled game by its code; raise `GameNotFound`."""
+    game = await catalogue.find_game(session, scope, code, plugin)
+    if game is None or not game.enabled:
+        raise GameNotFound("this game is not offered here")
+    return game
+
+
+async def set_game_enabled(
+    session: AsyncSession, scope: TenantScope, code: str, *, enabled: bool, actor: Actor, origin: Origin
+) -> Game:
+    """Switch a game on or off for the tenant; raise `GameNotFound`."""
+    game = await catalogue.find_game(session, scope, code)
+    if game is None:
+        raise GameNotFound("this game is not in the catalogue")
+    if await catalogue.set_game_enabled(session, scope, game.game_id, enabled=enabled):
+        event = AuditEvent(
+            type="games.game_enabled" if enabled else "games.game_disabled",
+            actor=actor,
+            origin=origin,
+            target_type="game",
+            target_id=f"{game.plugin}:{game.code}",
+            changes=(Change("enabled", game.enabled, enabled),),
+        )
+        await record_event(session, scope, event)
+    return game
+
+
+async def open_session(
+    session: AsyncSession,
+    scope: TenantScope,
+    *,
+    player_id: int,
+    wallet_id: int,
+    game: Game,
+    actor: Actor,
+    origin: Origin,
+) -> UUID:
+    """Write a session before its launch leaves the process, so that no wallet call comes for an unknown one."""
+    session_id = new_uuid()
+    await catalogue.insert_session(
+        session,
+        scope,
+        session_id=session_id,
+        player_id=player_id,
+        wallet_id=wallet_id,
+        game_id=game.game_id,
+        lifetime=SESSION_LIFETIME,
+    )
+    event = AuditEvent(
+        type="games.session_launched",
+        actor=actor,
+        origin=origin,
+        target_type="game_session",
+        target_id=str(session_id),
+        changes=(Change("game", None, f"{game.plugin}:{game.code}"),),
+    )
+    await record_event(session, scope, event)
+    return session_id
+
+
+async def request_launch(driver: GamesDriver, http: HttpClient, request: LaunchRequest) -> LaunchedGame:
+    """Ask the aggregator to open the game; raise `LaunchRefused` or `AggregatorUnavailable`."""
+    outcome: Outcome[Launched] = await driver.launch(http, request)
+    if isinstance(outcome, Done):
+        return LaunchedGame(UUID(request.session), outcome.value.url)
+    if isinstance(outcome, Refused):
+        raise LaunchRefused(f"the aggregator refused ({outcome.code})")
+    raise AggregatorUnavailable("the aggregator did not answer; try again")
+
+
+async def finish_launch(session: AsyncSession, scope: TenantScope, session_id: UUID, *, opened: bool) -> None:
+    """Note how a launch ended."""
+    state = SessionState.OPEN if opened else SessionState.FAILED
+    await catalogue.set_session_state(session, scope, session_id, state)
+
+
+async def list_rounds(
+    session: AsyncSession,
+    scope: TenantScope,
+    *,
+    wallet_id: int | None = None,
+    cursor: str | None = None,
+    page_size: int = 50,
+) -> Page[RoundSummary]:
+    """Return rounds, newest first, of one wallet or of the tenant."""
+    return await rounds.list_rounds(session, scope, wallet_id=wallet_id, cursor=cursor, page_size=page_size)
+
+
+async def get_round(session: AsyncSession, scope: TenantScope, round_id: UUID) -> list[Round]:
+    """Return every player's part in a round with all bookings; raise `RoundNotFound`."""
+    parts = await rounds.find_round_parts(session, scope, round_id)
+    if not parts:
+        raise RoundNotFound("there is no such round")
+    return [
+        Round(
+            summary,
+            tuple(await ledger.list_round_bookings(session, scope, summary.wallet_id, round_id, versions)),
+        )
+        for summary, versions in parts
+    ]
+
+
+async def get_provider_round(
+    session: AsyncSession, scope: TenantScope, plugin: str, provider_round: str
+) -> list[Round]:
+    """Return a round by the id that the provider gave it; raise `RoundNotFound`."""
+    source_id = await ledger.ensure_source(session, scope, f"games.{plugin}")
+    return await get_round(session, scope, compute_round_id(source_id, provider_round))

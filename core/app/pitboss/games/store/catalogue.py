@@ -1,0 +1,135 @@
+"""Games, their versions, and game sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.games.contracts import Game, SessionState
+from pitboss.games.tables import GameRow, GameSessionRow, GameVersionRow
+from pitboss.kernel.scope import TenantScope
+from pitboss_sdk.games import GameInfo
+
+
+async def upsert_games(
+    session: AsyncSession, scope: TenantScope, plugin: str, games: Iterable[GameInfo]
+) -> tuple[int, int]:
+    """Write a provider's list; return how many games are new and how many came with a new version."""
+    before = {game.code: game.version_hash for game in await list_games(session, scope, plugin)}
+    new = changed = 0
+    for game in games:
+        version_id = await _ensure_version(session, scope, plugin, game)
+        values = {
+            "title": game.title,
+            "provider": game.provider,
+            "category": game.category,
+            "rtp_basis_points": game.rtp_basis_points,
+            "version_id": version_id,
+        }
+        statement = insert(GameRow).values(tenant_id=scope.tenant_id, plugin=plugin, code=game.code, **values)
+        await session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["tenant_id", "plugin", "code"], set_={**values, "synced_at": func.now()}
+            )
+        )
+        new += game.code not in before
+        changed += before.get(game.code, game.version_hash) != game.version_hash
+    return new, changed
+
+
+async def _ensure_version(session: AsyncSession, scope: TenantScope, plugin: str, game: GameInfo) -> int:
+    values = {
+        "tenant_id": scope.tenant_id,
+        "plugin": plugin,
+        "code": game.code,
+        "version_hash": game.version_hash,
+    }
+    await session.execute(insert(GameVersionRow).values(values).on_conflict_do_nothing())
+    return (await session.execute(select(GameVersionRow.version_id).filter_by(**values))).scalar_one()
+
+
+async def list_games(session: AsyncSession, scope: TenantScope, plugin: str | None = None) -> list[Game]:
+    """Return a tenant's catalogue by code."""
+    statement = (
+        select(GameRow, GameVersionRow.version_hash)
+        .join(
+            GameVersionRow,
+            (GameVersionRow.tenant_id == GameRow.tenant_id) & (GameVersionRow.version_id == GameRow.version_id),
+        )
+        .where(GameRow.tenant_id == scope.tenant_id)
+        .order_by(GameRow.plugin, GameRow.code)
+    )
+    if plugin is not None:
+        statement = statement.where(GameRow.plugin == plugin)
+    return [_game(row, version_hash) for row, version_hash in await session.execute(statement)]
+
+
+async def find_game(session: AsyncSession, scope: TenantScope, code: str, plugin: str | None = None) -> Game | None:
+    """Return the game of a code, or None; without a plugin, the first plugin's that has it."""
+    games = [game for game in await list_games(session, scope, plugin) if game.code == code]
+    return games[0] if games else None
+
+
+def _game(row: GameRow, version_hash: str) -> Game:
+    return Game(
+        game_id=row.game_id,
+        plugin=row.plugin,
+        code=row.code,
+        title=row.title,
+        provider=row.provider,
+        category=row.category,
+        version_hash=version_hash,
+        rtp_basis_points=row.rtp_basis_points,
+        enabled=row.enabled,
+    )
+
+
+async def set_game_enabled(session: AsyncSession, scope: TenantScope, game_id: int, *, enabled: bool) -> bool:
+    """Switch a game on or off; return whether that changed anything."""
+    changed = await session.execute(
+        update(GameRow)
+        .where(GameRow.tenant_id == scope.tenant_id, GameRow.game_id == game_id, GameRow.enabled.is_not(enabled))
+        .values(enabled=enabled)
+        .returning(GameRow.game_id)
+    )
+    return changed.first() is not None
+
+
+async def insert_session(
+    session: AsyncSession,
+    scope: TenantScope,
+    *,
+    session_id: UUID,
+    player_id: int,
+    wallet_id: int,
+    game_id: int,
+    lifetime: timedelta,
+) -> None:
+    """Write a session that is being launched."""
+    await session.execute(
+        insert(GameSessionRow).values(
+            tenant_id=scope.tenant_id,
+            session_id=session_id,
+            player_id=player_id,
+            wallet_id=wallet_id,
+            game_id=game_id,
+            state=int(SessionState.LAUNCHING),
+            expires_at=func.now() + lifetime,
+        )
+    )
+
+
+async def set_session_state(
+    session: AsyncSession, scope: TenantScope, session_id: UUID, state: SessionState
+) -> None:
+    """Note how a launch ended."""
+    await session.execute(
+        update(GameSessionRow)
+        .where(GameSessionRow.tenant_id == scope.tenant_id, GameSessionRow.session_id == session_id)
+        .values(state=int(state))
+    )

@@ -1,0 +1,53 @@
+"""Use cases of the ledger: for lanes on their own connection, for everyone else on a session."""
+
+from __future__ import annotations
+
+from pitboss.ledger.store.accounts import (
+    ensure_source,
+    find_wallet,
+    fold_house,
+    get_wallet,
+    list_bookings,
+    list_expired_holds,
+    list_house_accounts,
+    list_round_bookings,
+    list_wallets,
+    open_house_accounts,
+    open_wallet,
+    seed_usage,
+)
+from pitboss.ledger.store.posting import (
+    lock_wallets,
+    next_batch_block,
+    post,
+    read_award_entries,
+    read_awards,
+    read_holds,
+    read_keys,
+    read_usage,
+)
+from pitboss.ledger.store.proof import verify_tenant
+
+__all__ = [
+    "ensure_source",
+    "find_wallet",
+    "fold_house",
+    "get_wallet",
+    "list_bookings",
+    "list_expired_holds",
+    "list_house_accounts",
+    "list_round_bookings",
+    "list_wallets",
+    "lock_wallets",
+    "next_batch_block",
+    "open_house_accounts",
+    "open_wallet",
+    "post",
+    "read_award_entries",
+    "read_awards",
+    "read_holds",
+    "read_keys",
+    "read_usage",
+    "seed_usage",
+    "verify_tenant",
+]

@@ -1,0 +1,106 @@
+"""Values of the wallet that cross the room's border: requests, answers, and what a room above adds to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from pitboss.ledger.contracts import Op, WalletState
+from pitboss_sdk.games import Refusal
+
+
+class LegRequest(msgspec.Struct, gc=False):
+    """One movement asked for. `reverses` is the key of the booking that a rollback, capture or void refers to.
+
+    `key` is 128 bits of SHA-256 over `reference`; `content_hash` tells *the same again* from *something else*.
+    """
+
+    op: Op
+    reference: str
+    key: UUID
+    content_hash: int
+    amount_minor: int
+    account_id: int
+    reverses: UUID | None = None
+    expires_at: datetime | None = None
+
+
+class WalletRequest(msgspec.Struct):
+    """1..n legs on one wallet, all or nothing, in order; without legs it only asks for the balance.
+
+    `companion` is the room above that has a say and rows of its own in the same transaction, and `subject`
+    what it needs for that.
+    """
+
+    tenant_id: int
+    wallet_id: int
+    source_id: int
+    legs: Sequence[LegRequest]
+    round_id: UUID | None = None
+    companion: Companion | None = None
+    subject: Any = None
+
+
+class LegResult(msgspec.Struct, gc=False):
+    """What became of a leg. `version` 0 means that there was nothing to do.
+
+    `moved_minor` is what the player's claim changed by: real and bonus, held, and debt repaid or made.
+    """
+
+    reference: str
+    wallet_id: int
+    version: int
+    op: int
+    d_real: int
+    d_bonus: int
+    moved_minor: int
+    replayed: bool
+
+    @property
+    def transaction(self) -> str:
+        """Our id of the booking: wallet and version, which name one journal row for ever; empty if there is none."""
+        return f"{self.wallet_id}-{self.version}" if self.version else ""
+
+
+class WalletResult(msgspec.Struct):
+    """The decision. `balance_minor` is what can be played with, as told the first time where it is a replay."""
+
+    refusal: Refusal | None
+    balance_minor: int | None
+    legs: Sequence[LegResult] = ()
+    detail: str = ""
+
+
+class BatchBook(Protocol):
+    """A room's part in one batch, loaded once the wallets are locked; everything but `save` is pure."""
+
+    def admit(self, request: WalletRequest) -> Refusal | None:
+        """Return why new legs of `request` may not be booked, or None."""
+        ...
+
+    def basis(self, request: WalletRequest) -> tuple[int, int] | Refusal:
+        """Return the (real, bonus) stakes that a win of `request` returns to, or why it cannot be booked."""
+        ...
+
+    def applied(
+        self, request: WalletRequest, results: Sequence[LegResult], before: int, wallet: WalletState
+    ) -> None:
+        """Take note of an accepted request; `before` is the playable balance before it."""
+        ...
+
+    async def save(self, connection: asyncpg.Connection) -> None:
+        """Write the room's rows of the batch."""
+        ...
+
+
+class Companion(Protocol):
+    """A room above that loads its rows of a batch in one go."""
+
+    async def load(self, connection: asyncpg.Connection, requests: Sequence[WalletRequest]) -> BatchBook:
+        """Read what the requests need, in the transaction that holds the wallets' locks."""
+        ...

@@ -1,0 +1,459 @@
+"""Walk a batch: replay, misuse, refusal by precedence, tombstone, or acceptance with its split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from uuid import UUID
+
+import msgspec
+
+from pitboss.ledger.contracts import (
+    HoldState,
+    KnownKey,
+    Op,
+    OpenAward,
+    OpenHold,
+    Outcome,
+    PostingBatch,
+    WalletState,
+)
+from pitboss.limits.contracts import Limit, LimitKind
+from pitboss.limits.rules import compute_usage, decide_limits
+from pitboss.wallet.contracts import BatchBook, Companion, LegRequest, LegResult, WalletRequest, WalletResult
+from pitboss.wallet.rules.movements import (
+    Deltas,
+    SpendOrder,
+    compute_credit,
+    compute_movement,
+    compute_rollback,
+    compute_win,
+    decide_bet,
+    decide_hold,
+    split_over_awards,
+)
+from pitboss_sdk.games import STICKY, Refusal
+
+__all__ = ["BatchFacts", "BatchWalk", "HoldState"]
+
+REFUSAL_NUMBERS: Mapping[Refusal, int] = {
+    Refusal.INSUFFICIENT_FUNDS: 1,
+    Refusal.LIMIT_REACHED: 2,
+    Refusal.PLAYER_BLOCKED: 3,
+    Refusal.GAME_FORBIDDEN: 4,
+    Refusal.ROLLED_BACK: 5,
+    Refusal.ALREADY_REVERSED: 6,
+    Refusal.ROUND_CLOSED: 7,
+}
+"""How sticky refusals are stored; numbers are never reused."""
+_REFUSALS = {number: refusal for refusal, number in REFUSAL_NUMBERS.items()}
+
+Pair = tuple[int, int]
+Triple = tuple[int, int, int]
+FullKey = tuple[int, int, UUID]
+
+
+class BatchFacts(msgspec.Struct):
+    """Everything that was read while the wallets of a batch were locked."""
+
+    wallets: dict[Pair, WalletState]
+    known: dict[FullKey, KnownKey]
+    active_players: set[Pair]
+    today: date
+    books: Mapping[Companion, BatchBook]
+    limits: Mapping[Pair, list[Limit]] = {}
+    usage: dict[tuple[int, int, int, int, date], int] = {}
+    awards: dict[Triple, OpenAward] = {}
+    award_entries: dict[Triple, list[tuple[int, int]]] = {}
+    holds: dict[Triple, OpenHold] = {}
+    spend_orders: Mapping[int, SpendOrder] = {}
+
+
+class _Refused(Exception):
+    def __init__(self, refusal: Refusal, leg: LegRequest | None = None, detail: str = "") -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+        self.leg = leg
+        self.detail = detail
+
+
+class _Draft:
+    """What one request would write; dropped whole when a leg is refused."""
+
+    __slots__ = ("awards", "entries", "holds", "known", "movement", "new_awards", "new_holds", "results", "staked")
+
+    def __init__(self) -> None:
+        self.staked = (0, 0)
+        self.known: dict[FullKey, KnownKey] = {}
+        self.results: list[LegResult] = []
+        self.movement: dict[LimitKind, int] = {}
+        self.awards: dict[Triple, OpenAward] = {}
+        self.entries: list[tuple[int, int, int, int, int]] = []
+        self.holds: dict[Triple, OpenHold] = {}
+        self.new_awards: list[tuple[int, int, int, int]] = []
+        self.new_holds: list[tuple[LegRequest, int]] = []
+
+
+class BatchWalk:
+    """Decides requests one after the other; each sees what those before it did.
+
+    `posting` collects what to write, `touched` the wallets that moved. Nothing here does I/O or reads a clock.
+    """
+
+    def __init__(self, facts: BatchFacts) -> None:
+        self.facts = facts
+        self.posting = PostingBatch()
+        self.touched: dict[Pair, WalletState] = {}
+
+    def decide(self, request: WalletRequest) -> WalletResult:
+        """Return the answer to `request` and note what it writes."""
+        wallet = self.facts.wallets.get((request.tenant_id, request.wallet_id))
+        if wallet is None:
+            return WalletResult(Refusal.PLAYER_UNKNOWN, None)
+        before = wallet.playable
+        book = self.facts.books[request.companion] if request.companion is not None else None
+        if not request.legs:
+            if book is not None:
+                book.applied(request, (), before, wallet)
+            return WalletResult(None, before)
+        first_booking = len(self.posting.bookings)
+        undo = (wallet.version, wallet.real, wallet.bonus, wallet.held, wallet.debt)
+        draft = _Draft()
+        told = before
+        try:
+            for leg in request.legs:
+                known = self._find((request.tenant_id, request.source_id, leg.key), draft)
+                if known is not None:
+                    draft.results.append(self._replay(leg, known, wallet))
+                    told = known.answered_minor
+                else:
+                    self._apply(request, leg, wallet, book, draft)
+        except _Refused as refused:
+            wallet.version, wallet.real, wallet.bonus, wallet.held, wallet.debt = undo
+            del self.posting.bookings[first_booking:]
+            return self._refuse(request, refused, before)
+        if not draft.known:
+            return WalletResult(None, told, draft.results)
+        self._accept(wallet, draft, first_booking)
+        if book is not None:
+            book.applied(request, draft.results, before, wallet)
+        return WalletResult(None, wallet.playable, draft.results)
+
+    def _find(self, key: FullKey, draft: _Draft) -> KnownKey | None:
+        return draft.known.get(key) or self.facts.known.get(key)
+
+    def _replay(self, leg: LegRequest, known: KnownKey, wallet: WalletState) -> LegResult:
+        if known.outcome == Outcome.TOMBSTONE:
+            raise _Refused(Refusal.ROLLED_BACK)
+        if known.content_hash != leg.content_hash or known.wallet_id != wallet.wallet_id:
+            raise _Refused(Refusal.REFERENCE_MISUSED, detail="the reference was used before with other content")
+        if known.outcome == Outcome.REFUSED:
+            raise _StoredRefusal(_REFUSALS[known.refusal], known.answered_minor)
+        moved_minor = known.d_real + known.d_bonus + known.d_held - known.d_debt
+        return LegResult(
+            leg.reference, wallet.wallet_id, known.version, known.op, known.d_real, known.d_bonus, moved_minor, True
+        )
+
+    def _refuse(self, request: WalletRequest, refused: _Refused, before: int) -> WalletResult:
+        if isinstance(refused, _StoredRefusal):
+            return WalletResult(refused.refusal, refused.answered_minor)
+        leg = refused.leg
+        if leg is not None and refused.refusal in STICKY:
+            number = REFUSAL_NUMBERS[refused.refusal]
+            known = KnownKey(request.wallet_id, leg.content_hash, Outcome.REFUSED, number, 0, before)
+            self._remember((request.tenant_id, request.source_id, leg.key), known)
+        return WalletResult(refused.refusal, before, detail=refused.detail)
+
+    def _remember(self, key: FullKey, known: KnownKey) -> None:
+        self.facts.known[key] = known
+        self.posting.keys.append(
+            (
+                *key,
+                known.wallet_id,
+                known.content_hash,
+                int(known.outcome),
+                known.refusal,
+                known.version,
+                known.answered_minor,
+            )
+        )
+
+    def _apply(
+        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: _Draft
+    ) -> None:
+        op = leg.op
+        if op is Op.BET:
+            self._admit(request, leg, wallet, book)
+            deltas = self._stake(leg, wallet, draft)
+            draft.staked = (draft.staked[0] - deltas.real, draft.staked[1] - deltas.bonus)
+            self._book(request, leg, op, deltas, wallet, draft)
+        elif op is Op.WIN:
+            deltas = self._win(request, leg, wallet, book, draft)
+            self._book(request, leg, op, deltas, wallet, draft)
+        elif op in (Op.BET_ROLLBACK, Op.WIN_ROLLBACK):
+            self._roll_back(request, leg, wallet, draft)
+        elif op in (Op.CAPTURE, Op.VOID):
+            self._resolve_hold(request, leg, wallet, draft)
+        else:
+            self._book(request, leg, op, self._other(leg, wallet, draft), wallet, draft)
+
+    def _admit(
+        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None
+    ) -> None:
+        if (wallet.tenant_id, wallet.player_id) not in self.facts.active_players:
+            raise _Refused(Refusal.PLAYER_BLOCKED, leg)
+        refusal = book.admit(request) if book is not None else None
+        if refusal is not None:
+            raise _Refused(refusal, leg)
+
+    def _stake(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> Deltas:
+        order = self.facts.spend_orders.get(wallet.tenant_id, SpendOrder.REAL_FIRST)
+        deltas = decide_bet(wallet, leg.amount_minor, order)
+        stake = {LimitKind.STAKE: leg.amount_minor, LimitKind.LOSS: leg.amount_minor}
+        self._check_limits(leg, wallet, stake, draft)
+        if deltas is None:
+            raise _Refused(Refusal.INSUFFICIENT_FUNDS, leg)
+        return deltas
+
+    def _win(
+        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: _Draft
+    ) -> Deltas:
+        real, bonus = draft.staked
+        basis = book.basis(request) if book is not None else (0, 0)
+        if isinstance(basis, Refusal):
+            if not real + bonus:
+                raise _Refused(basis, leg)
+            basis = (0, 0)
+        return compute_win(wallet, leg.amount_minor, real + basis[0], bonus + basis[1])
+
+    def _other(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> Deltas:
+        deltas: Deltas | None
+        if leg.op is Op.DEPOSIT:
+            if (wallet.tenant_id, wallet.player_id) not in self.facts.active_players:
+                raise _Refused(Refusal.PLAYER_BLOCKED, leg)
+            self._check_limits(leg, wallet, {LimitKind.DEPOSIT: leg.amount_minor}, draft)
+            return compute_credit(wallet, leg.amount_minor)
+        if leg.op is Op.HOLD:
+            if (wallet.tenant_id, wallet.player_id) not in self.facts.active_players:
+                raise _Refused(Refusal.PLAYER_BLOCKED, leg)
+            deltas = decide_hold(wallet, leg.amount_minor)
+        elif leg.op is Op.ADJUSTMENT and leg.amount_minor < 0:
+            deltas = Deltas(leg.amount_minor, 0, 0, 0) if wallet.real + leg.amount_minor >= 0 else None
+        elif leg.op is Op.ADJUSTMENT:
+            deltas = compute_credit(wallet, leg.amount_minor)
+        else:
+            deltas = Deltas(0, leg.amount_minor, 0, 0)
+        if deltas is None:
+            raise _Refused(Refusal.INSUFFICIENT_FUNDS, leg)
+        return deltas
+
+    def _check_limits(
+        self, leg: LegRequest, wallet: WalletState, movement: Mapping[LimitKind, int], draft: _Draft
+    ) -> None:
+        limits = self.facts.limits.get((wallet.tenant_id, wallet.wallet_id))
+        if not limits:
+            return
+        used = {
+            key[2:]: minor
+            for key, minor in self.facts.usage.items()
+            if key[0] == wallet.tenant_id and key[1] == wallet.wallet_id
+        }
+        total = {kind: minor + max(0, draft.movement.get(kind, 0)) for kind, minor in movement.items()}
+        exceeded = decide_limits(limits, used, total, self.facts.today)
+        if exceeded is not None:
+            raise _Refused(Refusal.LIMIT_REACHED, leg, f"{exceeded.kind.name}_{exceeded.period.name}".lower())
+
+    def _roll_back(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, draft: _Draft) -> None:
+        if leg.reverses is None:
+            raise _Refused(Refusal.MALFORMED)
+        target = (request.tenant_id, request.source_id, leg.reverses)
+        original = self._find(target, draft)
+        if original is not None and original.wallet_id != wallet.wallet_id:
+            raise _Refused(Refusal.REFERENCE_MISUSED, detail="the reference belongs to another wallet")
+        if original is not None and original.version and original.round_id != request.round_id:
+            raise _Refused(Refusal.REFERENCE_MISUSED, detail="the reference belongs to another round")
+        if original is None or original.outcome != Outcome.ACCEPTED or original.reversed_by:
+            if original is None:
+                tombstone = KnownKey(wallet.wallet_id, 0, Outcome.TOMBSTONE, 0, 0, wallet.playable)
+                draft.known[target] = tombstone
+            nothing = KnownKey(
+                wallet.wallet_id, leg.content_hash, Outcome.NOTHING_TO_DO, 0, 0, wallet.playable
+            )
+            draft.known[(request.tenant_id, request.source_id, leg.key)] = nothing
+            draft.results.append(LegResult(leg.reference, wallet.wallet_id, 0, int(leg.op), 0, 0, 0, False))
+            return
+        if original.op not in (Op.BET, Op.WIN):
+            raise _Refused(Refusal.ALREADY_REVERSED, leg, "only a bet or a win can be rolled back")
+        booked = Deltas(original.d_real, original.d_bonus, original.d_held, original.d_debt)
+        op = Op.BET_ROLLBACK if original.op == Op.BET else Op.WIN_ROLLBACK
+        self._book(request, leg, op, compute_rollback(wallet, booked), wallet, draft, original)
+        draft.known[target] = msgspec.structs.replace(original, reversed_by=wallet.version)
+
+    def _resolve_hold(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, draft: _Draft) -> None:
+        if leg.reverses is None:
+            raise _Refused(Refusal.MALFORMED)
+        opened = self._find((request.tenant_id, request.source_id, leg.reverses), draft)
+        if opened is None or opened.op != Op.HOLD or opened.wallet_id != wallet.wallet_id:
+            raise _Refused(Refusal.UNKNOWN_REFERENCE, detail="no such hold")
+        name = (wallet.tenant_id, wallet.wallet_id, opened.version)
+        hold = draft.holds.get(name) or self.facts.holds.get(name)
+        if hold is None:
+            raise _Refused(Refusal.UNKNOWN_REFERENCE, detail="no such hold")
+        open_minor = hold.amount - hold.captured - hold.released
+        amount_minor = open_minor if leg.op is Op.VOID else leg.amount_minor
+        if open_minor <= 0 or amount_minor > open_minor:
+            raise _Refused(Refusal.ALREADY_REVERSED, leg, "the hold is resolved, or less is left of it")
+        draft.holds[name] = hold = msgspec.structs.replace(hold)
+        if leg.op is Op.CAPTURE:
+            hold.captured += amount_minor
+            deltas = Deltas(0, 0, -amount_minor, 0)
+        else:
+            hold.released += amount_minor
+            deltas = Deltas(amount_minor, 0, -amount_minor, 0)
+        self._book(request, leg, leg.op, deltas, wallet, draft)
+
+    def _book(
+        self,
+        request: WalletRequest,
+        leg: LegRequest,
+        op: Op,
+        deltas: Deltas,
+        wallet: WalletState,
+        draft: _Draft,
+        original: KnownKey | None = None,
+    ) -> None:
+        wallet.version += 1
+        wallet.real += deltas.real
+        wallet.bonus += deltas.bonus
+        wallet.held += deltas.held
+        wallet.debt += deltas.debt
+        account_id = original.account_id if original is not None else leg.account_id
+        if deltas.bonus:
+            self._move_awards(op, deltas.bonus, wallet, draft, original)
+        elif op is Op.HOLD:
+            draft.new_holds.append((leg, wallet.version))
+        draft.known[(request.tenant_id, request.source_id, leg.key)] = KnownKey(
+            wallet.wallet_id,
+            leg.content_hash,
+            Outcome.ACCEPTED,
+            0,
+            wallet.version,
+            wallet.playable,
+            op,
+            account_id,
+            *deltas,
+            request.round_id,
+        )
+        draft.results.append(
+            LegResult(
+                leg.reference,
+                wallet.wallet_id,
+                wallet.version,
+                int(op),
+                deltas.real,
+                deltas.bonus,
+                deltas.real + deltas.bonus + deltas.held - deltas.debt,
+                False,
+            )
+        )
+        if (wallet.tenant_id, wallet.wallet_id) in self.facts.limits:
+            counted = compute_movement(deltas, deposit=op is Op.DEPOSIT, stake=op in (Op.BET, Op.BET_ROLLBACK))
+            for kind, minor in counted.items() if op not in _UNCOUNTED else ():
+                draft.movement[kind] = draft.movement.get(kind, 0) + minor
+        self.posting.bookings.append(
+            (
+                wallet.tenant_id,
+                wallet.wallet_id,
+                wallet.version,
+                int(op),
+                account_id,
+                request.source_id,
+                *deltas,
+                wallet.real,
+                wallet.bonus,
+                wallet.held,
+                wallet.debt,
+                request.round_id,
+                leg.reference,
+                original.version if original is not None else None,
+            )
+        )
+
+    def _move_awards(
+        self, op: Op, bonus: int, wallet: WalletState, draft: _Draft, original: KnownKey | None
+    ) -> None:
+        pair = (wallet.tenant_id, wallet.wallet_id)
+        if op is Op.AWARD:
+            draft.new_awards.append((*pair, wallet.version, bonus))
+            draft.awards[(*pair, wallet.version)] = OpenAward(wallet.version, bonus, 0)
+            return
+        mine = {name[2]: award for name, award in self.facts.awards.items() if name[:2] == pair}
+        mine |= {name[2]: award for name, award in draft.awards.items()}
+        parts: list[tuple[int, int]]
+        if bonus < 0:
+            remaining = [(number, award.remaining) for number, award in sorted(mine.items())]
+            parts = [(number, -part) for number, part in split_over_awards(remaining, -bonus)]
+        elif original is not None:
+            entries = self.facts.award_entries.get((*pair, original.version), [])
+            parts = [(number, -part) for number, part in entries] or [(max(mine), bonus)]
+        else:
+            open_awards = [number for number, award in sorted(mine.items()) if award.remaining]
+            parts = [(open_awards[0] if open_awards else max(mine), bonus)]
+        for number, part in parts:
+            award = msgspec.structs.replace(mine[number])
+            award.remaining += part
+            if op is Op.BET:
+                award.wagered -= part
+            draft.awards[(*pair, number)] = award
+            draft.entries.append((*pair, wallet.version, number, part))
+
+    def _accept(self, wallet: WalletState, draft: _Draft, first_booking: int) -> None:
+        pair = (wallet.tenant_id, wallet.wallet_id)
+        house = self.posting.house
+        booked = self.posting.bookings[first_booking:]
+        for row in booked:
+            counter = row[9] - row[6] - row[7] - row[8]
+            if counter:
+                account = (wallet.tenant_id, row[4])
+                house[account] = house.get(account, 0) + counter
+        for key, known in draft.known.items():
+            if key in self.facts.known:
+                self.facts.known[key] = known
+            else:
+                self._remember(key, known)
+        if booked:
+            self.touched[pair] = wallet
+        if draft.new_holds or draft.holds or draft.awards or draft.movement:
+            self._accept_rare(pair, draft)
+
+    def _accept_rare(self, pair: Pair, draft: _Draft) -> None:
+        posting = self.posting
+        for leg, version in draft.new_holds:
+            if leg.expires_at is None:
+                raise ValueError("a hold needs an end")
+            posting.new_holds.append((*pair, version, leg.amount_minor, leg.expires_at))
+            self.facts.holds[(*pair, version)] = OpenHold(version, leg.amount_minor, 0, 0, leg.expires_at)
+        for name, hold in draft.holds.items():
+            self.facts.holds[name] = posting.holds[name] = hold
+        posting.new_awards += draft.new_awards
+        for name, award in draft.awards.items():
+            self.facts.awards[name] = award
+            posting.awards[name] = award
+        posting.award_entries += draft.entries
+        for tenant_id, wallet_id, version, granted, part in draft.entries:
+            self.facts.award_entries.setdefault((tenant_id, wallet_id, version), []).append((granted, part))
+        limits = self.facts.limits.get(pair)
+        if limits and draft.movement:
+            for window, minor in compute_usage(limits, draft.movement, self.facts.today).items():
+                full = (*pair, *window)
+                self.facts.usage[full] = self.facts.usage.get(full, 0) + minor
+                posting.usage[full] = posting.usage.get(full, 0) + minor
+
+
+_UNCOUNTED = (Op.HOLD, Op.CAPTURE, Op.VOID, Op.AWARD, Op.AWARD_FORFEIT, Op.ADJUSTMENT)
+
+
+class _StoredRefusal(_Refused):
+    def __init__(self, refusal: Refusal, answered_minor: int) -> None:
+        super().__init__(refusal)
+        self.answered_minor = answered_minor
