@@ -197,3 +197,18 @@ def find_use_cases_without_scope(tree: Path) -> Iterator[str]:
                 )
                 if takes_rows and not told_whose:
                     yield f"{path.relative_to(tree)}::{node.name}: takes a session but no TenantScope"
+
+
+def find_unlisted_log_fields(tree: Path, allowed: frozenset[str]) -> Iterator[str]:
+    """A field that is not on the allow-list is dropped at run time: what the line was written for is lost."""
+    levels = {"debug", "info", "warning", "error", "exception", "critical"}
+    for path in list_files(tree / "core/app/pitboss", ".py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            receiver = ast.unparse(node.func.value).rsplit(".", 1)[-1].lower().strip("_")
+            if node.func.attr not in levels or receiver not in {"log", "logger"}:
+                continue
+            for keyword in node.keywords:
+                if keyword.arg not in allowed | {"exc_info"}:
+                    yield f"{path.relative_to(tree)}:{node.lineno}: field {keyword.arg} is not on the allow-list"

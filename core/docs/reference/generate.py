@@ -1,0 +1,196 @@
+"""Writes the reference pages beside it from the code: `python core/docs/reference/generate.py`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import click
+from prometheus_client.metrics import MetricWrapperBase
+
+from pitboss.audit.contracts import EVENT_TYPES, PERSONAL_FIELDS
+from pitboss.bootstrap import cli as root
+from pitboss.permissions.contracts import PERMISSIONS
+from pitboss.platform.settings import list_settings
+from pitboss.platform.telemetry import Metrics
+from pitboss_sdk.errors import PitbossError
+
+FOLDER = Path(__file__).resolve().parent
+NOTICE = "<!-- Written by core/docs/reference/generate.py; a test holds it equal to the code. -->"
+RUN_ON_IMPORT = (".env", ".versions", "__main__")
+"""Modules that do something when they are imported: Alembic's environment and revisions."""
+
+
+def render_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a Markdown table."""
+
+    def line(cells: Iterable[object]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    names = list(head)
+    return "\n".join([line(names), "|" + "---|" * len(names), *map(line, rows)])
+
+
+def render_page(title: str, intro: str, *parts: str) -> str:
+    """Return a whole page."""
+    return "\n\n".join([f"# {title}", NOTICE, intro, *parts]) + "\n"
+
+
+def first_line(text: str | None) -> str:
+    """Return the first sentence line of a docstring or help text."""
+    return (text or "").strip().split("\n", 1)[0].strip()
+
+
+def import_everything() -> None:
+    """Import every module of the SDK and the application, so that what registers itself is there."""
+    for name in ("pitboss_sdk", "pitboss"):
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if not module.name.endswith(RUN_ON_IMPORT) and ".testing" not in module.name:
+                importlib.import_module(module.name)
+
+
+def list_errors() -> list[type[Any]]:
+    """Return every error class of the SDK and the application, by code."""
+    import_everything()
+
+    def below(parent: type[Any]) -> Iterator[type[Any]]:
+        for child in parent.__subclasses__():
+            yield child
+            yield from below(child)
+
+    ours = {each for each in below(PitbossError) if each.__module__.split(".")[0] in {"pitboss", "pitboss_sdk"}}
+    return sorted(ours, key=lambda each: (each.code, each.__name__))
+
+
+def errors() -> str:
+    """Return the page of error codes."""
+    rows = [(f"`{each.code}`", each.kind.value, f"`{each.__name__}`", describe_error(each)) for each in list_errors()]
+    intro = "A code never changes its meaning. The kind decides the HTTP status and whether a retry may help."
+    return render_page("Error codes", intro, render_table(("Code", "Kind", "Class", "Situation"), rows))
+
+
+def describe_error(error: type[Any]) -> str:
+    """Return what an error's own docstring says, not an inherited one."""
+    return first_line(vars(error).get("__doc__"))
+
+
+def settings() -> str:
+    """Return the page of settings."""
+    rows = [
+        (f"`{each.variable}`", each.type, f"`{each.default}`" if each.default else "", each.description)
+        for each in list_settings()
+    ]
+    intro = (
+        "Read once from the environment. An unknown variable that begins with `PITBOSS_` is an error, and a process "
+        "asks only for those that it needs."
+    )
+    return render_page("Settings", intro, render_table(("Variable", "Type", "Default", "Meaning"), rows))
+
+
+def permissions() -> str:
+    """Return the page of permissions."""
+    rows = [
+        (f"`{each.key}`", each.risk.value, ", ".join(sorted(role.value for role in each.roles)), each.summary)
+        for each in sorted(PERMISSIONS.values(), key=lambda each: each.key)
+    ]
+    intro = "Named `room.noun.action`; every edge asks for one, and one that is not on this page is refused."
+    return render_page("Permissions", intro, render_table(("Permission", "Risk", "Held by", "Lets"), rows))
+
+
+def audit_events() -> str:
+    """Return the page of audit event types."""
+    rows = [
+        (f"`{key}`", each.category.value, each.target_type, each.summary) for key, each in sorted(EVENT_TYPES.items())
+    ]
+    intro = "Written in the transaction of the change that they tell of. For money the journal row is the event."
+    masked = "Never in clear, at whatever depth of a path: " + ", ".join(
+        f"`{name}`" for name in sorted(PERSONAL_FIELDS)
+    )
+    return render_page(
+        "Audit events", intro, render_table(("Type", "Category", "About", "What happened"), rows), f"{masked}."
+    )
+
+
+def metrics() -> str:
+    """Return the page of metrics."""
+    rows: list[tuple[str, str, str, str]] = []
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, MetricWrapperBase):
+            family = next(iter(metric.describe()))
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = ", ".join(f"`{label}`" for label in vars(metric)["_labelnames"])
+            rows.append((f"`{name}`", family.type, labels, family.documentation))
+    intro = "Served at `/metrics` of every process, beside what the Prometheus client says about the process itself."
+    return render_page("Metrics", intro, render_table(("Metric", "Type", "Labels", "Meaning"), sorted(rows)))
+
+
+def list_commands(
+    group: click.Group, context: click.Context, path: tuple[str, ...]
+) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that does something, with its whole name."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None:
+            continue
+        if isinstance(command, click.Group):
+            yield from list_commands(command, click.Context(command, context, name), (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def cli() -> str:
+    """Return the page of commands."""
+    parts: list[str] = []
+    for name, command in list_commands(root, click.Context(root, info_name="pitboss"), ("pitboss",)):
+        parts.append(f"## `{name}`\n\n{(command.help or '').strip()}")
+        rows = [describe_parameter(parameter) for parameter in command.params]
+        if rows:
+            parts.append(render_table(("Parameter", "Type", "Default", "Meaning"), rows))
+    intro = "Every command takes `--help`. A known situation prints its error code and exits with 1."
+    return render_page("Commands", intro, *parts)
+
+
+def describe_parameter(parameter: click.Parameter) -> tuple[str, str, str, str]:
+    """Return name, type, default and meaning of an option or argument."""
+    option = isinstance(parameter, click.Option)
+    name = " ".join(f"`{each}`" for each in parameter.opts) if option else f"`{(parameter.name or '').upper()}`"
+    kind = "flag" if option and parameter.is_flag else parameter.type.name
+    if isinstance(parameter.type, click.Choice):
+        kind = " or ".join(map(str, parameter.type.choices))
+    if parameter.required:
+        default = "required"
+    elif isinstance(parameter.default, bool | str | int | Enum | Path):
+        default = f"`{parameter.default}`"
+    else:
+        default = ""
+    return name, kind, default, first_line(parameter.help) if isinstance(parameter, click.Option) else ""
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "errors.md": errors,
+    "settings.md": settings,
+    "permissions.md": permissions,
+    "audit-events.md": audit_events,
+    "metrics.md": metrics,
+    "cli.md": cli,
+}
+"""Every generated page."""
+
+
+def main() -> None:
+    """Write every page and say which changed."""
+    for name, render in PAGES.items():
+        path = FOLDER / name
+        text = render()
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()
