@@ -141,10 +141,17 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
     ),
     **_types(
         Category.CONFIG_CHANGE,
+        "cell",
+        {
+            "cell.registered": "A cell was entered into the register",
+            "cell.updated": "A cell is reached elsewhere",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
         "directory",
         {
             "directory.published": "Control signed a new directory snapshot",
-            "directory.stored": "A cell took over a directory snapshot",
         },
     ),
     **_types(

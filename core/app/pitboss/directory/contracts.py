@@ -10,6 +10,9 @@ import msgspec
 SNAPSHOT_FORMAT = 1
 """Shape of `DirectorySnapshot`; a cell refuses a shape that it does not know."""
 
+LANGUAGES = ("en", "es", "pt-BR")
+"""Languages (BCP 47) that the platform's own texts exist in; a brand chooses among them."""
+
 
 class TenantState(StrEnum):
     """Reserved and not yet served; served; served without new business; no longer served."""
@@ -40,8 +43,6 @@ class DirectoryTenant(msgspec.Struct, frozen=True):
     state: TenantState
     brands: tuple[DirectoryBrand, ...]
     currencies: tuple[str, ...]
-    languages: tuple[str, ...]
-    default_language: str
     packs: tuple[str, ...]
     plugins: tuple[str, ...]
 

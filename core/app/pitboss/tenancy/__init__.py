@@ -1,0 +1,1 @@
+"""The control plane's register: tenants, their brands and domains, and the cell that each lives in."""

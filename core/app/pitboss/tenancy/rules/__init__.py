@@ -1,0 +1,19 @@
+"""Decisions of tenancy: what is wrong with a tenant's files, what differs from control, what a cell is told."""
+
+from pitboss.tenancy.rules.directory import build_content, renew_snapshot
+from pitboss.tenancy.rules.files import claims_of, find_clashes, find_tenant_problems, parse_files
+from pitboss.tenancy.rules.plan import diff_facts, facts_of, find_refusals, merge_record, record_from_files
+
+__all__ = [
+    "build_content",
+    "claims_of",
+    "diff_facts",
+    "facts_of",
+    "find_clashes",
+    "find_refusals",
+    "find_tenant_problems",
+    "merge_record",
+    "parse_files",
+    "record_from_files",
+    "renew_snapshot",
+]

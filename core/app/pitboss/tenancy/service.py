@@ -1,0 +1,252 @@
+"""Use cases of the register: read tenants' files, reserve, configure and publish; each change is audited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.audit.contracts import AuditEvent, Change
+from pitboss.audit.service import record_control_event
+from pitboss.directory.contracts import DirectoryContent, SignedSnapshot, SigningKey, TenantState
+from pitboss.tenancy import rules, store
+from pitboss.tenancy.contracts import (
+    By,
+    CellPlace,
+    Facts,
+    Offer,
+    Plan,
+    PlanEntry,
+    Problem,
+    TenantFile,
+    TenantFolder,
+    TenantRecord,
+)
+from pitboss.tenancy.errors import CellUnknown, ChangeRefused, TenantNotFound
+
+PACK_GROUP = "pitboss.jurisdiction"
+"""Entry points that installed jurisdiction packs are found by."""
+
+
+def list_folders(tenants_dir: Path) -> list[str]:
+    """Return the tenants that have a folder; names that begin with a dot are none."""
+    return sorted(path.name for path in tenants_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def list_installed_packs() -> frozenset[str]:
+    """Return the jurisdiction packs that are installed here, without importing any."""
+    return frozenset(point.name for point in entry_points(group=PACK_GROUP))
+
+
+def check_folder(tenants_dir: Path, slug: str, offer: Offer) -> tuple[TenantFolder | None, list[Problem]]:
+    """Read a tenant's files; return them, unless they cannot be understood, and everything that is wrong.
+
+    Other tenants' files are read for what they claim: a domain and a public id belong to one tenant.
+    """
+    files = _read_files(tenants_dir / slug)
+    folder, problems = rules.parse_files(slug, files)
+    claims = {other: _claims(tenants_dir / other / "tenant.toml") for other in list_folders(tenants_dir)}
+    if slug in claims:
+        problems += rules.find_clashes(slug, claims[slug], claims)
+    if folder is not None:
+        problems += rules.find_tenant_problems(slug, folder.tenant, offer)
+    return folder, sorted(problems)
+
+
+def _read_files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    }
+
+
+def _claims(file: Path) -> Mapping[str, str]:
+    return rules.claims_of(file.read_bytes()) if file.is_file() else {}
+
+
+async def find_tenant(session: AsyncSession, slug: str) -> TenantRecord | None:
+    """Return a tenant as control holds it."""
+    found = await store.fetch_tenants(session, slug)
+    return found[0] if found else None
+
+
+async def list_tenants(session: AsyncSession) -> list[TenantRecord]:
+    """Return all tenants by slug; the register is small and read whole."""
+    return await store.fetch_tenants(session)
+
+
+async def list_cells(session: AsyncSession) -> list[CellPlace]:
+    """Return all cells by name."""
+    return list((await store.fetch_cells(session)).values())
+
+
+async def find_published(session: AsyncSession, cell: str) -> SignedSnapshot | None:
+    """Return the newest snapshot that control signed for `cell`."""
+    return await store.find_published(session, cell)
+
+
+async def plan_tenant(session: AsyncSession, tenant: TenantFile, place: CellPlace, key: SigningKey) -> Plan:
+    """Return what an apply would change in control, and why it may not."""
+    actual = await find_tenant(session, tenant.slug)
+    wanted = rules.merge_record(tenant, actual)
+    refusals = rules.find_refusals(tenant, actual)
+    holder = await store.find_slug_of_public_id(session, tenant.public_id)
+    if holder not in {None, tenant.slug}:
+        refusals.append(f"public_id {tenant.public_id} belongs to tenant {holder}")
+    owners = await store.fetch_domain_owners(session, [domain for brand in wanted.brands for domain in brand.domains])
+    refusals += [
+        f"domain {domain} belongs to tenant {owner}" for domain, owner in sorted(owners.items()) if owner != tenant.slug
+    ]
+    entries = rules.diff_facts(rules.facts_of(actual), rules.facts_of(wanted))
+    cells = await store.fetch_cells(session)
+    if place.cell in cells and cells[place.cell].locality != place.locality:
+        refusals.append(f"cell {place.cell} lies in {cells[place.cell].locality}, its file says {place.locality}")
+    entries += await _plan_directory(session, wanted, {**cells, place.cell: place}, key)
+    return Plan(tenant.slug, tuple(entries), tuple(refusals))
+
+
+async def _plan_directory(
+    session: AsyncSession, wanted: TenantRecord, cells: Mapping[str, CellPlace], key: SigningKey
+) -> list[PlanEntry]:
+    others = [tenant for tenant in await store.fetch_tenants(session) if tenant.slug != wanted.slug]
+    entries: list[PlanEntry] = []
+    for cell in cells:
+        published = await store.find_published(session, cell)
+        content = rules.build_content(cell, [*others, wanted], cells)
+        renewed = rules.renew_snapshot(cell, published, content, key)
+        if renewed is not None:
+            before = published.version if published else None
+            entries.append(PlanEntry("~" if before else "+", f"directory.{cell}.published", before, renewed.version))
+    return entries
+
+
+async def ensure_cell(session: AsyncSession, place: CellPlace, by: By) -> None:
+    """Enter a cell into the register, or write its new address; a cell's locality never changes."""
+    if await store.insert_cell(session, place):
+        facts: Facts = {"locality": place.locality, "url": place.address}
+        await _record(session, by, "cell.registered", "cell", place.cell, rules.diff_facts({}, facts))
+        return
+    held = (await store.fetch_cells(session))[place.cell]
+    if held.locality != place.locality:
+        raise ChangeRefused(f"cell {place.cell} lies in {held.locality}, its file says {place.locality}")
+    if held.address != place.address:
+        await store.update_cell_address(session, place)
+        changes = rules.diff_facts({"url": held.address}, {"url": place.address})
+        await _record(session, by, "cell.updated", "cell", place.cell, changes)
+
+
+async def reserve_tenant(session: AsyncSession, tenant: TenantFile, by: By) -> int:
+    """Give a tenant its number and its place, pending; return the number, also when it was reserved before."""
+    if tenant.cell not in await store.fetch_cells(session):
+        raise CellUnknown(f"cell {tenant.cell} is not registered")
+    record = rules.record_from_files(tenant)
+    tenant_id = await store.insert_tenant(session, record)
+    if tenant_id is None:
+        actual = await _get_tenant(session, tenant.slug)
+        _refuse(rules.find_refusals(tenant, actual))
+        return actual.tenant_id
+    identity = {path: value for path, value in rules.facts_of(record).items() if path.startswith("tenant.")}
+    identity["tenant.state"] = TenantState.PENDING.value
+    await _record(session, by, "tenant.reserved", "tenant", tenant.slug, rules.diff_facts({}, identity))
+    return tenant_id
+
+
+async def configure_tenant(session: AsyncSession, tenant: TenantFile, by: By) -> TenantRecord:
+    """Make the register what the files say, activate a pending tenant, and return the record.
+
+    Writes and audits the differences alone. Raises `ChangeRefused` and `TenantNotFound`.
+    """
+    await store.lock_tenant(session, tenant.slug)
+    actual = await _get_tenant(session, tenant.slug)
+    _refuse(rules.find_refusals(tenant, actual))
+    wanted = rules.merge_record(tenant, actual)
+    entries = rules.diff_facts(rules.facts_of(actual), rules.facts_of(wanted))
+    if any(entry.path.split(".")[0] in {"tenant", "currencies", "packs", "plugins"} for entry in entries):
+        await store.update_tenant(session, wanted)
+    await _write_brands(session, actual, wanted, entries)
+    await _record_differences(session, by, tenant.slug, actual, entries)
+    return wanted
+
+
+async def _write_brands(
+    session: AsyncSession, actual: TenantRecord, wanted: TenantRecord, entries: Sequence[PlanEntry]
+) -> None:
+    touched = {entry.path.split(".")[1] for entry in entries if entry.path.startswith("brands.")}
+    for brand in wanted.brands:
+        if brand.slug in touched:
+            await store.upsert_brand(session, wanted.tenant_id, brand)
+    for entry in entries:
+        if entry.path.startswith("domains."):
+            domain = entry.path.removeprefix("domains.")
+            if entry.action == "-":
+                await store.delete_domain(session, wanted.tenant_id, domain)
+            elif not await store.upsert_domain(session, wanted.tenant_id, domain, entry.after):
+                raise ChangeRefused(f"domain {domain} belongs to another tenant")
+    for slug in {brand.slug for brand in actual.brands} - {brand.slug for brand in wanted.brands}:
+        await store.delete_brand(session, wanted.tenant_id, slug)
+
+
+async def _record_differences(
+    session: AsyncSession, by: By, slug: str, actual: TenantRecord, entries: Sequence[PlanEntry]
+) -> None:
+    of_tenant = [entry for entry in entries if not entry.path.startswith(("brands.", "domains.", "tenant.state"))]
+    if of_tenant:
+        await _record(session, by, "tenant.updated", "tenant", slug, of_tenant)
+    held = {brand.slug for brand in actual.brands}
+    brands = sorted({entry.path.split(".")[1] for entry in entries if entry.path.startswith("brands.")})
+    for brand in brands:
+        changes = [entry for entry in entries if entry.path.startswith(f"brands.{brand}.")]
+        verb = "added" if brand not in held else "removed" if changes[0].action == "-" else "updated"
+        await _record(session, by, f"brand.{verb}", "brand", f"{slug}/{brand}", changes)
+    verbs = {"+": "added", "~": "updated", "-": "removed"}
+    for entry in entries:
+        if entry.path.startswith("domains."):
+            domain = entry.path.removeprefix("domains.")
+            await _record(session, by, f"domain.{verbs[entry.action]}", "domain", domain, [entry])
+        elif entry.path == "tenant.state":
+            await _record(session, by, "tenant.activated", "tenant", slug, [entry])
+
+
+async def publish_directories(session: AsyncSession, key: SigningKey, by: By) -> dict[str, int]:
+    """Sign a new snapshot for each cell whose directory changed, or was signed by another key; return the versions."""
+    await store.lock_cells(session)
+    cells = await store.fetch_cells(session)
+    tenants = await store.fetch_tenants(session)
+    published: dict[str, int] = {}
+    for cell in cells:
+        before = await store.find_published(session, cell)
+        renewed = rules.renew_snapshot(cell, before, rules.build_content(cell, tenants, cells), key)
+        if renewed is None:
+            continue
+        await store.insert_published(session, cell, renewed)
+        entry = PlanEntry("~", "version", before.version if before else None, renewed.version)
+        await _record(session, by, "directory.published", "directory", cell, [entry])
+        published[cell] = renewed.version
+    return published
+
+
+async def build_snapshot(session: AsyncSession, cell: str) -> DirectoryContent:
+    """Return what `cell` is to be told now."""
+    return rules.build_content(cell, await store.fetch_tenants(session), await store.fetch_cells(session))
+
+
+async def _get_tenant(session: AsyncSession, slug: str) -> TenantRecord:
+    found = await find_tenant(session, slug)
+    if found is None:
+        raise TenantNotFound(f"tenant {slug} is not registered")
+    return found
+
+
+def _refuse(refusals: Sequence[str]) -> None:
+    if refusals:
+        raise ChangeRefused("; ".join(refusals))
+
+
+async def _record(
+    session: AsyncSession, by: By, event: str, target_type: str, target_id: str, entries: Iterable[PlanEntry]
+) -> None:
+    changes = tuple(Change(entry.path, entry.before, entry.after) for entry in entries)
+    await record_control_event(session, AuditEvent(event, by.actor, by.origin, target_type, target_id, changes))
