@@ -70,6 +70,39 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version", name=op.f("pk_directory_snapshot")),
     )
     op.create_table(
+        "game",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("game_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("plugin", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("category", sa.Text(), nullable=False),
+        sa.Column("rtp_basis_points", sa.Integer(), nullable=True),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("synced_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "game_id", name=op.f("pk_game")),
+        sa.UniqueConstraint("tenant_id", "plugin", "code", name=op.f("uq_game_tenant_id_plugin_code")),
+    )
+    op.create_table(
+        "game_version",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("plugin", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("version_hash", sa.Text(), nullable=False),
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "version_id", name=op.f("pk_game_version")),
+        sa.UniqueConstraint(
+            "tenant_id",
+            "plugin",
+            "code",
+            "version_hash",
+            name=op.f("uq_game_version_tenant_id_plugin_code_version_hash"),
+        ),
+    )
+    op.create_table(
         "house_account",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("account_id", sa.Integer(), sa.Identity(always=True), nullable=False),
@@ -158,6 +191,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "kind", "period", name=op.f("pk_player_limit")),
     )
     op.create_table(
+        "round",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("round_id", sa.Uuid(), nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_version", sa.BigInteger(), nullable=False),
+        sa.Column("last_version", sa.BigInteger(), nullable=False),
+        sa.Column("bet_real", sa.BigInteger(), nullable=False),
+        sa.Column("bet_bonus", sa.BigInteger(), nullable=False),
+        sa.Column("win_minor", sa.BigInteger(), nullable=False),
+        sa.Column("jackpot_minor", sa.BigInteger(), nullable=False),
+        sa.Column("balance_before", sa.BigInteger(), nullable=False),
+        sa.Column("balance_after", sa.BigInteger(), nullable=False),
+        sa.Column("game_version_id", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("bets", sa.Integer(), nullable=False),
+        sa.Column("mode", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("jackpot_pool", sa.Text(), nullable=False),
+        sa.CheckConstraint("first_version <= last_version", name=op.f("ck_round_versions")),
+        sa.PrimaryKeyConstraint("tenant_id", "round_id", "wallet_id", name=op.f("pk_round")),
+        info={"tenant": True, "why_no_tenant": "", "grants": {"app": "select, insert, update", "worker": "select"}},
+        postgresql_with={"fillfactor": 75},
+    )
+    op.create_index("ix_round_started", "round", ["tenant_id", "started_at"], unique=False)
+    op.create_table(
         "source",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("source_id", sa.Integer(), sa.Identity(always=True), nullable=False),
@@ -210,6 +272,24 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "granted_version", name=op.f("pk_award")),
     )
+    op.create_table(
+        "game_session",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), nullable=False),
+        sa.Column("game_id", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "game_id"],
+            ["game.tenant_id", "game.game_id"],
+            name=op.f("fk_game_session_tenant_id_game_id_game"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "session_id", name=op.f("pk_game_session")),
+    )
+    op.create_index("ix_game_session_player", "game_session", ["tenant_id", "player_id", "opened_at"], unique=False)
     op.create_table(
         "hold",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
