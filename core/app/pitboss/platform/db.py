@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Final, Literal, cast
 import asyncpg
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -59,6 +61,25 @@ class DatabaseUnavailable(PitbossError):
 
     code = "platform.database_unavailable"
     kind = ErrorKind.UNAVAILABLE
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Return whether `error` means that the server is away or starting, so that the same call may succeed later."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(
+        error,
+        DatabaseUnavailable
+        | InterfaceError
+        | OperationalError
+        | PoolTimeout
+        | asyncpg.PostgresConnectionError
+        | asyncpg.CannotConnectNowError
+        | asyncpg.AdminShutdownError
+        | asyncpg.CrashShutdownError
+        | asyncpg.TooManyConnectionsError
+        | ConnectionError,
+    )
 
 
 class ContextSigner:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, func, select, text, update
+from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -21,6 +21,8 @@ from pitboss.platform.db import CellBase, table_info
 
 LEASE = timedelta(seconds=60)
 """How long a sent job may run before it is sent again."""
+DONE_KEPT = timedelta(days=1)
+"""How long a done job stays: its dedupe key refuses a second one for so long."""
 
 
 class OutboxJob(CellBase):
@@ -113,6 +115,17 @@ async def lease_due(session: AsyncSession, limit: int = 100) -> list[LeasedJob]:
     return [LeasedJob(*row) for row in rows]
 
 
+async def take(session: AsyncSession, scope: TenantScope, job_id: int) -> LeasedJob | None:
+    """Lock an open job for the current transaction; None when it is done or another run holds it."""
+    rows = await session.execute(
+        select(OutboxJob.tenant_id, OutboxJob.job_id, OutboxJob.job, OutboxJob.payload, OutboxJob.attempts)
+        .where(OutboxJob.tenant_id == scope.tenant_id, OutboxJob.job_id == job_id, OutboxJob.done_at.is_(None))
+        .with_for_update(skip_locked=True)
+    )
+    row = rows.first()
+    return LeasedJob(*row) if row else None
+
+
 async def complete(session: AsyncSession, scope: TenantScope, job_id: int) -> bool:
     """Mark a job done in the transaction of its effects; False when another run already did it."""
     result = await session.execute(
@@ -131,6 +144,16 @@ async def postpone(session: AsyncSession, scope: TenantScope, job_id: int, secon
         .where(OutboxJob.tenant_id == scope.tenant_id, OutboxJob.job_id == job_id, OutboxJob.done_at.is_(None))
         .values(available_at=func.now() + timedelta(seconds=seconds), lease_until=None)
     )
+
+
+async def prune_done(session: AsyncSession, scope: TenantScope, older_than: timedelta = DONE_KEPT) -> int:
+    """Remove jobs that were done longer ago than `older_than`; return how many."""
+    rows = await session.execute(
+        delete(OutboxJob)
+        .where(OutboxJob.tenant_id == scope.tenant_id, OutboxJob.done_at < func.now() - older_than)
+        .returning(OutboxJob.job_id)
+    )
+    return len(rows.all())
 
 
 async def count_open(session: AsyncSession) -> tuple[int, float]:
