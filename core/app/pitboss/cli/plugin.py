@@ -1,0 +1,138 @@
+"""`pitboss plugin`: which plugins are installed, and what keeps one from running."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import msgspec
+
+from pitboss.permissions.service import deployment_command
+from pitboss.platform.settings import load_settings
+from pitboss.plughost.contracts import Candidate, CellFile, Stage
+from pitboss.plughost.errors import FileInvalid, PluginUnavailable
+from pitboss.plughost.runtime import PluginHost, discover, load_host, read_cell_file
+from pitboss.plughost.service import check_config
+from pitboss_sdk.errors import PitbossError
+
+_CELL_FILE = click.option(
+    "--cell-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The cell's file; PITBOSS_CELL_FILE by default.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("plugin")
+def plugin() -> None:
+    """List and check plugins."""
+
+
+@plugin.command("list")
+@_CELL_FILE
+@_JSON
+@deployment_command("plughost.plugin.view")
+def list_command(cell_file: Path | None, as_json: bool) -> None:
+    """Show every installed plugin and how far it comes, without importing any."""
+    cell = read_cell_file(cell_file or load_settings().cell_file)
+    found = discover(cell)
+    if as_json:
+        _print_json(found)
+    else:
+        _print_table(found)
+
+
+@plugin.command("check")
+@click.argument("slug", required=False)
+@_CELL_FILE
+@click.option("--any-cell", is_flag=True, help="Do not ask a cell's file; for the author of a plugin.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A tenant's TOML file for the plugin, to be checked too.",
+)
+@_JSON
+@deployment_command("plughost.plugin.view")
+def check_command(
+    slug: str | None, cell_file: Path | None, any_cell: bool, config_file: Path | None, as_json: bool
+) -> None:
+    """Take one plugin, or all, through every gate, its code included; exit with 1 where one is held back."""
+    if config_file is not None and slug is None:
+        raise click.UsageError("--config needs the slug of the plugin that it configures")
+    if any_cell and cell_file is not None:
+        raise click.UsageError("--any-cell and --cell-file exclude each other")
+    cell = None if any_cell else read_cell_file(cell_file or load_settings().cell_file)
+    host = load_host(cell)
+    found = [candidate for candidate in host.candidates if slug in {None, candidate.name}]
+    if slug is not None and not found:
+        raise PluginUnavailable(f"plugin {slug!r}: is not installed")
+    if config_file is not None and slug is not None:
+        found = _check_config(host, found, slug, config_file, cell)
+    if as_json:
+        _print_json(found)
+    else:
+        _print_table(found)
+    sys.exit(1 if any(candidate.problems for candidate in found) else 0)
+
+
+def _check_config(
+    host: PluginHost, found: list[Candidate], slug: str, file: Path, cell: CellFile | None
+) -> list[Candidate]:
+    loaded = host.plugins.get(slug)
+    if loaded is None:
+        return found
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        locality = cell.locality if cell else next(iter(loaded.manifest.processing_localities))
+        secrets = check_config(loaded, table, locality=locality, file=str(file))
+    except OSError as error:
+        problem = f"{file}: cannot be read: {error.strerror}"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problem = FileInvalid(str(file), "", f"is not TOML: {error}").detail
+    except PitbossError as error:
+        problem = error.detail
+    else:
+        click.echo(
+            f"{file} is a configuration of {slug}; it needs the secrets: {', '.join(secrets) or 'none'}", err=True
+        )
+        return found
+    return [msgspec.structs.replace(candidate, problems=(*candidate.problems, problem)) for candidate in found]
+
+
+def _print_json(found: Iterable[Candidate]) -> None:
+    rows = [
+        {
+            "slug": candidate.name,
+            "kind": candidate.kind,
+            "title": candidate.manifest.title if candidate.manifest else None,
+            "distribution": candidate.distribution,
+            "version": candidate.version,
+            "stage": candidate.stage.name.lower(),
+            "problems": list(candidate.problems),
+        }
+        for candidate in found
+    ]
+    click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+
+
+def _print_table(found: list[Candidate]) -> None:
+    if not found:
+        click.echo("No plugin is installed.")
+        return
+    rows = [("SLUG", "KIND", "DISTRIBUTION", "VERSION", "STAGE")]
+    rows += [(one.name, one.kind, one.distribution, one.version, _stage(one)) for one in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    problems = {row: candidate.problems for row, candidate in zip(range(1, len(rows)), found, strict=True)}
+    for index, row in enumerate(rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for problem in problems.get(index, ()):
+            click.echo(f"    - {problem}")
+
+
+def _stage(candidate: Candidate) -> str:
+    stage = candidate.stage.name.lower()
+    return f"{stage}, held back" if candidate.problems and candidate.stage < Stage.LOADED else stage
