@@ -147,6 +147,20 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
+def processes_marked(name: str, value: str) -> list[int]:
+    """Return the processes that were started with `name=value` in their environment; empty where there is no /proc."""
+    mark = f"{name}={value}".encode()
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            marked = mark in (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if marked and start_ticks(int(entry.name)) is not None:
+            found.append(int(entry.name))
+    return found
+
+
 def kill_all(pids: Iterable[int]) -> None:
     """Kill processes by number; those already gone are fine."""
     for pid in pids:

@@ -157,15 +157,15 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     values: dict[str, Any] = {}
     faults: list[str] = []
     known = {doc.variable: (doc.field, kind) for doc, kind in _table()}
-    for variable in sorted(name for name in source if name.startswith(PREFIX)):
-        if variable not in known:
-            faults.append(f"{variable}: no such setting")
+    for name in sorted(each for each in source if each.startswith(PREFIX)):
+        if name not in known:
+            faults.append(f"{name}: no such setting")
             continue
-        field, kind = known[variable]
+        field, kind = known[name]
         try:
-            values[field] = _parse(kind, source[variable], field)
+            values[field] = _parse(kind, source[name], field)
         except ValueError as error:
-            faults.append(f"{variable}: {error}")
+            faults.append(f"{name}: {error}")
     if not faults and values.get("environment") == "production":
         secrets = [doc for doc, _ in _table() if doc.secret]
         faults.extend(
@@ -192,8 +192,24 @@ def require(settings: Settings, field: str) -> Any:
     """Return a setting that this process cannot do without; raise `SettingsInvalid` if it is not set."""
     value = getattr(settings, field)
     if value is None or value == ():
-        raise SettingsInvalid(f"{PREFIX}{field.upper()}: this process needs it and it is not set")
+        raise SettingsInvalid(f"{variable(field)}: this process needs it and it is not set")
     return value
+
+
+def raw_values(settings: Settings) -> dict[str, str]:
+    """Return the variables of this process's environment that set a setting, as they stand there."""
+    return {name: os.environ[name] for field in settings.given if (name := variable(field)) in os.environ}
+
+
+def child_environ(values: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for a child: ours without any setting, and `values` instead."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**inherited, **values}
+
+
+def variable(field: str) -> str:
+    """Return the name of the environment variable that sets a setting."""
+    return PREFIX + field.upper()
 
 
 def _table() -> Iterator[tuple[SettingDoc, Any]]:
@@ -205,7 +221,7 @@ def _table() -> Iterator[tuple[SettingDoc, Any]]:
         kind, meta = typing.get_args(hint)
         extra: dict[str, Any] = meta.extra or {}
         doc = SettingDoc(
-            variable=PREFIX + field.name.upper(),
+            variable=variable(field.name),
             field=field.name,
             type=_type_name(kind),
             default="" if field.default is None or field.default == () else str(field.default),

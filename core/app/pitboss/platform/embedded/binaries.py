@@ -121,7 +121,7 @@ def ensure_os_user(report: Report) -> int:
         ],
         ["adduser", "-S", "-D", "-H", OS_USER],
     ):
-        program = shutil.which(argv[0], path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        program = shutil.which(argv[0]) or shutil.which(argv[0], path="/usr/sbin:/sbin")
         if program is None:
             continue
         subprocess.run([program, *argv[1:]], check=False, capture_output=True)

@@ -130,7 +130,7 @@ class PostgresServer:
             user_id = self._server_user()
             self._settle(user_id)
             binaries = postgres_binaries(user_id, self._report)
-            self._stop_leftover()
+            self.stop_leftover()
             self._check_disk()
             if not self.data.exists():
                 self._create(binaries, user_id)
@@ -190,11 +190,12 @@ class PostgresServer:
         if user_id is not None:
             os.chown(self.socket_dir, user_id, pwd.getpwuid(user_id).pw_gid)
 
-    def _stop_leftover(self) -> None:
+    def stop_leftover(self) -> bool:
+        """Stop what a killed owner left running on these data; return whether there was anything."""
         pid_file = self.data / "postmaster.pid"
         leftover = processes_in(self.data)
         if not leftover:
-            return
+            return False
         self._report("stopping a server that an earlier run left behind")
         try:
             postmaster = int(pid_file.read_text().split()[0])
@@ -204,6 +205,7 @@ class PostgresServer:
             os.kill(postmaster, signal.SIGINT)
             wait_until(lambda: not processes_in(self.data), _STOP_SECONDS)
         wait_until(lambda: not self._kill_remains(), _STOP_SECONDS)
+        return True
 
     def _kill_remains(self) -> list[int]:
         remains = processes_in(self.data)
