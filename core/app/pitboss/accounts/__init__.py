@@ -1,1 +1,1 @@
-"""Room: player accounts, their personal data apart, sign-in and status."""
+"""Player accounts: registration, sign-in, status, closing and password reset."""

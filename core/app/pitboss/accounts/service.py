@@ -1,0 +1,374 @@
+"""Use cases of player accounts.
+
+Hashing a password takes longer than a transaction should: the edge checks it between two of them, with
+`pitboss.accounts.runtime.Passwords`.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from hashlib import sha256
+from secrets import token_urlsafe
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.accounts import rules, store
+from pitboss.accounts.contracts import (
+    RESET_LIFETIME,
+    SESSION_LIFETIME,
+    BrandTerms,
+    Identity,
+    Letter,
+    Player,
+    PlayerSession,
+    PlayerStatus,
+    PreparedRegistration,
+    Registration,
+    SignIn,
+    SignInAttempt,
+    SignInFailure,
+    StatusReason,
+)
+from pitboss.accounts.errors import (
+    EmailTaken,
+    MoneyLeft,
+    PlayerNotFound,
+    ResetTokenInvalid,
+    SessionInvalid,
+    TooManyAttempts,
+)
+from pitboss.accounts.store import read_active_players
+from pitboss.audit.contracts import AuditEvent, Change
+from pitboss.audit.service import record_event
+from pitboss.kernel.ids import digest_128, new_uuid
+from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
+from pitboss.permissions.contracts import VISITOR
+from pitboss.platform.outbox import enqueue
+
+__all__ = ["read_active_players"]
+
+RESET_MAIL_JOB: Final = "accounts.send_password_reset"
+"""Outbox job; its payload is the keyword arguments `player_id`, `domain` and `causation_id` of the use case."""
+
+_SIGN_IN_BURST, _SIGN_IN_STEP = 10, timedelta(seconds=30)
+_ADDRESS_BURST, _ADDRESS_STEP = 100, timedelta(seconds=1)
+_RESET_BURST, _RESET_STEP = 3, timedelta(minutes=20)
+_KEEP_RESETS = timedelta(days=30)
+_NOBODY: Final = 0
+
+
+def player_actor(player: Player) -> Actor:
+    """Return the player as an actor."""
+    return Actor(ActorKind.PLAYER, str(player.public_id))
+
+
+def prepare_registration(registration: Registration, terms: BrandTerms, today: date) -> PreparedRegistration:
+    """Return the registration checked and normalised, without its password; raise `RegistrationInvalid`."""
+    return rules.prepare_registration(registration, terms, today)
+
+
+def check_password(password: str) -> None:
+    """Raise `PasswordInvalid` for a password that nobody should have."""
+    rules.check_password(password)
+
+
+async def register(
+    session: AsyncSession, scope: TenantScope, prepared: PreparedRegistration, password_hash: str, origin: Origin
+) -> Player:
+    """Open an account and return it; raise `EmailTaken`. The edge opens the wallet in the same transaction."""
+    player = await store.insert_player(session, scope, new_uuid(), prepared, password_hash)
+    if player is None:
+        raise EmailTaken("the brand has an account with this address")
+    changes = (
+        Change("brand", None, player.brand),
+        Change("currency", None, player.currency),
+        Change("language", None, player.language),
+        Change("identity.email", None, prepared.identity.email),
+    )
+    await _record(session, scope, "player.registered", player, player_actor(player), origin, changes=changes)
+    return player
+
+
+async def begin_sign_in(
+    session: AsyncSession, scope: TenantScope, *, brand: str, email: str, origin: Origin
+) -> SignInAttempt:
+    """Count an attempt and load what it is judged by; raise `TooManyAttempts`.
+
+    The edge commits, lets `Passwords.verify` judge, and hands both to `finish_sign_in` in a new transaction.
+    """
+    email_normalised = rules.normalise_email(email)
+    account_key = digest_128("sign_in", brand, email_normalised or email)
+    await _charge(session, scope, account_key, origin, burst=_SIGN_IN_BURST, step=_SIGN_IN_STEP)
+    found = await store.fetch_credential(session, scope, brand, email_normalised or "")
+    player_id, password_hash = found or (_NOBODY, "")
+    return SignInAttempt(player_id, password_hash, (account_key,))
+
+
+async def finish_sign_in(
+    session: AsyncSession, scope: TenantScope, attempt: SignInAttempt, *, fits: bool, origin: Origin
+) -> SignIn | SignInFailure:
+    """Open a session when the password `fits` and the account is active.
+
+    A failure is returned, not raised: its audit row is to stay. What is written is the same for an account
+    that does not exist, so that time tells nothing either.
+    """
+    player = await store.fetch_player(session, scope, attempt.player_id)
+    if player is None or not fits:
+        await _record_failure(session, scope, player, "credentials", origin)
+        return SignInFailure.WRONG
+    if player.status is not PlayerStatus.ACTIVE:
+        await _record_failure(session, scope, player, player.status.name.lower(), origin)
+        return SignInFailure.NOT_ACTIVE
+    await store.refund_attempts(session, scope, attempt.throttle_keys)
+    token = token_urlsafe(32)
+    expires_at = await store.insert_session(session, scope, player.player_id, _hash_token(token), SESSION_LIFETIME)
+    await _record(session, scope, "player.signed_in", player, player_actor(player), origin)
+    return SignIn(player, token, expires_at)
+
+
+async def find_session(session: AsyncSession, scope: TenantScope, token: str) -> PlayerSession | None:
+    """Return the session of an opaque token while it is in force and its account active, and note its use."""
+    return await store.fetch_session(session, scope, _hash_token(token))
+
+
+async def get_session(session: AsyncSession, scope: TenantScope, token: str) -> PlayerSession:
+    """Return the session of an opaque token; raise `SessionInvalid`."""
+    found = await find_session(session, scope, token)
+    if found is None:
+        raise SessionInvalid("there is no session with this token")
+    return found
+
+
+async def sign_out(session: AsyncSession, scope: TenantScope, current: PlayerSession, origin: Origin) -> None:
+    """End a session; ending it again does nothing."""
+    if await store.delete_session(session, scope, current.token_hash):
+        await _record(session, scope, "player.signed_out", current.player, player_actor(current.player), origin)
+
+
+async def get_player(session: AsyncSession, scope: TenantScope, public_id: UUID) -> Player:
+    """Return a player; raise `PlayerNotFound`."""
+    return await _get(session, scope, public_id, lock=False)
+
+
+async def get_player_by_number(session: AsyncSession, scope: TenantScope, player_id: int) -> Player:
+    """Return a player by the number inside the cell; raise `PlayerNotFound`."""
+    player = await store.fetch_player(session, scope, player_id)
+    if player is None:
+        raise PlayerNotFound("there is no such player")
+    return player
+
+
+async def get_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity:
+    """Return a player's personal data; raise `PlayerNotFound`."""
+    identity = await store.fetch_identity(session, scope, player_id)
+    if identity is None:
+        raise PlayerNotFound("there is no such player")
+    return identity
+
+
+async def change_status(
+    session: AsyncSession,
+    scope: TenantScope,
+    public_id: UUID,
+    *,
+    status: PlayerStatus,
+    reason: StatusReason,
+    actor: Actor,
+    origin: Origin,
+) -> Player:
+    """Suspend an account, which ends its sessions, or make it active again; the same status again does nothing.
+
+    Raises `PlayerNotFound`, `PlayerClosed`, `StatusRefused`.
+    """
+    player = await _get(session, scope, public_id, lock=True)
+    rules.check_status_change(player.status, status)
+    if player.status is status:
+        return player
+    changed = await store.update_status(session, scope, player.player_id, status, reason.value)
+    if status is not PlayerStatus.ACTIVE:
+        await store.delete_player_sessions(session, scope, player.player_id)
+    change = Change("status", player.status.name.lower(), status.name.lower())
+    await _record(
+        session, scope, "player.status_changed", player, actor, origin, reason=reason.value, changes=(change,)
+    )
+    return changed
+
+
+async def close(
+    session: AsyncSession,
+    scope: TenantScope,
+    public_id: UUID,
+    *,
+    holds_money: bool,
+    reason: StatusReason,
+    actor: Actor,
+    origin: Origin,
+) -> Player:
+    """Close an account for good and end its sessions; closing it again does nothing.
+
+    `holds_money` says whether a wallet, locked in this transaction, holds money, held money or debt: then
+    closing is refused for everybody (`MoneyLeft`), because money leaves by a posting or not at all.
+    """
+    player = await _get(session, scope, public_id, lock=True)
+    if player.status is PlayerStatus.CLOSED:
+        return player
+    if holds_money:
+        raise MoneyLeft("the account still has money, held money or debt")
+    closed = await store.update_status(session, scope, player.player_id, PlayerStatus.CLOSED, reason.value)
+    await store.delete_player_sessions(session, scope, player.player_id)
+    await store.use_resets(session, scope, player.player_id)
+    change = Change("status", player.status.name.lower(), "closed")
+    await _record(session, scope, "player.closed", player, actor, origin, reason=reason.value, changes=(change,))
+    return closed
+
+
+async def record_credit(
+    session: AsyncSession,
+    scope: TenantScope,
+    player: Player,
+    *,
+    amount_minor: int,
+    currency: str,
+    reference: str,
+    reason: str,
+    refusal: str,
+    actor: Actor,
+    origin: Origin,
+) -> None:
+    """Write down who deposited by hand and why; `refusal` is empty when the wallet took it."""
+    changes = (
+        Change("amount_minor", None, amount_minor),
+        Change("currency", None, currency),
+        Change("reference", None, reference),
+        Change("refusal", None, refusal or None),
+    )
+    await _record(
+        session,
+        scope,
+        "player.credited",
+        player,
+        actor,
+        origin,
+        reason=reason,
+        changes=changes,
+        outcome="denied" if refusal else "success",
+    )
+
+
+async def request_password_reset(
+    session: AsyncSession, scope: TenantScope, *, brand: str, domain: str, email: str, origin: Origin
+) -> None:
+    """Leave a job behind that mails a reset token; nothing tells whether the account exists.
+
+    For an unknown address the job does nothing. Raises `TooManyAttempts`, counted by what was typed.
+    """
+    email_normalised = rules.normalise_email(email)
+    key = digest_128("password_reset", brand, email_normalised or email)
+    await _charge(session, scope, key, origin, burst=_RESET_BURST, step=_RESET_STEP)
+    found = await store.fetch_credential(session, scope, brand, email_normalised or "")
+    payload = {
+        "player_id": found[0] if found else _NOBODY,
+        "domain": domain,
+        "causation_id": origin.request_id,
+    }
+    await enqueue(session, scope, RESET_MAIL_JOB, payload)
+
+
+async def make_password_reset(
+    session: AsyncSession, scope: TenantScope, *, player_id: int, domain: str, causation_id: str
+) -> Letter | None:
+    """Make a reset token and the mail that carries it; None when there is nobody to write to.
+
+    The token exists in the mail alone. The edge sends the mail before it commits: a token that was not sent
+    is worse than a mail whose token is not valid.
+    """
+    player = await store.fetch_player(session, scope, player_id)
+    if player is None or player.status is PlayerStatus.CLOSED:
+        return None
+    identity = await get_identity(session, scope, player_id)
+    token = token_urlsafe(32)
+    await store.insert_reset(session, scope, player_id, _hash_token(token), RESET_LIFETIME)
+    actor, origin = Actor(ActorKind.SERVICE, "accounts.send_password_reset"), Origin(causation_id=causation_id)
+    await _record(session, scope, "player.password_reset_requested", player, actor, origin)
+    subject, body = rules.compose_reset_mail(
+        player.language,
+        first_name=identity.first_name,
+        domain=domain,
+        link=f"https://{domain}/reset-password#token={token}",
+        minutes=int(RESET_LIFETIME.total_seconds()) // 60,
+    )
+    return Letter(f"no-reply@{domain}", identity.email, subject, body, player.language)
+
+
+async def check_reset_token(session: AsyncSession, scope: TenantScope, token: str) -> None:
+    """Raise `ResetTokenInvalid` unless `token` may still be used; so that no hash is computed for a bad one."""
+    if await store.fetch_reset_player(session, scope, _hash_token(token)) is None:
+        raise ResetTokenInvalid("the token is unknown, used or too old")
+
+
+async def reset_password(
+    session: AsyncSession, scope: TenantScope, *, token: str, password_hash: str, origin: Origin
+) -> None:
+    """Replace the password, use up all reset tokens and end all sessions; raise `ResetTokenInvalid`."""
+    player = await store.fetch_reset_player(session, scope, _hash_token(token))
+    if player is None:
+        raise ResetTokenInvalid("the token is unknown, used or too old")
+    await store.use_resets(session, scope, player.player_id)
+    await store.update_password(session, scope, player.player_id, password_hash)
+    await store.delete_player_sessions(session, scope, player.player_id)
+    await _record(session, scope, "player.password_reset", player, player_actor(player), origin)
+
+
+async def prune_sessions(session: AsyncSession, scope: TenantScope) -> int:
+    """Delete sessions and tokens that are over; return how many sessions there were."""
+    return await store.prune(session, scope, keep_resets=_KEEP_RESETS)
+
+
+async def _get(session: AsyncSession, scope: TenantScope, public_id: UUID, *, lock: bool) -> Player:
+    player = await store.fetch_player_by_public_id(session, scope, public_id, lock=lock)
+    if player is None:
+        raise PlayerNotFound("there is no such player")
+    return player
+
+
+async def _charge(
+    session: AsyncSession, scope: TenantScope, key: bytes, origin: Origin, *, burst: int, step: timedelta
+) -> None:
+    """Charge the account's key, then the address's: always in this order, so that no two wait for each other."""
+    allowed = await store.charge_attempt(session, scope, key, burst=burst, step=step)
+    if allowed and origin.ip:
+        address = digest_128("address", origin.ip)
+        allowed = await store.charge_attempt(session, scope, address, burst=_ADDRESS_BURST, step=_ADDRESS_STEP)
+    if not allowed:
+        raise TooManyAttempts("too many attempts; try again later")
+
+
+async def _record(
+    session: AsyncSession,
+    scope: TenantScope,
+    event_type: str,
+    player: Player,
+    actor: Actor,
+    origin: Origin,
+    *,
+    reason: str = "",
+    outcome: str = "success",
+    changes: tuple[Change, ...] = (),
+) -> None:
+    target_id = str(player.public_id)
+    event = AuditEvent(event_type, actor, origin, "player", target_id, changes, outcome, reason)
+    await record_event(session, scope, event)
+
+
+async def _record_failure(
+    session: AsyncSession, scope: TenantScope, player: Player | None, reason: str, origin: Origin
+) -> None:
+    target_id = str(player.public_id) if player else "unknown"
+    event = AuditEvent("player.sign_in_failed", VISITOR, origin, "player", target_id, (), "denied", reason)
+    await record_event(session, scope, event)
+
+
+def _hash_token(token: str) -> bytes:
+    return sha256(token.encode(errors="replace")).digest()

@@ -1,0 +1,145 @@
+"""Tables of player accounts; personal data stands in `player_identity` alone."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pitboss.platform.db import CellBase, table_info
+
+_PLAYER_KEY = ["player.tenant_id", "player.player_id"]
+
+
+class PlayerRow(CellBase):
+    """A player account, without a personal value."""
+
+    __tablename__ = "player"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "public_id"),
+        CheckConstraint("status in (1, 2, 3)", name="status"),
+        CheckConstraint("(status = 3) = (closed_at is not null)", name="closed"),
+        {
+            "info": table_info(
+                grants={"app": "select, insert, update (status, status_reason, closed_at)", "worker": "select"}
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    player_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    registered_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    status: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    public_id: Mapped[UUID] = mapped_column(Uuid)
+    brand: Mapped[str] = mapped_column(Text)
+    status_reason: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    language: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str] = mapped_column(Text)
+
+
+class PlayerIdentityRow(CellBase):
+    """Who the player is: the one table with personal data."""
+
+    __tablename__ = "player_identity"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
+        UniqueConstraint("tenant_id", "brand", "email_normalised"),
+        {"info": table_info(grants={"app": "select, insert", "worker": "select"})},
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    player_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    brand: Mapped[str] = mapped_column(Text)
+    email: Mapped[str] = mapped_column(Text)
+    email_normalised: Mapped[str] = mapped_column(Text)
+    first_name: Mapped[str] = mapped_column(Text)
+    last_name: Mapped[str] = mapped_column(Text)
+    birth_date: Mapped[date] = mapped_column(Date)
+    country: Mapped[str] = mapped_column(Text)
+    phone: Mapped[str] = mapped_column(Text)
+
+
+class PlayerCredentialRow(CellBase):
+    """The argon2id hash of a player's password."""
+
+    __tablename__ = "player_credential"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
+        {"info": table_info(grants={"app": "select, insert, update (password_hash, changed_at)"})},
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    player_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    password_hash: Mapped[str] = mapped_column(Text)
+    changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class PlayerSessionRow(CellBase):
+    """A session, under the SHA-256 of its token; a session that ended is a row that is gone."""
+
+    __tablename__ = "player_session"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
+        Index("ix_player_session_player", "tenant_id", "player_id"),
+        {
+            "info": table_info(
+                grants={"app": "select, insert, update (last_seen_at), delete", "worker": "select, delete"}
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    player_id: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    last_seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class PasswordResetRow(CellBase):
+    """A reset token, under its SHA-256; used once, before it expires."""
+
+    __tablename__ = "password_reset"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
+        Index("ix_password_reset_player", "tenant_id", "player_id"),
+        {"info": table_info(grants={"app": "select, update (used_at)", "worker": "select, insert, delete"})},
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    player_id: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class AttemptThrottleRow(CellBase):
+    """Up to when attempts under a key (a hash) are paid for; see the store's `charge_attempt`."""
+
+    __tablename__ = "attempt_throttle"
+    __table_args__ = (
+        {"info": table_info(grants={"app": "select, insert, update, delete", "worker": "select, delete"})},
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    paid_until: Mapped[datetime] = mapped_column(DateTime(timezone=True))

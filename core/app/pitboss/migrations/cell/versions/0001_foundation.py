@@ -1,0 +1,477 @@
+"""The foundation: every table that the first release has."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute(sa.schema.CreateSequence(sa.Sequence("batch_block_seq")))
+    op.create_table(
+        "attempt_throttle",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("paid_until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "key", name=op.f("pk_attempt_throttle")),
+    )
+    op.create_table(
+        "audit_event",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "occurred_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("category", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("actor_kind", sa.Text(), nullable=False),
+        sa.Column("actor_name", sa.Text(), nullable=False),
+        sa.Column("origin", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("target_type", sa.Text(), nullable=False),
+        sa.Column("target_id", sa.Text(), nullable=False),
+        sa.Column("changes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "event_id", name=op.f("pk_audit_event")),
+    )
+    op.create_index(
+        "ix_audit_event_target", "audit_event", ["tenant_id", "target_type", "target_id", "event_id"], unique=False
+    )
+    op.create_table(
+        "batch",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("batch_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("bookings", sa.Integer(), nullable=False),
+        sa.Column("lane", sa.Integer(), nullable=False),
+        sa.Column("counter_minor", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "batch_id", name=op.f("pk_batch")),
+    )
+    op.create_table(
+        "call_key",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("outcome", sa.SmallInteger(), nullable=False),
+        sa.Column("refusal", sa.SmallInteger(), nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), nullable=False),
+        sa.Column("content_hash", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("answered_minor", sa.BigInteger(), nullable=False),
+        sa.Column("key", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "source_id", "key", name=op.f("pk_call_key")),
+    )
+    op.create_table(
+        "directory_snapshot",
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("stored_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("version > 0", name=op.f("ck_directory_snapshot_version")),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_directory_snapshot")),
+    )
+    op.create_table(
+        "game",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("game_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("plugin", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("category", sa.Text(), nullable=False),
+        sa.Column("rtp_basis_points", sa.Integer(), nullable=True),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("synced_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "game_id", name=op.f("pk_game")),
+        sa.UniqueConstraint("tenant_id", "plugin", "code", name=op.f("uq_game_tenant_id_plugin_code")),
+    )
+    op.create_table(
+        "game_version",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("plugin", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("version_hash", sa.Text(), nullable=False),
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "version_id", name=op.f("pk_game_version")),
+        sa.UniqueConstraint(
+            "tenant_id",
+            "plugin",
+            "code",
+            "version_hash",
+            name=op.f("uq_game_version_tenant_id_plugin_code_version_hash"),
+        ),
+    )
+    op.create_table(
+        "house_account",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account_id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_house_account")),
+        sa.UniqueConstraint(
+            "tenant_id", "kind", "currency", "provider", name=op.f("uq_house_account_tenant_id_kind_currency_provider")
+        ),
+    )
+    op.create_table(
+        "journal",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("batch_id", sa.BigInteger(), nullable=False),
+        sa.Column("d_real", sa.BigInteger(), nullable=False),
+        sa.Column("d_bonus", sa.BigInteger(), nullable=False),
+        sa.Column("d_held", sa.BigInteger(), nullable=False),
+        sa.Column("d_debt", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "d_counter",
+            sa.BigInteger(),
+            sa.Computed("d_debt - d_real - d_bonus - d_held", persisted=True),
+            nullable=False,
+        ),
+        sa.Column("real_after", sa.BigInteger(), nullable=False),
+        sa.Column("bonus_after", sa.BigInteger(), nullable=False),
+        sa.Column("held_after", sa.BigInteger(), nullable=False),
+        sa.Column("debt_after", sa.BigInteger(), nullable=False),
+        sa.Column("reverses_version", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("op", sa.SmallInteger(), nullable=False),
+        sa.Column("round_id", sa.Uuid(), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "real_after >= 0 and bonus_after >= 0 and held_after >= 0 and debt_after >= 0",
+            name=op.f("ck_journal_after"),
+        ),
+        sa.CheckConstraint("version > 0", name=op.f("ck_journal_version")),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "version", name=op.f("pk_journal")),
+    )
+    op.create_index("ix_journal_created_at", "journal", ["created_at"], unique=False, postgresql_using="brin")
+    op.create_index(
+        "uq_journal_reverses",
+        "journal",
+        ["tenant_id", "wallet_id", "reverses_version"],
+        unique=True,
+        postgresql_where=sa.text("reverses_version is not null"),
+    )
+    op.create_table(
+        "outbox_job",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("job_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("dedupe_key", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("available_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "job_id", name=op.f("pk_outbox_job")),
+    )
+    op.create_index(
+        "ix_outbox_job_due", "outbox_job", ["available_at"], unique=False, postgresql_where=sa.text("done_at is null")
+    )
+    op.create_index(
+        "uq_outbox_job_dedupe",
+        "outbox_job",
+        ["tenant_id", "job", "dedupe_key"],
+        unique=True,
+        postgresql_where=sa.text("dedupe_key is not null"),
+    )
+    op.create_table(
+        "player",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("player_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("registered_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("status", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("public_id", sa.Uuid(), nullable=False),
+        sa.Column("brand", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("language", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.CheckConstraint("(status = 3) = (closed_at is not null)", name=op.f("ck_player_closed")),
+        sa.CheckConstraint("status in (1, 2, 3)", name=op.f("ck_player_status")),
+        sa.PrimaryKeyConstraint("tenant_id", "player_id", name=op.f("pk_player")),
+        sa.UniqueConstraint("tenant_id", "public_id", name=op.f("uq_player_tenant_id_public_id")),
+    )
+    op.create_table(
+        "player_limit",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("period", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("set_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_player_limit_amount")),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "kind", "period", name=op.f("pk_player_limit")),
+    )
+    op.create_table(
+        "plugin_enablement",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("slug", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("distribution", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("config", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("config_version", sa.Integer(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "slug", name=op.f("pk_plugin_enablement")),
+    )
+    op.create_table(
+        "round",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("round_id", sa.Uuid(), nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_version", sa.BigInteger(), nullable=False),
+        sa.Column("last_version", sa.BigInteger(), nullable=False),
+        sa.Column("bet_real", sa.BigInteger(), nullable=False),
+        sa.Column("bet_bonus", sa.BigInteger(), nullable=False),
+        sa.Column("win_minor", sa.BigInteger(), nullable=False),
+        sa.Column("jackpot_minor", sa.BigInteger(), nullable=False),
+        sa.Column("balance_before", sa.BigInteger(), nullable=False),
+        sa.Column("balance_after", sa.BigInteger(), nullable=False),
+        sa.Column("game_version_id", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("bets", sa.Integer(), nullable=False),
+        sa.Column("mode", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("jackpot_pool", sa.Text(), nullable=False),
+        sa.CheckConstraint("first_version <= last_version", name=op.f("ck_round_versions")),
+        sa.PrimaryKeyConstraint("tenant_id", "round_id", "wallet_id", name=op.f("pk_round")),
+        info={"tenant": True, "why_no_tenant": "", "grants": {"app": "select, insert, update", "worker": "select"}},
+        postgresql_with={"fillfactor": 75},
+    )
+    op.create_index("ix_round_started", "round", ["tenant_id", "started_at"], unique=False)
+    op.create_table(
+        "source",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source_id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "source_id", name=op.f("pk_source")),
+        sa.UniqueConstraint("tenant_id", "name", name=op.f("uq_source_tenant_id_name")),
+    )
+    op.create_table(
+        "wallet",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("real_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("bonus_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("held_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("debt_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.CheckConstraint("bonus_minor >= 0", name=op.f("ck_wallet_bonus")),
+        sa.CheckConstraint("debt_minor >= 0", name=op.f("ck_wallet_debt")),
+        sa.CheckConstraint("held_minor >= 0", name=op.f("ck_wallet_held")),
+        sa.CheckConstraint("real_minor >= 0", name=op.f("ck_wallet_real")),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", name=op.f("pk_wallet")),
+        sa.UniqueConstraint("tenant_id", "player_id", "currency", name=op.f("uq_wallet_tenant_id_player_id_currency")),
+        info={
+            "tenant": True,
+            "why_no_tenant": "",
+            "grants": {
+                "app": "select, insert, update (real_minor, bonus_minor, held_minor, debt_minor, version)",
+                "worker": "select, update (real_minor, bonus_minor, held_minor, debt_minor, version)",
+            },
+        },
+        postgresql_with={"fillfactor": 70},
+    )
+    op.create_table(
+        "award",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("granted_version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("granted_minor", sa.BigInteger(), nullable=False),
+        sa.Column("remaining_minor", sa.BigInteger(), nullable=False),
+        sa.Column("wagered_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("granted_minor > 0", name=op.f("ck_award_granted")),
+        sa.CheckConstraint("remaining_minor >= 0", name=op.f("ck_award_remaining")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "wallet_id"],
+            ["wallet.tenant_id", "wallet.wallet_id"],
+            name=op.f("fk_award_tenant_id_wallet_id_wallet"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "granted_version", name=op.f("pk_award")),
+    )
+    op.create_table(
+        "game_session",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), nullable=False),
+        sa.Column("game_id", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "game_id"],
+            ["game.tenant_id", "game.game_id"],
+            name=op.f("fk_game_session_tenant_id_game_id_game"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "session_id", name=op.f("pk_game_session")),
+    )
+    op.create_index("ix_game_session_player", "game_session", ["tenant_id", "player_id", "opened_at"], unique=False)
+    op.create_table(
+        "hold",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("opened_version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("captured_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("released_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("state", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(state = 1) = (captured_minor + released_minor < amount_minor)", name=op.f("ck_hold_state")
+        ),
+        sa.CheckConstraint("amount_minor > 0", name=op.f("ck_hold_amount")),
+        sa.CheckConstraint(
+            "captured_minor >= 0 and released_minor >= 0 and captured_minor + released_minor <= amount_minor",
+            name=op.f("ck_hold_resolved"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "wallet_id"],
+            ["wallet.tenant_id", "wallet.wallet_id"],
+            name=op.f("fk_hold_tenant_id_wallet_id_wallet"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "opened_version", name=op.f("pk_hold")),
+    )
+    op.create_index("ix_hold_expires", "hold", ["expires_at"], unique=False, postgresql_where=sa.text("state = 1"))
+    op.create_table(
+        "house_balance",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("folded_minor", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["house_account.tenant_id", "house_account.account_id"],
+            name=op.f("fk_house_balance_tenant_id_account_id_house_account"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_house_balance")),
+    )
+    op.create_table(
+        "house_delta",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("batch_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("delta_minor", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "account_id"],
+            ["house_account.tenant_id", "house_account.account_id"],
+            name=op.f("fk_house_delta_tenant_id_account_id_house_account"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "account_id", "batch_id", name=op.f("pk_house_delta")),
+    )
+    op.create_table(
+        "password_reset",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "player_id"],
+            ["player.tenant_id", "player.player_id"],
+            name=op.f("fk_password_reset_tenant_id_player_id_player"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "token_hash", name=op.f("pk_password_reset")),
+    )
+    op.create_index("ix_password_reset_player", "password_reset", ["tenant_id", "player_id"], unique=False)
+    op.create_table(
+        "player_credential",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("player_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "player_id"],
+            ["player.tenant_id", "player.player_id"],
+            name=op.f("fk_player_credential_tenant_id_player_id_player"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "player_id", name=op.f("pk_player_credential")),
+    )
+    op.create_table(
+        "player_identity",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("player_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("brand", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("email_normalised", sa.Text(), nullable=False),
+        sa.Column("first_name", sa.Text(), nullable=False),
+        sa.Column("last_name", sa.Text(), nullable=False),
+        sa.Column("birth_date", sa.Date(), nullable=False),
+        sa.Column("country", sa.Text(), nullable=False),
+        sa.Column("phone", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "player_id"],
+            ["player.tenant_id", "player.player_id"],
+            name=op.f("fk_player_identity_tenant_id_player_id_player"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "player_id", name=op.f("pk_player_identity")),
+        sa.UniqueConstraint(
+            "tenant_id", "brand", "email_normalised", name=op.f("uq_player_identity_tenant_id_brand_email_normalised")
+        ),
+    )
+    op.create_table(
+        "player_session",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "player_id"],
+            ["player.tenant_id", "player.player_id"],
+            name=op.f("fk_player_session_tenant_id_player_id_player"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "token_hash", name=op.f("pk_player_session")),
+    )
+    op.create_index("ix_player_session_player", "player_session", ["tenant_id", "player_id"], unique=False)
+    op.create_table(
+        "usage",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("period", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("window_start", sa.Date(), nullable=False),
+        sa.Column("used_minor", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "wallet_id"],
+            ["wallet.tenant_id", "wallet.wallet_id"],
+            name=op.f("fk_usage_tenant_id_wallet_id_wallet"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "kind", "period", "window_start", name=op.f("pk_usage")),
+    )
+    op.create_table(
+        "award_entry",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("granted_version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("d_remaining", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "wallet_id", "granted_version"],
+            ["award.tenant_id", "award.wallet_id", "award.granted_version"],
+            name=op.f("fk_award_entry_tenant_id_wallet_id_granted_version_award"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "version", "granted_version", name=op.f("pk_award_entry")),
+    )
