@@ -42,6 +42,22 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def skeleton(tmp_path: Path) -> Path:
+    """Make the smallest tree that keeps every import contract, so that a finding can only be what was planted."""
+    for path in ("core/app/pitboss", "core/app/pitboss/platform", "core/app/pitboss/kernel", "core/sdk/pitboss_sdk"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "__init__.py").touch()
+    plugin = tmp_path / "plugins/games/softswiss/pitboss_plugins/games/softswiss"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").touch()
+    architecture = tmp_path / "tests" / "architecture"
+    architecture.mkdir(parents=True)
+    shutil.copy(ROOT / "tests/architecture/import_contracts.py", architecture)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def lint_imports() -> Run:
     """Run import-linter over the sources of a tree and nothing of the tree that is installed."""

@@ -24,7 +24,7 @@ WITHIN_A_ROOM: dict[str, set[str]] = {
     "rules": {"contracts", "errors"},
     "tables": {"contracts"},
     "store": {"contracts", "errors", "events", "tables"},
-    "service": FILES - {"runtime"},
+    "service": FILES,
     "runtime": FILES,
 }
 """What a file may import from its own room, beside itself."""

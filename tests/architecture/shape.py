@@ -12,6 +12,7 @@ from tests.architecture.import_contracts import FILES, NOT_ROOMS
 
 REVISION = re.compile(r"pitboss/migrations/\w+/versions/")
 """Revisions are written once, by a tool, and never read as code of the house."""
+EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 70
 TOP_LEVEL = set(
@@ -209,6 +210,9 @@ def find_unlisted_log_fields(tree: Path, allowed: frozenset[str]) -> Iterator[st
             receiver = ast.unparse(node.func.value).rsplit(".", 1)[-1].lower().strip("_")
             if node.func.attr not in levels or receiver not in {"log", "logger"}:
                 continue
+            event = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+            if not isinstance(event, str) or not EVENT_NAME.fullmatch(event):
+                yield f"{path.relative_to(tree)}:{node.lineno}: {event!r} is no event name (room.what_happened)"
             for keyword in node.keywords:
                 if keyword.arg not in allowed | {"exc_info"}:
                     yield f"{path.relative_to(tree)}:{node.lineno}: field {keyword.arg} is not on the allow-list"

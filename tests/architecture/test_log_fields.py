@@ -22,6 +22,14 @@ def test_a_planted_field_is_found(tmp_path: Path) -> None:
     assert "field email" in finding
 
 
+def test_a_planted_sentence_is_found(tmp_path: Path) -> None:
+    planted = tmp_path / "core/app/pitboss/ledger/service.py"
+    planted.parent.mkdir(parents=True)
+    planted.write_text("_LOG.info('the batch was posted')\n")
+    (finding,) = shape.find_unlisted_log_fields(tmp_path, ALLOWED_FIELDS)
+    assert "no event name" in finding
+
+
 def test_the_allow_list_has_no_personal_field() -> None:
     personal = {
         "email",
