@@ -121,8 +121,9 @@ class WalletCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class LegAnswer(msgspec.Struct, frozen=True, gc=False):
-    """What became of a leg. `transaction` is our id; empty when there was nothing to do (tombstone).
+    """What became of a leg. `transaction` is our id; empty when a rollback had nothing to do.
 
+    That is so when the original was never booked (a tombstone now stands for it), or was reversed before.
     `bonus_minor` is the absolute part of the movement that bonus money took.
     """
 

@@ -154,7 +154,7 @@ ERRORS: Final[dict[Refusal, tuple[int, str, str]]] = {
     Refusal.OPERATION_UNKNOWN: (400, "404", "operation is not known"),
     Refusal.TENANT_UNKNOWN: (400, "404", "casino is not known"),
     Refusal.ROLLED_BACK: (400, "409", "action was rolled back"),
-    Refusal.ALREADY_REVERSED: (400, "409", "action was rolled back"),
+    Refusal.ALREADY_REVERSED: (400, "409", "action cannot be rolled back"),
     Refusal.UNKNOWN_REFERENCE: (500, "500", "bet is not known yet"),
     Refusal.INTERNAL: (500, "500", "internal error"),
     Refusal.UNAVAILABLE: (500, "503", "temporarily unavailable"),
