@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
+from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +26,7 @@ from pitboss.ledger.tables import (
     UsageRow,
     WalletRow,
 )
+from pitboss_sdk.money import MAX_MINOR
 
 
 async def open_wallet(session: AsyncSession, scope: TenantScope, player_id: int, currency: str) -> int:
@@ -59,13 +62,16 @@ async def get_wallet(session: AsyncSession, scope: TenantScope, player_id: int, 
     return wallet
 
 
-async def list_wallets(session: AsyncSession, scope: TenantScope, player_id: int) -> list[Wallet]:
-    """Return a player's wallets by currency."""
-    rows = await session.scalars(
+async def list_wallets(
+    session: AsyncSession, scope: TenantScope, player_id: int, *, lock: bool = False
+) -> list[Wallet]:
+    """Return a player's wallets by currency; locked, no lane posts to them before the transaction ends."""
+    statement = (
         select(WalletRow)
         .where(WalletRow.tenant_id == scope.tenant_id, WalletRow.player_id == player_id)
-        .order_by(WalletRow.currency)
+        .order_by(WalletRow.wallet_id if lock else WalletRow.currency)
     )
+    rows = await session.scalars(statement.with_for_update(key_share=True) if lock else statement)
     return [_wallet(row) for row in rows]
 
 
@@ -107,7 +113,7 @@ async def list_bookings(
     """Return a wallet's journal, newest first."""
     statement = _bookings(scope, wallet_id).order_by(JournalRow.version.desc()).limit(page_size + 1)
     if cursor is not None:
-        (version,) = decode_cursor(cursor, tuple[int])
+        (version,) = decode_cursor(cursor, tuple[Annotated[int, msgspec.Meta(ge=0, le=MAX_MINOR)]])
         statement = statement.where(JournalRow.version < version)
     found = [_booking(row) for row in await session.execute(statement)]
     items = found[:page_size]
