@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 
 _SEPARATOR: Final = ":"
+_NO_TENANT: Final = "-"
+NOTE_LIFETIME_SECONDS: Final = 20
+"""A process that has been silent for so long is gone."""
+
+
+class ProcessNote(msgspec.Struct, frozen=True):
+    """A process of the cell as it describes itself; moments are whole seconds since 1970."""
+
+    name: str
+    pid: int
+    started_at: int
+    seen_at: int
+    problems: dict[str, str] = {}
 
 
 class CellRedis:
@@ -17,8 +32,8 @@ class CellRedis:
 
     def __init__(self, url: str, cell: str) -> None:
         self.cell = cell
-        connect: Any = Redis.from_url  # the library types its keywords as unknown
-        self.client: Redis = connect(url, socket_connect_timeout=2, socket_timeout=5)
+        # Any: the library types its keywords as unknown.
+        self.client: Redis = cast("Any", Redis).from_url(url, socket_connect_timeout=2, socket_timeout=5)
 
     def key(self, scope: TenantScope, room: str, *parts: str) -> str:
         """Return `<cell>:<tenant>:<room>:…`; a part may not hold the separator, so that no two keys collide."""
@@ -29,11 +44,32 @@ class CellRedis:
             raise ValueError("a part of a Redis key is empty or holds the separator")
         return _SEPARATOR.join(names)
 
+    def cell_key(self, room: str, *parts: str) -> str:
+        """Return the key of something that belongs to the cell and to no tenant."""
+        return _SEPARATOR.join((self.cell, _NO_TENANT, room, *parts))
+
+    async def announce(self, process: ProcessNote) -> None:
+        """Say that a process lives; the note fades when it is not repeated."""
+        key = self.cell_key("platform", "processes")
+        fields = {f"{process.name}-{process.pid}": msgspec.json.encode(process)}
+        await cast("Any", self.client).hset(key, mapping=fields)
+
+    async def list_processes(self) -> list[ProcessNote]:
+        """Return the processes of the cell that announced themselves lately."""
+        key = self.cell_key("platform", "processes")
+        stored: dict[bytes, bytes] = await cast("Any", self.client).hgetall(key)
+        notes = {field: msgspec.json.decode(raw, type=ProcessNote) for field, raw in stored.items()}
+        faded = [field for field, note in notes.items() if epoch_seconds() - note.seen_at > NOTE_LIFETIME_SECONDS]
+        if faded:
+            await cast("Any", self.client).hdel(key, *faded)
+        return sorted(
+            (note for field, note in notes.items() if field not in faded), key=lambda note: (note.name, note.pid)
+        )
+
     async def is_alive(self) -> bool:
         """Return whether the server answers."""
         try:
-            ping: Any = self.client.ping
-            return bool(await ping())
+            return bool(await cast("Any", self.client).ping())
         except (RedisError, OSError):
             return False
 

@@ -6,10 +6,11 @@ that are no plain scalar are dropped and counted: they are where personal data a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Final, cast
 
@@ -69,6 +70,7 @@ ALLOWED_FIELDS: Final = frozenset(
 
 MAX_VALUE_CHARACTERS: Final = 300
 MAX_TRACE_FRAMES: Final = 12
+READINESS_TIMEOUT_SECONDS: Final = 2
 _EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
 _FRAMEWORK_KEYS = frozenset({"event", "exc_info", "_record", "_from_structlog", "stack_info", "positional_args"})
 _SEVERITIES = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -302,3 +304,25 @@ def _frames(traceback: TracebackType | None) -> list[str]:
         )
         traceback = traceback.tb_next
     return places[::-1][:MAX_TRACE_FRAMES]
+
+
+class Readiness:
+    """What must answer before a process takes work; each check returns a problem, or an empty string."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[str]]]) -> None:
+        self._checks = dict(checks)
+
+    async def list_problems(self) -> dict[str, str]:
+        """Return the problems by dependency; a check that takes too long is one."""
+        names = list(self._checks)
+        found = await asyncio.gather(*(self._run(self._checks[name]) for name in names))
+        return {name: problem for name, problem in zip(names, found, strict=True) if problem}
+
+    async def _run(self, check: Callable[[], Awaitable[str]]) -> str:
+        try:
+            async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
+                return await check()
+        except TimeoutError:
+            return "did not answer in time"
+        except Exception as error:  # noqa: BLE001 - whatever a dependency throws, the process is not ready
+            return type(error).__name__

@@ -1,0 +1,1 @@
+"""HTTP: the edge that players, operators, providers and probes reach."""
