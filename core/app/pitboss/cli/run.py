@@ -10,6 +10,7 @@ import click
 
 from pitboss.cli.state import MARK, State
 from pitboss.cli.supervisor import Supervisor
+from pitboss.permissions.service import deployment_command
 from pitboss.platform.embedded import PostgresServer
 from pitboss.platform.processes import FolderLocked, kill_all, processes_marked, wait_until
 from pitboss.platform.settings import load_settings
@@ -18,6 +19,7 @@ _STOP_SECONDS = 40
 
 
 @click.command("run")
+@deployment_command("platform.process.configure")
 def run() -> None:
     """Start servers, databases, tenants, processes and gentle traffic here; Ctrl-C stops all of it."""
     settings = load_settings()
@@ -35,6 +37,7 @@ def run() -> None:
 
 
 @click.command("stop")
+@deployment_command("platform.process.configure")
 def stop() -> None:
     """Stop the run of this state folder, and whatever a killed one left behind."""
     state = State(load_settings().state_dir)
@@ -52,6 +55,7 @@ def stop() -> None:
 
 @click.command("reset")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@deployment_command("platform.process.configure")
 def reset(*, yes: bool) -> None:
     """Delete the local databases, logs and generated secrets; the next run starts from nothing."""
     state = State(load_settings().state_dir)

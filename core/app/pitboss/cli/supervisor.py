@@ -125,6 +125,7 @@ class Supervisor:
     def _start(self) -> None:
         self.clean_leftovers()
         self._rotate_logs()
+        self.state.write_facts({"port": self.base})
         if self._postgres is not None:
             self._step(f"PostgreSQL {postgres_version()} on port {self._postgres.port}", self._postgres.start)
         if self._redis is not None:
@@ -395,7 +396,9 @@ def is_ready(host: str, port: int) -> bool:
 def has_wallet_calls(host: str, port: int) -> bool:
     """Return whether a cell web has answered a wallet call, by its own metrics."""
     _, body = fetch(host, port, "/metrics")
-    return any(line.startswith("pitboss_wallet_calls_total") and not line.endswith(" 0.0") for line in body.splitlines())
+    return any(
+        line.startswith("pitboss_wallet_calls_total") and not line.endswith(" 0.0") for line in body.splitlines()
+    )
 
 
 def fetch(host: str, port: int, path: str) -> tuple[int, str]:
