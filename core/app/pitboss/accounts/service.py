@@ -160,6 +160,11 @@ async def get_player_by_number(session: AsyncSession, scope: TenantScope, player
     return player
 
 
+async def count_players(session: AsyncSession, scope: TenantScope, brand: str) -> int:
+    """Return how many player accounts a brand has, closed ones too."""
+    return await store.count_players(session, scope, brand)
+
+
 async def get_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity:
     """Return a player's personal data; raise `PlayerNotFound`."""
     identity = await store.fetch_identity(session, scope, player_id)
@@ -222,39 +227,6 @@ async def close(
     change = Change("status", player.status.name.lower(), "closed")
     await _record(session, scope, "player.closed", player, actor, origin, reason=reason.value, changes=(change,))
     return closed
-
-
-async def record_credit(
-    session: AsyncSession,
-    scope: TenantScope,
-    player: Player,
-    *,
-    amount_minor: int,
-    currency: str,
-    reference: str,
-    reason: str,
-    refusal: str,
-    actor: Actor,
-    origin: Origin,
-) -> None:
-    """Write down who deposited by hand and why; `refusal` is empty when the wallet took it."""
-    changes = (
-        Change("amount_minor", None, amount_minor),
-        Change("currency", None, currency),
-        Change("reference", None, reference),
-        Change("refusal", None, refusal or None),
-    )
-    await _record(
-        session,
-        scope,
-        "player.credited",
-        player,
-        actor,
-        origin,
-        reason=reason,
-        changes=changes,
-        outcome="denied" if refusal else "success",
-    )
 
 
 async def request_password_reset(

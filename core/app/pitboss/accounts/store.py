@@ -125,6 +125,12 @@ async def fetch_player_by_public_id(
     return None if row is None else _player(row)
 
 
+async def count_players(session: AsyncSession, scope: TenantScope, brand: str) -> int:
+    """Return how many player accounts a brand has, closed ones too."""
+    statement = select(func.count()).where(PlayerRow.tenant_id == scope.tenant_id, PlayerRow.brand == brand)
+    return int(await session.scalar(statement) or 0)
+
+
 async def fetch_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity | None:
     """Return a player's personal data."""
     row = await session.scalar(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.directory import service
@@ -22,13 +20,10 @@ from pitboss.directory.contracts import (
 from pitboss.directory.errors import SnapshotRefused, TenantUnknown
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss.kernel.scope import TenantScope
-from pitboss.platform.db import Database
+from pitboss.platform.db import Database, is_unavailable
 
 REFRESH_SECONDS = 2
 """How often a process looks for a newer version."""
-
-_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What a server that is down, starting or restarting shows; while connecting, the driver's own errors come through."""
 
 
 class Directory:
@@ -56,7 +51,9 @@ class Directory:
                     snapshot = await service.load_snapshot(session, cell=self.cell, keys=self._keys)
         except SnapshotRefused as refused:
             return Refresh(changed=False, problem=refused.detail)
-        except _AWAY as error:
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
             return Refresh(changed=False, problem=f"the database did not answer ({type(error).__name__})")
         self._looked_at = monotonic_seconds()
         return self._take(snapshot)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pitboss.ledger.store.accounts import (
+    count_wallets,
     ensure_source,
     find_wallet,
     fold_house,
+    get_house_account,
     get_wallet,
     list_bookings,
     list_expired_holds,
     list_house_accounts,
     list_round_bookings,
+    list_sources,
     list_wallets,
     open_house_accounts,
     open_wallet,
@@ -29,14 +32,17 @@ from pitboss.ledger.store.posting import (
 from pitboss.ledger.store.proof import verify_tenant
 
 __all__ = [
+    "count_wallets",
     "ensure_source",
     "find_wallet",
     "fold_house",
+    "get_house_account",
     "get_wallet",
     "list_bookings",
     "list_expired_holds",
     "list_house_accounts",
     "list_round_bookings",
+    "list_sources",
     "list_wallets",
     "lock_wallets",
     "next_batch_block",

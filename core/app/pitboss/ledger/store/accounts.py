@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger.contracts import AccountKind, Balance, Booking, HouseAccount, Op, Wallet
-from pitboss.ledger.errors import WalletNotFound
+from pitboss.ledger.errors import HouseAccountNotFound, WalletNotFound
 from pitboss.ledger.tables import (
     HoldRow,
     HouseAccountRow,
@@ -147,6 +147,23 @@ async def open_house_accounts(
         await session.execute(insert(HouseAccountRow).values(values).on_conflict_do_nothing())
 
 
+async def get_house_account(
+    session: AsyncSession, scope: TenantScope, kind: AccountKind, currency: str, provider: str
+) -> int:
+    """Return the number of a house account; raise `HouseAccountNotFound`."""
+    account_id = await session.scalar(
+        select(HouseAccountRow.account_id).where(
+            HouseAccountRow.tenant_id == scope.tenant_id,
+            HouseAccountRow.kind == int(kind),
+            HouseAccountRow.currency == currency,
+            HouseAccountRow.provider == provider,
+        )
+    )
+    if account_id is None:
+        raise HouseAccountNotFound(f"the tenant has no such account in {currency}")
+    return account_id
+
+
 async def list_house_accounts(session: AsyncSession, scope: TenantScope) -> list[HouseAccount]:
     """Return the tenant's house accounts with balances that are exact in this snapshot."""
     waiting = (
@@ -175,11 +192,21 @@ async def list_house_accounts(session: AsyncSession, scope: TenantScope) -> list
 
 async def ensure_source(session: AsyncSession, scope: TenantScope, name: str) -> int:
     """Return the number of a maker of external ids, for example ``games.softswiss``; make it where missing."""
-    await session.execute(
-        insert(SourceRow).values(tenant_id=scope.tenant_id, name=name).on_conflict_do_nothing()
-    )
+    await session.execute(insert(SourceRow).values(tenant_id=scope.tenant_id, name=name).on_conflict_do_nothing())
     statement = select(SourceRow.source_id).where(SourceRow.tenant_id == scope.tenant_id, SourceRow.name == name)
     return (await session.execute(statement)).scalar_one()
+
+
+async def list_sources(session: AsyncSession, scope: TenantScope) -> list[str]:
+    """Return the makers of external ids that the tenant has, by name."""
+    statement = select(SourceRow.name).where(SourceRow.tenant_id == scope.tenant_id).order_by(SourceRow.name)
+    return list(await session.scalars(statement))
+
+
+async def count_wallets(session: AsyncSession, scope: TenantScope, currency: str) -> int:
+    """Return how many of the tenant's wallets are in `currency`, empty ones too."""
+    statement = select(func.count()).where(WalletRow.tenant_id == scope.tenant_id, WalletRow.currency == currency)
+    return int(await session.scalar(statement) or 0)
 
 
 _FOLD = text("""
@@ -246,9 +273,7 @@ async def seed_usage(
         .with_for_update(key_share=True)
     )
     used = await session.scalar(
-        select(
-            func.coalesce(func.sum(sign * (JournalRow.d_real + JournalRow.d_bonus - JournalRow.d_debt)), 0)
-        ).where(
+        select(func.coalesce(func.sum(sign * (JournalRow.d_real + JournalRow.d_bonus - JournalRow.d_debt)), 0)).where(
             JournalRow.tenant_id == scope.tenant_id,
             JournalRow.wallet_id == wallet_id,
             JournalRow.op.in_([int(op) for op in ops]),

@@ -1,0 +1,165 @@
+"""What is said about a tenant's files: every fault at once, with file, key and reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pitboss.tenancy.contracts import CellPlace, Offer, Problem
+from pitboss.tenancy.rules import claims_of, find_clashes, find_tenant_problems, parse_files
+from pitboss.tenancy.service import check_folder
+
+OFFER = Offer(cells={"eu-1": CellPlace("eu-1", "eu"), "br-1": CellPlace("br-1", "br")}, packs=frozenset({"mt_mga"}))
+GOOD = """
+slug = "aurora"
+name = "Aurora"
+public_id = "01a1fbe4-4666-757a-bf99-969a96f72ab2"
+locality = "eu"
+cell = "eu-1"
+environment = "demo"
+currencies = ["EUR", "JPY"]
+packs = ["mt_mga"]
+plugins = ["softswiss"]
+
+[[brands]]
+slug = "aurora"
+name = "Aurora"
+domains = ["aurora.localhost", "www.aurora.example"]
+languages = ["en", "pt-BR"]
+default_language = "en"
+"""
+
+
+def check(text: str, plugins: dict[str, str] | None = None) -> list[tuple[str, str]]:
+    """Return key and reason of every problem of a folder."""
+    files = {"tenant.toml": text.encode()}
+    files |= {f"plugins/{slug}.toml": table.encode() for slug, table in (plugins or {}).items()}
+    folder, problems = parse_files("aurora", files)
+    if folder is not None:
+        problems += find_tenant_problems("aurora", folder.tenant, OFFER)
+    return [(problem.key, problem.reason) for problem in problems]
+
+
+def test_good_files_have_no_problem() -> None:
+    assert check(GOOD, {"softswiss": "casino_id = 'a'"}) == []
+
+
+def test_a_plugin_without_file_has_an_empty_table() -> None:
+    folder, problems = parse_files("aurora", {"tenant.toml": GOOD.encode()})
+    assert not problems
+    assert folder is not None
+    assert folder.plugins == {"softswiss": {}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "reason"),
+    [
+        ('name = "Aurora"\np', 'name = "Aurora"\nnmae = "x"\np', "nmae", "unknown key; known are slug, name"),
+        ('name = "Aurora"\np', 'name = ""\np', "name", "Expected str of length >= 1"),
+        ('public_id = "01a1fbe4-4666-757a-bf99-969a96f72ab2"', 'public_id = "x"', "public_id", "Invalid UUID"),
+        ('public_id = "01a1fbe4-4666-757a-bf99-969a96f72ab2"', "", "public_id", "missing"),
+        ('currencies = ["EUR", "JPY"]', 'currencies = "EUR"', "currencies", "Expected array, got str"),
+        ('currencies = ["EUR", "JPY"]', 'currencies = ["EUR", 7]', "currencies[1]", "Expected str, got int"),
+        ('currencies = ["EUR", "JPY"]', 'currencies = ["EUR", "XXX"]', "currencies[1]", "unknown currency XXX"),
+        ('currencies = ["EUR", "JPY"]', 'currencies = ["EUR", "EUR"]', "currencies[1]", "EUR is given 2 times"),
+        ('currencies = ["EUR", "JPY"]', "currencies = []", "currencies", "at least one is needed"),
+        ('environment = "demo"', 'environment = "dev"', "environment", "Invalid enum value 'dev'"),
+        ('slug = "aurora"\nname = "Aurora"\np', 'slug = "borealis"\nname = "Aurora"\np', "slug", "name of the folder"),
+        ('slug = "aurora"\nname = "Aurora"\nd', 'slug = "A b"\nname = "Aurora"\nd', "brands[0].slug", "matching regex"),
+        ('cell = "eu-1"', 'cell = "eu-9"', "cell", "unknown cell eu-9; known are br-1, eu-1"),
+        ('cell = "eu-1"', 'cell = "br-1"', "locality", "cell br-1 lies in br, not in eu"),
+        ('packs = ["mt_mga"]', 'packs = ["se_sga"]', "packs[0]", "pack se_sga is not installed"),
+        ('"en", "pt-BR"', '"en", "pt"', "brands[0].languages[1]", "unknown language pt; known are en, es, pt-BR"),
+        ('default_language = "en"', 'default_language = "es"', "brands[0].default_language", "not among"),
+        ('"aurora.localhost"', '"Aurora.localhost"', "brands[0].domains[0]", "is no host name"),
+        ('"aurora.localhost"', '"localhost"', "brands[0].domains[0]", "is no host name"),
+        ('"aurora.localhost"', '"aurora.localhost:80"', "brands[0].domains[0]", "is no host name"),
+        (
+            '"aurora.localhost"',
+            '"www.aurora.example"',
+            "brands[0].domains[1]",
+            "given twice, first as brands[0].domains[0]",
+        ),
+        ("[[brands]]", "[brands]", "brands", "Expected array"),
+    ],
+)
+def test_a_fault_names_its_key_and_reason(old: str, new: str, key: str, reason: str) -> None:
+    assert old in GOOD
+    problems = check(GOOD.replace(old, new))
+    assert [found for found, _ in problems] == [key]
+    assert reason in problems[0][1]
+
+
+def test_all_faults_of_shape_are_told_at_once() -> None:
+    text = GOOD.replace('name = "Aurora"', "nmae = 1").replace('"eu-1"', "7").replace('"pt-BR"', "true")
+    assert [key for key, _ in check(text)] == [
+        "nmae",
+        "name",
+        "cell",
+        "brands[0].nmae",
+        "brands[0].name",
+        "brands[0].languages[1]",
+    ]
+
+
+def test_all_faults_of_content_are_told_at_once() -> None:
+    text = GOOD.replace('"JPY"', '"YPJ"').replace('"eu-1"', '"eu-9"').replace('"pt-BR"', '"pt"')
+    assert [key for key, _ in check(text)] == ["cell", "currencies[1]", "brands[0].languages[1]"]
+
+
+def test_a_plugin_file_that_nobody_lists_is_told() -> None:
+    _, problems = parse_files("aurora", {"tenant.toml": GOOD.encode(), "plugins/other.toml": b""})
+    assert problems == [Problem("aurora/plugins/other.toml", "", "tenant.toml does not list this plugin")]
+
+
+def test_a_misplaced_file_is_told() -> None:
+    _, problems = parse_files("aurora", {"tenant.toml": GOOD.encode(), "plugin/softswiss.toml": b""})
+    assert [problem.file for problem in problems] == ["aurora/plugin/softswiss.toml"]
+
+
+@pytest.mark.parametrize("content", [b"slug = ", b"\xff\xfe", b"a = 1\na = 2"])
+def test_what_is_not_toml_is_told(content: bytes) -> None:
+    folder, problems = parse_files("aurora", {"tenant.toml": content})
+    assert folder is None
+    assert problems[0].file == "aurora/tenant.toml"
+    assert problems[0].reason.startswith("not TOML: ")
+
+
+def test_a_missing_tenant_file_is_told() -> None:
+    assert parse_files("aurora", {}) == (None, [Problem("aurora/tenant.toml", "", "missing")])
+
+
+def test_what_two_tenants_claim_is_told() -> None:
+    own, twin = claims_of(GOOD.encode()), claims_of(GOOD.replace("www.aurora.example", "x.example").encode())
+    problems = find_clashes("aurora", own, {"aurora": own, "twin": twin})
+    assert [(problem.key, problem.reason) for problem in problems] == [
+        ("public_id", "public_id 01a1fbe4-4666-757a-bf99-969a96f72ab2 is claimed by twin/tenant.toml too"),
+        ("brands[0].domains[0]", "domain aurora.localhost is claimed by twin/tenant.toml too"),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"brands = 7", b"brands = [7]", b"[[brands]]\ndomains = 7\n", b""])
+def test_a_broken_neighbour_claims_nothing(content: bytes) -> None:
+    assert claims_of(content) == {}
+
+
+def test_neighbours_are_read_from_their_folders(tmp_path: Path) -> None:
+    for slug in ("aurora", "twin"):
+        (tmp_path / slug).mkdir()
+        (tmp_path / slug / "tenant.toml").write_text(GOOD)
+    folder, problems = check_folder(tmp_path, "aurora", OFFER)
+    assert folder is not None
+    assert {problem.key for problem in problems} == {"public_id", "brands[0].domains[0]", "brands[0].domains[1]"}
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    assert check_folder(tmp_path, "aurora", OFFER)[1] == [Problem("aurora/tenant.toml", "", "missing")]
+
+
+def test_a_hidden_file_is_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "aurora" / ".cache").mkdir(parents=True)
+    (tmp_path / "aurora" / "tenant.toml").write_text(GOOD)
+    (tmp_path / "aurora" / ".cache" / "x").write_text("")
+    (tmp_path / "aurora" / ".swap").write_text("")
+    assert check_folder(tmp_path, "aurora", OFFER)[1] == []
