@@ -175,7 +175,7 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
             "player.registered": "A player account was opened",
             "player.status_changed": "A player account was suspended or made active again",
             "player.closed": "A player account was closed",
-            "player.credited": "Money was deposited by hand; the journal row is the booking, this says who and why",
+            "player.credit_ordered": "A deposit by hand: who and why; the journal row of the same reference is the booking",
         },
     ),
     **_types(

@@ -10,6 +10,13 @@ class WalletNotFound(PitbossError):
     kind = ErrorKind.NOT_FOUND
 
 
+class HouseAccountNotFound(PitbossError):
+    """The tenant's chart of accounts does not cover this currency or provider."""
+
+    code = "ledger.house_account_not_found"
+    kind = ErrorKind.NOT_FOUND
+
+
 class StaleWallet(PitbossError):
     """A wallet moved although it was locked: the batch is not applied."""
 

@@ -46,6 +46,15 @@ class WalletRequest(msgspec.Struct):
     subject: Any = None
 
 
+class MovementOrder(msgspec.Struct, frozen=True):
+    """A movement by hand that is written down and not yet posted."""
+
+    source_id: int
+    wallet_id: int
+    currency: str
+    leg: LegRequest
+
+
 class LegResult(msgspec.Struct, gc=False):
     """What became of a leg. `version` 0 means that there was nothing to do.
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
-from pitboss.kernel.scope import TenantScope
-from pitboss.ledger.contracts import Op
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.accounts import service as accounts
+from pitboss.audit.contracts import AuditEvent, Change
+from pitboss.audit.service import record_event
+from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.ledger import service as ledger
+from pitboss.ledger.contracts import AccountKind, Op
 from pitboss.ledger.rules import compute_content_hash, compute_key
-from pitboss.wallet.contracts import LegRequest, WalletRequest, WalletResult
+from pitboss.wallet.contracts import LegRequest, MovementOrder, WalletRequest, WalletResult
 from pitboss.wallet.errors import MovementRefused
 from pitboss.wallet.runtime import Lanes
 
@@ -54,3 +61,43 @@ async def post_movement(
     if result.refusal is not None:
         raise MovementRefused(result.refusal, result.detail)
     return result
+
+
+async def order_credit(
+    session: AsyncSession,
+    scope: TenantScope,
+    *,
+    player_id: UUID,
+    currency: str,
+    amount_minor: int,
+    reference: str,
+    reason: str,
+    actor: Actor,
+    origin: Origin,
+) -> MovementOrder:
+    """Write down who deposits by hand and why; an empty currency is the account's own.
+
+    The edge commits and then hands the order to `post_credit`: no money moves by hand without this record,
+    and the journal row of the same reference tells whether it moved. `player_id` is the public id.
+
+    Raises `PlayerNotFound`, `WalletNotFound`.
+    """
+    player = await accounts.get_player(session, scope, player_id)
+    wallet = await ledger.get_wallet(session, scope, player.player_id, currency or player.currency)
+    source_id = await ledger.ensure_source(session, scope, MANUAL_SOURCE)
+    account_id = await ledger.get_house_account(session, scope, AccountKind.CLEARING, wallet.currency, MANUAL_SOURCE)
+    changes = (
+        Change("amount_minor", None, amount_minor),
+        Change("currency", None, wallet.currency),
+        Change("reference", None, reference),
+    )
+    target_id = str(player.public_id)
+    event = AuditEvent("player.credit_ordered", actor, origin, "player", target_id, changes, reason=reason)
+    await record_event(session, scope, event)
+    leg = make_leg(Op.DEPOSIT, wallet.wallet_id, reference, amount_minor, account_id)
+    return MovementOrder(source_id, wallet.wallet_id, wallet.currency, leg)
+
+
+async def post_credit(lanes: Lanes, scope: TenantScope, order: MovementOrder) -> WalletResult:
+    """Post what `order_credit` wrote down; raise `MovementRefused`. The same reference again moves nothing."""
+    return await post_movement(lanes, scope, source_id=order.source_id, leg=order.leg, wallet_id=order.wallet_id)

@@ -1,0 +1,135 @@
+"""The operators' API on player accounts: look, suspend or close, deposit by hand."""
+
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, get, patch, post
+from msgspec import Meta
+
+from pitboss.accounts import service as accounts
+from pitboss.accounts.contracts import PlayerStatus, StatusReason
+from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.ledger import service as ledger
+from pitboss.platform.db import Database
+from pitboss.wallet import service as wallets
+from pitboss.wallet.runtime import Lanes
+from pitboss.web.controllers.players import (
+    BEARER,
+    BalanceView,
+    PlayerView,
+    close_account,
+    problems,
+    view_balance,
+    view_player,
+)
+
+MAX_CREDIT_MINOR: Final = 10**15
+"""Far above any deposit, and far enough below 64 bits that sums of balances stay exact."""
+
+
+class StatusRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an account becomes, and why. Closing is final and refused while there is money."""
+
+    status: Literal["active", "suspended", "closed"]
+    reason: StatusReason
+
+
+class CreditRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A deposit by hand. The same reference with the same content again moves nothing and answers the same."""
+
+    amount_minor: Annotated[int, Meta(gt=0, le=MAX_CREDIT_MINOR)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3,6}\Z")]
+    reference: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z", description="Idempotency key")]
+    reason: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z", description="A code, such as `goodwill`")]
+
+
+class PlayerDetailView(msgspec.Struct, frozen=True):
+    """An account and its wallets, without personal data."""
+
+    account: PlayerView
+    balances: list[BalanceView]
+
+
+class CreditView(msgspec.Struct, frozen=True):
+    """The booking of a deposit by hand; `replayed` when it was booked before."""
+
+    transaction: str
+    currency: str
+    amount_minor: int
+    playable_after_minor: int
+    replayed: bool
+
+
+class OperatorController(Controller):
+    """What an operator does with a player account of the tenant behind the host name."""
+
+    path = "/operator/players"
+    tags = ("Operators",)
+    security = BEARER
+
+    @get("/{player_id:uuid}", permission="accounts.player.view", responses=problems(401, 403, 404))
+    async def get_player(self, player_id: UUID, tenant: TenantScope, database: Database) -> PlayerDetailView:
+        """Show an account and its wallets."""
+        async with database.transaction(tenant) as session:
+            player = await accounts.get_player(session, tenant, player_id)
+            found = await ledger.list_wallets(session, tenant, player.player_id)
+        return PlayerDetailView(view_player(player), [view_balance(wallet) for wallet in found])
+
+    @patch("/{player_id:uuid}", permission="accounts.player.edit", responses=problems(401, 403, 404, 409, 422))
+    async def change_status(
+        self,
+        player_id: UUID,
+        data: StatusRequest,
+        tenant: TenantScope,
+        actor: Actor,
+        origin: Origin,
+        database: Database,
+    ) -> PlayerView:
+        """Suspend an account, make it active again, or close it; the same status again changes nothing."""
+        change: dict[str, Any] = {"reason": data.reason, "actor": actor, "origin": origin}
+        async with database.transaction(tenant) as session:
+            if data.status == "closed":
+                player = await close_account(session, tenant, player_id, **change)
+            else:
+                status = PlayerStatus[data.status.upper()]
+                player = await accounts.change_status(session, tenant, player_id, status=status, **change)
+        return view_player(player)
+
+    @post(
+        "/{player_id:uuid}/credits",
+        permission="wallet.credit.edit",
+        responses=problems(401, 403, 404, 409, 422, 503),
+    )
+    async def credit(
+        self,
+        player_id: UUID,
+        data: CreditRequest,
+        tenant: TenantScope,
+        actor: Actor,
+        origin: Origin,
+        database: Database,
+        lanes: Lanes,
+    ) -> CreditView:
+        """Deposit by hand, held against the player's limits, through the wallet like all money."""
+        async with database.transaction(tenant) as session:
+            order = await wallets.order_credit(
+                session,
+                tenant,
+                player_id=player_id,
+                currency=data.currency,
+                amount_minor=data.amount_minor,
+                reference=data.reference,
+                reason=data.reason,
+                actor=actor,
+                origin=origin,
+            )
+        result = await wallets.post_credit(lanes, tenant, order)
+        booked = result.legs[0]
+        return CreditView(
+            transaction=booked.transaction,
+            currency=order.currency,
+            amount_minor=data.amount_minor,
+            playable_after_minor=result.balance_minor or 0,
+            replayed=booked.replayed,
+        )
