@@ -6,7 +6,7 @@ done inside the transaction of its own effects, so a job has its effects exactly
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -92,7 +92,7 @@ async def enqueue(
     await session.execute(insert(OutboxJob).values(values).on_conflict_do_nothing())
 
 
-async def lease_due(session: AsyncSession, limit: int = 100) -> list[LeasedJob]:
+async def lease_due(session: AsyncSession, batch_size: int = 100) -> list[LeasedJob]:
     """Lease due jobs of the tenants in the context; two relays never take the same one."""
     due = (
         select(OutboxJob.tenant_id, OutboxJob.job_id)
@@ -102,7 +102,7 @@ async def lease_due(session: AsyncSession, limit: int = 100) -> list[LeasedJob]:
             OutboxJob.lease_until.is_(None) | (OutboxJob.lease_until <= func.now()),
         )
         .order_by(OutboxJob.available_at)
-        .limit(limit)
+        .limit(batch_size)
         .with_for_update(skip_locked=True)
         .cte("due")
     )
@@ -144,6 +144,16 @@ async def postpone(session: AsyncSession, scope: TenantScope, job_id: int, secon
         .where(OutboxJob.tenant_id == scope.tenant_id, OutboxJob.job_id == job_id, OutboxJob.done_at.is_(None))
         .values(available_at=func.now() + timedelta(seconds=seconds), lease_until=None)
     )
+
+
+async def list_open(session: AsyncSession, jobs: Collection[str]) -> set[tuple[int, str]]:
+    """Return tenant and name of those of `jobs` that are not done yet."""
+    rows = await session.execute(
+        select(OutboxJob.tenant_id, OutboxJob.job)
+        .where(OutboxJob.done_at.is_(None), OutboxJob.job.in_(jobs))
+        .distinct()
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 async def prune_done(session: AsyncSession, scope: TenantScope, older_than: timedelta = DONE_KEPT) -> int:

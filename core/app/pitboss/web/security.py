@@ -15,9 +15,8 @@ from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
-from pitboss.accounts.contracts import PlayerSession
 from pitboss.accounts.service import find_session, player_actor
-from pitboss.directory.contracts import DirectoryBrand, TenantState
+from pitboss.directory.contracts import TenantState
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR, Role
@@ -77,7 +76,6 @@ async def resolve_tenant(connection: Connection, _handler: BaseRouteHandler) -> 
     found = directory.find_tenant_by_domain(host)
     if found is not None and found.state is TenantState.ACTIVE:
         connection.scope["state"]["tenant"] = directory.scope_of(found)
-        connection.scope["state"]["brand"] = directory.find_brand_by_domain(host)
         return
     if found is None and directory.find_elsewhere(host) is not None:
         raise Misdirected("another cell serves this domain")
@@ -126,7 +124,6 @@ async def _sign_on(connection: Connection, token: str) -> Actor:
         found = await find_session(session, tenant, token)
     if found is None:
         raise Unauthenticated
-    connection.scope["state"]["player_session"] = found
     return player_actor(found.player)
 
 
@@ -165,29 +162,6 @@ def provide_actor(request: Request[Any, Any, Any]) -> Actor:
     return cast("Actor", request.scope["state"]["actor"])
 
 
-def provide_player_session(request: Request[Any, Any, Any]) -> PlayerSession:
-    """Return the session of the player who asks; for an operator or a visitor there is none."""
-    found = cast("PlayerSession | None", request.scope["state"].get("player_session"))
-    if found is None:
-        raise Unauthenticated
-    return found
-
-
-def provide_brand(request: Request[Any, Any, Any]) -> DirectoryBrand:
-    """Return the brand behind the host name."""
-    return cast("DirectoryBrand", request.scope["state"]["brand"])
-
-
-def provide_domain(request: Request[Any, Any, Any]) -> str:
-    """Return the host name of the request, which is a domain of the tenant."""
-    return host_name(request)
-
-
-def provide_directory(request: Request[Any, Any, Any]) -> Directory:
-    """Return the cell's directory."""
-    return cast("Directory", request.app.state.directory)
-
-
 def provide_origin(request: Request[Any, Any, Any]) -> Origin:
     """Return where the request came from. The id is always our own; the client's is not believed."""
     agent = request.headers.get("user-agent", "")
@@ -206,10 +180,6 @@ def provide_database(request: Request[Any, Any, Any]) -> Database:
 API_DEPENDENCIES: Final[dict[str, Provide]] = {
     "tenant": Provide(provide_tenant, sync_to_thread=False),
     "actor": Provide(provide_actor, sync_to_thread=False),
-    "player_session": Provide(provide_player_session, sync_to_thread=False),
-    "brand": Provide(provide_brand, sync_to_thread=False),
-    "domain": Provide(provide_domain, sync_to_thread=False),
-    "directory": Provide(provide_directory, sync_to_thread=False),
     "origin": Provide(provide_origin, sync_to_thread=False),
     "database": Provide(provide_database, sync_to_thread=False),
 }
