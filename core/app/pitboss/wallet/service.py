@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +24,8 @@ MANUAL_SOURCE = "manual"
 SYSTEM_SOURCE = "system"
 """The maker of references that the platform derives."""
 MANUAL_PATIENCE_MS = 2_000
+MAX_CREDIT_MINOR: Final = 10**15
+"""Far above any deposit by hand, and far enough below 64 bits that sums of balances stay exact."""
 
 
 def make_leg(

@@ -1,6 +1,6 @@
 """The operators' API on player accounts: look, suspend or close, deposit by hand."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -24,9 +24,6 @@ from pitboss.web.controllers.players import (
     view_player,
 )
 
-MAX_CREDIT_MINOR: Final = 10**15
-"""Far above any deposit, and far enough below 64 bits that sums of balances stay exact."""
-
 
 class StatusRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an account becomes, and why. Closing is final and refused while there is money."""
@@ -38,7 +35,7 @@ class StatusRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CreditRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A deposit by hand. The same reference with the same content again moves nothing and answers the same."""
 
-    amount_minor: Annotated[int, Meta(gt=0, le=MAX_CREDIT_MINOR)]
+    amount_minor: Annotated[int, Meta(gt=0, le=wallets.MAX_CREDIT_MINOR)]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3,6}\Z")]
     reference: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z", description="Idempotency key")]
     reason: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z", description="A code, such as `goodwill`")]
