@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import asyncpg
 import msgspec
@@ -55,10 +56,8 @@ async def provision(admin_url: str, plane: Plane, urls: Mapping[str, str]) -> st
             for login in logins:
                 await _ensure_login(admin, login)
         if not await admin.fetchval("select true from pg_database where datname = $1", database):
-            try:
+            with suppress(asyncpg.DuplicateDatabaseError):
                 await admin.execute(f"create database {_quoted(database)} owner pitboss_owner template template0")
-            except asyncpg.DuplicateDatabaseError:
-                pass
         await admin.execute(f"revoke all on database {_quoted(database)} from public")
         for login in logins:
             await admin.execute(f"grant connect on database {_quoted(database)} to {_quoted(login.name)}")

@@ -89,10 +89,9 @@ def apply_guards(connection: Connection, plane: Plane) -> None:
 
 def run_script(connection: Connection, script: str) -> None:
     """Run a script of several statements as it stands; the driver's simple protocol takes them all."""
-    raw = connection.connection.dbapi_connection
-    assert raw is not None
+    raw = cast("AdaptedConnection", connection.connection.dbapi_connection)
     connection.exec_driver_sql("select 1")
-    cast("AdaptedConnection", raw).run_async(lambda driver: driver.execute(script))
+    raw.run_async(lambda driver: driver.execute(script))
 
 
 def _write_keys(connection: Connection, keys: Sequence[ContextKey]) -> None:

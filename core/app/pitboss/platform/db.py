@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final, Literal, cast
 
@@ -134,10 +134,9 @@ _LANE_PINS: Final = {
 async def connect_lane(url: str, application_name: str) -> asyncpg.Connection:
     """Open a wallet lane's own connection, with the planner pinned to index look-ups."""
     dsn = parse_url(url).render_as_string(hide_password=False)
-    connection = await asyncpg.connect(
+    return await asyncpg.connect(
         dsn, timeout=10, server_settings={"application_name": application_name, **_LANE_PINS}, command_timeout=30
     )
-    return cast("asyncpg.Connection", connection)
 
 
 class Database:
@@ -149,7 +148,7 @@ class Database:
         self._signer = signer
 
     @asynccontextmanager
-    async def transaction(self, scope: TenantScope) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, scope: TenantScope) -> AsyncGenerator[AsyncSession]:
         """Open one transaction under `scope`; commit at the end, roll back on an error."""
         if scope.cell != self.cell:
             raise ForeignCell(f"scope of cell {scope.cell} used in cell {self.cell}")
@@ -157,7 +156,7 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def tenants_transaction(self, tenant_ids: Iterable[int]) -> AsyncIterator[AsyncSession]:
+    async def tenants_transaction(self, tenant_ids: Iterable[int]) -> AsyncGenerator[AsyncSession]:
         """Open one transaction under a set of this cell's tenants; for the relay and for verification."""
         async with self.engine.connect() as connection, connection.begin():
             token = self._signer.sign(tenant_ids, await backend_pid(connection))
@@ -167,7 +166,7 @@ class Database:
                 await session.flush()
 
     @asynccontextmanager
-    async def cell_transaction(self) -> AsyncIterator[AsyncSession]:
+    async def cell_transaction(self) -> AsyncGenerator[AsyncSession]:
         """Open one transaction without any tenant: only tables that belong to no tenant show rows."""
         async with (
             self.engine.connect() as connection,
@@ -185,7 +184,7 @@ class ControlDatabase:
         self.engine = engine
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """Open one transaction; commit at the end, roll back on an error."""
         async with (
             self.engine.connect() as connection,
