@@ -34,3 +34,10 @@ class ChangeRefused(PitbossError):
 class CellUnknown(PitbossError):
     code = "tenancy.cell_unknown"
     kind = ErrorKind.NOT_FOUND
+
+
+class ApplyRunning(PitbossError):
+    """Another apply holds the register; the same command may succeed later."""
+
+    code = "tenancy.apply_running"
+    kind = ErrorKind.UNAVAILABLE

@@ -73,6 +73,14 @@ async def find_tenant(session: AsyncSession, slug: str) -> TenantRecord | None:
     return found[0] if found else None
 
 
+async def get_tenant(session: AsyncSession, slug: str) -> TenantRecord:
+    """Return a tenant as control holds it; raise `TenantNotFound`."""
+    found = await find_tenant(session, slug)
+    if found is None:
+        raise TenantNotFound(f"tenant {slug} is not registered")
+    return found
+
+
 async def list_tenants(session: AsyncSession) -> list[TenantRecord]:
     """Return all tenants by slug; the register is small and read whole."""
     return await store.fetch_tenants(session)
@@ -145,7 +153,7 @@ async def reserve_tenant(session: AsyncSession, tenant: TenantFile, by: By) -> i
     record = rules.record_from_files(tenant)
     tenant_id = await store.insert_tenant(session, record)
     if tenant_id is None:
-        actual = await _get_tenant(session, tenant.slug)
+        actual = await get_tenant(session, tenant.slug)
         _refuse(rules.find_refusals(tenant, actual))
         return actual.tenant_id
     identity = {path: value for path, value in rules.facts_of(record).items() if path.startswith("tenant.")}
@@ -160,7 +168,7 @@ async def configure_tenant(session: AsyncSession, tenant: TenantFile, by: By) ->
     Writes and audits the differences alone. Raises `ChangeRefused` and `TenantNotFound`.
     """
     await store.lock_tenant(session, tenant.slug)
-    actual = await _get_tenant(session, tenant.slug)
+    actual = await get_tenant(session, tenant.slug)
     _refuse(rules.find_refusals(tenant, actual))
     wanted = rules.merge_record(tenant, actual)
     entries = rules.diff_facts(rules.facts_of(actual), rules.facts_of(wanted))
@@ -231,13 +239,6 @@ async def publish_directories(session: AsyncSession, key: SigningKey, by: By) ->
 async def build_snapshot(session: AsyncSession, cell: str) -> DirectoryContent:
     """Return what `cell` is to be told now."""
     return rules.build_content(cell, await store.fetch_tenants(session), await store.fetch_cells(session))
-
-
-async def _get_tenant(session: AsyncSession, slug: str) -> TenantRecord:
-    found = await find_tenant(session, slug)
-    if found is None:
-        raise TenantNotFound(f"tenant {slug} is not registered")
-    return found
 
 
 def _refuse(refusals: Sequence[str]) -> None:
