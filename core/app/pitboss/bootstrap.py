@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import os
 import sys
-from typing import Any, Final
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
+import msgspec
 
 from pitboss_sdk.errors import PitbossError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from pitboss.directory.runtime import Directory
+    from pitboss.platform.db import ContextSigner, Database
+    from pitboss.platform.redis import CellRedis
+    from pitboss.platform.settings import Settings
+    from pitboss.platform.telemetry import CallRate, Metrics, Readiness
+    from pitboss.worker.jobs import JobRegistry
 
 COMMANDS: Final = {
     "run": ("pitboss.cli.run:run", "Start the whole platform on this machine."),
@@ -49,6 +64,248 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+LOGIN_OF: Final[dict[str, Literal["cell_database_url", "cell_worker_database_url", "cell_relay_database_url"]]] = {
+    "web": "cell_database_url",
+    "worker": "cell_worker_database_url",
+    "relay": "cell_relay_database_url",
+}
+"""The login that each process of a cell uses; each may do only what its work needs."""
+ANNOUNCE_SECONDS: Final = 5
+
+
+class CellGround(msgspec.Struct, frozen=True):
+    """What every process of a cell stands on."""
+
+    database: Database
+    directory: Directory
+    metrics: Metrics
+    rate: CallRate
+    readiness: Readiness
+    redis: CellRedis
+    signer: ContextSigner
+    url: str
+
+
+class Services:
+    """The processes that serve until a signal; the commands get this and know nothing of how they are made."""
+
+    def serve_cell(self, settings: Settings) -> None:
+        """Serve the web of a cell."""
+        _run(_serve_cell(settings))
+
+    def serve_control(self, settings: Settings) -> None:
+        """Serve the web of the control plane."""
+        _run(_serve_control(settings))
+
+    def run_worker(self, settings: Settings) -> None:
+        """Run the jobs of a cell."""
+        _run(_run_worker(settings))
+
+    def run_relay(self, settings: Settings) -> None:
+        """Relay the jobs of a cell."""
+        _run(_run_relay(settings))
+
+
+def _run(main: Any) -> None:
+    import uvloop
+
+    uvloop.run(main)
+
+
+async def _serve_cell(settings: Settings) -> None:
+    from pitboss.platform.db import connect_lane
+    from pitboss.platform.settings import require
+    from pitboss.plughost.runtime import load_host, read_cell_file
+    from pitboss.wallet.runtime import Lane, Lanes
+    from pitboss.web.app import CellParts, Front, create_cell_app
+    from pitboss.web.controllers.operators import OperatorController
+    from pitboss.web.controllers.players import OwnAccountController, VisitorController
+    from pitboss.web.server import serve
+    from pitboss.web.status_source import CellStatusSource
+
+    async with lay_cell_ground(settings, "web") as ground:
+        lanes = Lanes(
+            [
+                Lane(
+                    number,
+                    lambda number=number: connect_lane(ground.url, f"pitboss lane {number}"),
+                    ground.signer,
+                    observe_batch=ground.metrics.lane_batch_calls.observe,
+                )
+                for number in range(settings.lanes)
+            ]
+        )
+        plugins = load_host(read_cell_file(settings.cell_file))
+        source = CellStatusSource(
+            database=ground.database,
+            directory=ground.directory,
+            locality=settings.locality,
+            plugins=plugins,
+            rate=ground.rate,
+            readiness=ground.readiness,
+            redis=ground.redis,
+        )
+        parts = CellParts(
+            database=ground.database,
+            directory=ground.directory,
+            metrics=ground.metrics,
+            readiness=ground.readiness,
+            operator_token=require(settings, "operator_token"),
+            status_source=source,
+            controllers=(VisitorController, OwnAccountController, OperatorController),
+            resources={"lanes": lanes},
+        )
+        lanes.start()
+        try:
+            await serve(Front(create_cell_app(parts), ground.metrics), settings.host, settings.port)
+        finally:
+            await lanes.close()
+
+
+async def _serve_control(settings: Settings) -> None:
+    from pitboss.platform.db import ControlDatabase, create_engine
+    from pitboss.platform.settings import require
+    from pitboss.platform.telemetry import Metrics, Readiness, configure_logging
+    from pitboss.web.app import ControlParts, Front, create_control_app
+    from pitboss.web.server import serve
+    from pitboss.web.status_source import ControlStatusSource
+
+    metrics = Metrics()
+    configure_logging("control", settings.log_level, metrics)
+    engine = create_engine(require(settings, "control_database_url"))
+    readiness = Readiness({"database": lambda: _reach(engine)})
+    parts = ControlParts(
+        metrics=metrics,
+        readiness=readiness,
+        operator_token=settings.operator_token or "",
+        status_source=ControlStatusSource(ControlDatabase(engine), readiness),
+    )
+    try:
+        await serve(Front(create_control_app(parts), metrics), settings.host, settings.port)
+    finally:
+        await engine.dispose()
+
+
+async def _run_worker(settings: Settings) -> None:
+    from pitboss.platform.broker import create_broker
+    from pitboss.platform.settings import require
+    from pitboss.worker.probes import Probes
+    from pitboss.worker.process import run_worker
+    from pitboss.worker.runner import JobRunner, JobWorker
+
+    async with lay_cell_ground(settings, "worker") as ground:
+        runner = JobRunner(ground.database, ground.directory, create_jobs(settings), ground.metrics)
+        broker = create_broker(require(settings, "redis_url"), settings.cell)
+        worker = JobWorker(broker, runner, asyncio.get_running_loop())
+        async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
+            await run_worker(worker)
+
+
+async def _run_relay(settings: Settings) -> None:
+    from pitboss.platform.broker import create_broker
+    from pitboss.platform.settings import require
+    from pitboss.worker.probes import Probes
+    from pitboss.worker.process import run_relay
+    from pitboss.worker.relay import Relay
+
+    async with lay_cell_ground(settings, "relay") as ground:
+        broker = create_broker(require(settings, "redis_url"), settings.cell)
+        periods = create_jobs(settings).list_periods()
+        relay = Relay(ground.database, ground.directory, broker, periods, ground.metrics)
+        async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
+            await run_relay(relay)
+
+
+def create_jobs(settings: Settings) -> JobRegistry:
+    """Return every job of a cell; the relay reads the periods of the same table that the worker runs."""
+    from pitboss.accounts import service as accounts
+    from pitboss.ledger import service as ledger
+    from pitboss.platform import outbox
+    from pitboss.worker.jobs import Job, JobRegistry
+
+    _ = settings
+    return JobRegistry(
+        [
+            Job("ledger.fold_house", _plain(ledger.fold_house), "ledger.book.edit", every_seconds=10),
+            Job("accounts.prune_sessions", _plain(accounts.prune_sessions), "accounts.session.delete", 3600),
+            Job("outbox.prune_done", _plain(outbox.prune_done), "platform.outbox.delete", 3600),
+        ]
+    )
+
+
+def _plain(use_case: Any) -> Any:
+    """Return a handler for a use case that needs no payload."""
+
+    async def handle(session: Any, scope: Any, _payload: Any) -> None:
+        await use_case(session, scope)
+
+    return handle
+
+
+@asynccontextmanager
+async def lay_cell_ground(settings: Settings, process: str) -> AsyncGenerator[CellGround]:
+    """Open database, directory and Redis of a cell process and keep them fresh while the block runs."""
+    from functools import partial
+
+    from pitboss.directory.contracts import PublicKey
+    from pitboss.directory.runtime import REFRESH_SECONDS, Directory
+    from pitboss.kernel.clock import epoch_seconds
+    from pitboss.platform.background import Repeating, keep_repeating
+    from pitboss.platform.db import ContextSigner, Database, create_engine
+    from pitboss.platform.redis import CellRedis, ProcessNote
+    from pitboss.platform.settings import require
+    from pitboss.platform.telemetry import CallRate, Metrics, Readiness, configure_logging
+
+    metrics = Metrics()
+    configure_logging(process, settings.log_level, metrics)
+    url = require(settings, LOGIN_OF[process])
+    signer = ContextSigner(require(settings, "context_keys"))
+    engine = create_engine(url)
+    database = Database(engine, settings.cell, signer)
+    keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]
+    directory = Directory(settings.cell, keys)
+    redis = CellRedis(require(settings, "redis_url"), settings.cell)
+    rate = CallRate(metrics)
+    readiness = Readiness(
+        {
+            "database": lambda: _reach(engine),
+            "directory": partial(_look_at, directory),
+            "redis": partial(_ping, redis),
+        }
+    )
+    started_at = epoch_seconds()
+
+    async def announce() -> None:
+        rate.sample()
+        problems = await readiness.list_problems()
+        if "redis" not in problems:
+            await redis.announce(ProcessNote(process, os.getpid(), started_at, epoch_seconds(), problems))
+
+    ground = CellGround(database, directory, metrics, rate, readiness, redis, signer, url)
+    try:
+        async with keep_repeating(
+            Repeating("directory.refresh", REFRESH_SECONDS, partial(directory.refresh, database)),
+            Repeating("process.announce", ANNOUNCE_SECONDS, announce),
+        ):
+            yield ground
+    finally:
+        await redis.close()
+        await engine.dispose()
+
+
+async def _reach(engine: AsyncEngine) -> str:
+    async with engine.connect():  # the pool asks the server before it gives a connection out
+        return ""
+
+
+async def _look_at(directory: Directory) -> str:
+    return "" if directory.is_loaded else "no signed snapshot has been loaded yet"
+
+
+async def _ping(redis: CellRedis) -> str:
+    return "" if await redis.is_alive() else "did not answer"
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pitboss", prog_name="pitboss")
 def cli() -> None:
@@ -58,7 +315,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a known situation prints its code and detail and exits with 1."""
     try:
-        cli(prog_name="pitboss")
+        cli(prog_name="pitboss", obj=Services())
     except PitbossError as error:
         click.echo(f"pitboss: {error.code}: {error.detail}" if error.detail else f"pitboss: {error.code}", err=True)
         sys.exit(1)

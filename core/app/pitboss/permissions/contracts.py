@@ -97,6 +97,7 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("plughost.plugin.configure", Risk.HIGH, "deployment", "Enable and configure a plugin"),
         _permission("platform.database.configure", Risk.CRITICAL, "deployment", "Make and migrate databases"),
         _permission("platform.process.configure", Risk.HIGH, "deployment", "Start, stop and reset processes"),
+        _permission("platform.outbox.delete", Risk.LOW, "service", "Remove jobs that were done long ago"),
         _permission("platform.status.view", Risk.LOW, "operator deployment", "See the status page"),
     )
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
 import msgspec
@@ -43,8 +42,6 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 _ENCODED_HEADERS: Final = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
-Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
-
 
 class CellParts(msgspec.Struct, frozen=True):
     """What the web of a cell is made of; the composition root builds it.
@@ -60,7 +57,6 @@ class CellParts(msgspec.Struct, frozen=True):
     status_source: status.StatusSource
     controllers: tuple[Any, ...] = ()
     resources: Mapping[str, Any] = {}
-    lifespan: tuple[Lifespan, ...] = ()
 
 
 class ControlParts(msgspec.Struct, frozen=True):
@@ -70,7 +66,6 @@ class ControlParts(msgspec.Struct, frozen=True):
     readiness: Readiness
     operator_token: str
     status_source: status.StatusSource
-    lifespan: tuple[Lifespan, ...] = ()
 
 
 class UnguardedHandler(RuntimeError):
@@ -96,7 +91,6 @@ def create_cell_app(parts: CellParts) -> Litestar:
             "readiness": parts.readiness,
             "status_source": parts.status_source,
         },
-        parts.lifespan,
     )
 
 
@@ -111,7 +105,6 @@ def create_control_app(parts: ControlParts) -> Litestar:
             "readiness": parts.readiness,
             "status_source": parts.status_source,
         },
-        parts.lifespan,
     )
 
 
@@ -119,13 +112,10 @@ def _platform_handlers() -> list[ControllerRouterHandler]:
     return [pages.show_static, *health.HANDLERS, *status.HANDLERS]
 
 
-def _create_app(
-    handlers: Sequence[ControllerRouterHandler], state: dict[str, Any], lifespan: Sequence[Lifespan]
-) -> Litestar:
+def _create_app(handlers: Sequence[ControllerRouterHandler], state: dict[str, Any]) -> Litestar:
     app = Litestar(
         route_handlers=handlers,
         exception_handlers=EXCEPTION_HANDLERS,
-        lifespan=list(lifespan),
         logging_config=None,
         openapi_config=OpenAPIConfig(
             title="Pitboss",
