@@ -70,10 +70,6 @@ async def enable_plugin(
     """
     check_config(plugin, table, locality=locality, file=f"plugins/{plugin.slug}.toml")
     config = _storable(table)
-    before = await store.find_enablement(session, scope.tenant_id, plugin.slug, for_update=True)
-    changes = compute_changes(before, plugin, config)
-    if not changes:
-        return False
     values = {
         "kind": plugin.manifest.kind,
         "distribution": plugin.distribution,
@@ -82,7 +78,15 @@ async def enable_plugin(
         "config_version": plugin.manifest.config_version,
         "enabled": True,
     }
-    await store.upsert_enablement(session, scope.tenant_id, plugin.slug, values)
+    before = None
+    # The insert waits for another first enabling, so that the difference is told from what that one left.
+    if not await store.insert_enablement(session, scope.tenant_id, plugin.slug, values):
+        before = await store.find_enablement(session, scope.tenant_id, plugin.slug, for_update=True)
+    changes = compute_changes(before, plugin, config)
+    if not changes:
+        return False
+    if before is not None:
+        await store.update_enablement(session, scope.tenant_id, plugin.slug, values)
     event_type = "plugin.configured" if before is not None and before.enabled else "plugin.enabled"
     await record_event(session, scope, AuditEvent(event_type, actor, origin, "plugin", plugin.slug, changes))
     return True
@@ -98,7 +102,7 @@ async def disable_plugin(session: AsyncSession, scope: TenantScope, slug: str, *
         raise PluginNotEnabled(f"plugin {slug!r} was never enabled")
     if not before.enabled:
         return False
-    await store.update_disabled(session, scope.tenant_id, slug)
+    await store.update_enablement(session, scope.tenant_id, slug, {"enabled": False})
     changes = (Change("enabled", before=True, after=False),)
     await record_event(session, scope, AuditEvent("plugin.disabled", actor, origin, "plugin", slug, changes))
     return True

@@ -36,22 +36,19 @@ async def find_enablement(
     return None if row is None else _enablement(row)
 
 
-async def upsert_enablement(session: AsyncSession, tenant_id: int, slug: str, values: dict[str, Any]) -> None:
-    """Write a tenant's plugin as it is to be from now on."""
+async def insert_enablement(session: AsyncSession, tenant_id: int, slug: str, values: dict[str, Any]) -> bool:
+    """Write a tenant's first row for a plugin; False when another transaction wrote it before."""
     statement = insert(PluginEnablementRow).values(tenant_id=tenant_id, slug=slug, **values)
-    await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["tenant_id", "slug"], set_={**values, "updated_at": func.clock_timestamp()}
-        )
-    )
+    inserted = await session.execute(statement.on_conflict_do_nothing().returning(PluginEnablementRow.slug))
+    return inserted.first() is not None
 
 
-async def update_disabled(session: AsyncSession, tenant_id: int, slug: str) -> None:
-    """Switch a tenant's plugin off; its configuration stays."""
+async def update_enablement(session: AsyncSession, tenant_id: int, slug: str, values: dict[str, Any]) -> None:
+    """Write a tenant's plugin as it is to be from now on."""
     await session.execute(
         update(PluginEnablementRow)
         .where(PluginEnablementRow.tenant_id == tenant_id, PluginEnablementRow.slug == slug)
-        .values(enabled=False, updated_at=func.clock_timestamp())
+        .values(**values, updated_at=func.clock_timestamp())
     )
 
 
