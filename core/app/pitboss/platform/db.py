@@ -126,6 +126,7 @@ _LANE_PINS: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_bitmapscan": "off",
+    "enable_material": "off",
     "jit": "off",
 }
 """A plan cached while tables are empty must be the plan for full ones: index look-ups only."""

@@ -34,6 +34,11 @@ BLOCK: Final = 1000
 """Batch ids that one number of the sequence stands for."""
 CONTEXT_REFRESH_SECONDS: Final = 60.0
 ATTEMPTS: Final = 4
+REPLAN_AFTER: Final = (20, 200, 2_000, 20_000)
+"""Batches after which a connection's plans are made anew, the last number again and again.
+
+A generic plan made while a table is small may take the wrong one of two indexes and never learn better.
+"""
 
 _LOG = structlog.get_logger("pitboss.wallet")
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
@@ -66,6 +71,7 @@ class Lane:
         self._context: tuple[frozenset[int], float] = (frozenset(), 0.0)
         self._next_batch_id = 0
         self._block_end = 0
+        self._batches_on_connection = 0
         self._closing = False
 
     def oldest_wait_ms(self) -> float:
@@ -146,7 +152,11 @@ class Lane:
         if self._connection is None or self._connection.is_closed():
             self._drop_connection()
             self._connection = await self._connect()
+            self._batches_on_connection = 0
         connection = self._connection
+        self._batches_on_connection += 1
+        if self._batches_on_connection in REPLAN_AFTER or self._batches_on_connection % REPLAN_AFTER[-1] == 0:
+            await connection.execute("discard plans")
         covered, until = self._context
         if not tenants <= covered or monotonic_seconds() > until:
             wanted = tenants | covered if len(tenants | covered) <= MAX_CONTEXT_TENANTS else tenants

@@ -18,7 +18,7 @@ from pitboss.ledger.errors import StaleWallet
 
 _LOCK = """
 select w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor, w.held_minor, w.debt_minor,
-    exists (select from award a where a.tenant_id = w.tenant_id and a.wallet_id = w.wallet_id)
+    coalesce((select true from award a where a.tenant_id = w.tenant_id and a.wallet_id = w.wallet_id limit 1), false)
 from unnest($1::bigint[], $2::bigint[]) as n(tenant_id, wallet_id)
 join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id
 order by w.tenant_id, w.wallet_id
