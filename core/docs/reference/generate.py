@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
+import json
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
+from litestar import Controller
 from prometheus_client.metrics import MetricWrapperBase
 
+import pitboss.bootstrap
 from pitboss.audit.contracts import EVENT_TYPES, PERSONAL_FIELDS
 from pitboss.bootstrap import cli as root
 from pitboss.permissions.contracts import PERMISSIONS
 from pitboss.platform.settings import list_settings
 from pitboss.platform.telemetry import Metrics
+from pitboss.web import controllers
+from pitboss.web.app import CellParts, create_cell_app
 from pitboss_sdk.errors import PitbossError
 
 FOLDER = Path(__file__).resolve().parent
@@ -171,6 +178,45 @@ def describe_parameter(parameter: click.Parameter) -> tuple[str, str, str, str]:
     return name, kind, default, first_line(parameter.help) if isinstance(parameter, click.Option) else ""
 
 
+def list_controllers() -> list[type[Controller]]:
+    """Return every controller of the cell's API."""
+    found: list[type[Controller]] = []
+    for module in pkgutil.iter_modules(controllers.__path__, f"{controllers.__name__}."):
+        loaded = importlib.import_module(module.name)
+        found += [
+            value
+            for value in vars(loaded).values()
+            if isinstance(value, type) and issubclass(value, Controller) and value.__module__ == module.name
+        ]
+    return found
+
+
+def list_resources() -> set[str]:
+    """Return the names of what the composition root hands to controllers; they are no parameters of the API."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(inspect.getsource(pitboss.bootstrap))):
+        if isinstance(node, ast.keyword) and node.arg == "resources" and isinstance(node.value, ast.Dict):
+            names |= {str(ast.literal_eval(key)) for key in node.value.keys if key is not None}
+    return names
+
+
+def openapi() -> str:
+    """Return the OpenAPI document of the cell's API, as the application itself serves it."""
+    absent = cast("Any", None)  # describing the API touches neither database nor directory
+    parts = CellParts(
+        database=absent,
+        directory=absent,
+        metrics=Metrics(),
+        readiness=absent,
+        operator_token="",
+        status_source=absent,
+        controllers=tuple(list_controllers()),
+        resources=dict.fromkeys(list_resources(), absent),
+    )
+    document = create_cell_app(parts).openapi_schema.to_schema()
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -178,6 +224,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "audit-events.md": audit_events,
     "metrics.md": metrics,
     "cli.md": cli,
+    "openapi.json": openapi,
 }
 """Every generated page."""
 
