@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pitboss.platform.redis import CellRedis
     from pitboss.platform.settings import Settings
     from pitboss.platform.telemetry import CallRate, Metrics, Readiness
+    from pitboss.web.app import Front
     from pitboss.worker.jobs import JobRegistry
 
 COMMANDS: Final = {
@@ -112,7 +113,25 @@ def _run(main: Any) -> None:
     uvloop.run(main)
 
 
+def _begin(settings: Settings, process: str) -> Metrics:
+    """Return the metrics of this process, with its log lines on their way through the allow-list."""
+    from pitboss.platform.telemetry import Metrics, configure_logging
+
+    metrics = Metrics()
+    configure_logging(process, settings.log_level, metrics)
+    return metrics
+
+
 async def _serve_cell(settings: Settings) -> None:
+    from pitboss.web.server import serve
+
+    async with open_cell_web(settings, _begin(settings, "web")) as front:
+        await serve(front, settings.host, settings.port)
+
+
+@asynccontextmanager
+async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[Front]:
+    """Open the web of a cell as an ASGI application that serves while the block runs."""
     from pitboss.platform.db import connect_lane
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import load_host, read_cell_file
@@ -120,10 +139,9 @@ async def _serve_cell(settings: Settings) -> None:
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
-    from pitboss.web.server import serve
     from pitboss.web.status_source import CellStatusSource
 
-    async with lay_cell_ground(settings, "web") as ground:
+    async with lay_cell_ground(settings, "web", metrics) as ground:
         lanes = Lanes(
             [
                 Lane(
@@ -157,21 +175,27 @@ async def _serve_cell(settings: Settings) -> None:
         )
         lanes.start()
         try:
-            await serve(Front(create_cell_app(parts), ground.metrics), settings.host, settings.port)
+            yield Front(create_cell_app(parts), metrics)
         finally:
             await lanes.close()
 
 
 async def _serve_control(settings: Settings) -> None:
+    from pitboss.web.server import serve
+
+    async with open_control_web(settings, _begin(settings, "control")) as front:
+        await serve(front, settings.host, settings.port)
+
+
+@asynccontextmanager
+async def open_control_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[Front]:
+    """Open the web of the control plane as an ASGI application that serves while the block runs."""
     from pitboss.platform.db import ControlDatabase, create_engine
     from pitboss.platform.settings import require
-    from pitboss.platform.telemetry import Metrics, Readiness, configure_logging
+    from pitboss.platform.telemetry import Readiness
     from pitboss.web.app import ControlParts, Front, create_control_app
-    from pitboss.web.server import serve
     from pitboss.web.status_source import ControlStatusSource
 
-    metrics = Metrics()
-    configure_logging("control", settings.log_level, metrics)
     engine = create_engine(require(settings, "control_database_url"))
     readiness = Readiness({"database": lambda: _reach(engine)})
     parts = ControlParts(
@@ -181,7 +205,7 @@ async def _serve_control(settings: Settings) -> None:
         status_source=ControlStatusSource(ControlDatabase(engine), readiness),
     )
     try:
-        await serve(Front(create_control_app(parts), metrics), settings.host, settings.port)
+        yield Front(create_control_app(parts), metrics)
     finally:
         await engine.dispose()
 
@@ -193,7 +217,7 @@ async def _run_worker(settings: Settings) -> None:
     from pitboss.worker.process import run_worker
     from pitboss.worker.runner import JobRunner, JobWorker
 
-    async with lay_cell_ground(settings, "worker") as ground:
+    async with lay_cell_ground(settings, "worker", _begin(settings, "worker")) as ground:
         runner = JobRunner(ground.database, ground.directory, create_jobs(settings), ground.metrics)
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         worker = JobWorker(broker, runner, asyncio.get_running_loop())
@@ -208,7 +232,7 @@ async def _run_relay(settings: Settings) -> None:
     from pitboss.worker.process import run_relay
     from pitboss.worker.relay import Relay
 
-    async with lay_cell_ground(settings, "relay") as ground:
+    async with lay_cell_ground(settings, "relay", _begin(settings, "relay")) as ground:
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         periods = create_jobs(settings).list_periods()
         relay = Relay(ground.database, ground.directory, broker, periods, ground.metrics)
@@ -243,7 +267,7 @@ def _plain(use_case: Any) -> Any:
 
 
 @asynccontextmanager
-async def lay_cell_ground(settings: Settings, process: str) -> AsyncGenerator[CellGround]:
+async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) -> AsyncGenerator[CellGround]:
     """Open database, directory and Redis of a cell process and keep them fresh while the block runs."""
     from functools import partial
 
@@ -254,10 +278,8 @@ async def lay_cell_ground(settings: Settings, process: str) -> AsyncGenerator[Ce
     from pitboss.platform.db import ContextSigner, Database, create_engine
     from pitboss.platform.redis import CellRedis, ProcessNote
     from pitboss.platform.settings import require
-    from pitboss.platform.telemetry import CallRate, Metrics, Readiness, configure_logging
+    from pitboss.platform.telemetry import CallRate, Readiness
 
-    metrics = Metrics()
-    configure_logging(process, settings.log_level, metrics)
     url = require(settings, LOGIN_OF[process])
     signer = ContextSigner(require(settings, "context_keys"))
     engine = create_engine(url)

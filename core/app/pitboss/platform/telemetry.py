@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, cast
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from pitboss.kernel.clock import monotonic_seconds
@@ -84,6 +84,7 @@ class Metrics:
     """The metrics of one process, in a registry of its own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a time series of start times beside each counter is of no use here
         registry = self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
         self._wallet_calls = Counter(

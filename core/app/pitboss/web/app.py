@@ -135,6 +135,7 @@ def _create_app(handlers: Sequence[ControllerRouterHandler], state: dict[str, An
     unguarded = find_unguarded(app)
     if unguarded:
         raise UnguardedHandler("; ".join(unguarded))
+    docs.describe_refusals(app)
     return app
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any, Final, cast
 
-from litestar import Request, Router
+from litestar import Litestar, Request, Router
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference
 
 from pitboss.web.pages import render_page
 from pitboss.web.security import check_known_host
@@ -39,6 +40,19 @@ def create_router() -> Router:
         opt={"public": "describes the API, holds no data"},
         include_in_schema=False,
     )
+
+
+def describe_refusals(app: Litestar) -> None:
+    """Let the description say what is answered to a bad request; the framework describes its own shape instead."""
+    problem = OpenAPIMediaType(schema=Reference(ref="#/components/schemas/Problem"))
+    for item in (app.openapi_schema.paths or {}).values():
+        for operation in (item.get, item.post, item.put, item.patch, item.delete):
+            if operation is None or operation.responses is None or "400" not in operation.responses:
+                continue
+            for status, description in (("400", "The request cannot be read"), ("422", "The request is not valid")):
+                if status == "400" or status not in operation.responses:
+                    content = {"application/problem+json": problem}
+                    operation.responses[status] = OpenAPIResponse(description=description, content=content)
 
 
 def list_operations(schema: dict[str, Any]) -> list[dict[str, Any]]:
