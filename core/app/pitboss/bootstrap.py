@@ -72,6 +72,8 @@ LOGIN_OF: Final[dict[str, Literal["cell_database_url", "cell_worker_database_url
 }
 """The login that each process of a cell uses; each may do only what its work needs."""
 ANNOUNCE_SECONDS: Final = 5
+ENDPOINT_SECONDS: Final = 2
+"""How soon a plugin that is enabled, configured or switched off shows in the wallet route."""
 
 
 class CellGround(msgspec.Struct, frozen=True):
@@ -132,7 +134,11 @@ async def _serve_cell(settings: Settings) -> None:
 @asynccontextmanager
 async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[Front]:
     """Open the web of a cell as an ASGI application that serves while the block runs."""
-    from pitboss.platform.db import connect_lane
+    from pitboss.directory.contracts import TenantState
+    from pitboss.games.runtime import Endpoints, Holders
+    from pitboss.platform.background import Repeating, keep_repeating
+    from pitboss.platform.db import LaneConnection
+    from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import load_host, read_cell_file
     from pitboss.wallet.runtime import Lane, Lanes
@@ -140,14 +146,14 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
     from pitboss.web.status_source import CellStatusSource
+    from pitboss.web.wallet_route import WalletRoute
 
     async with lay_cell_ground(settings, "web", metrics) as ground:
         lanes = Lanes(
             [
                 Lane(
                     number,
-                    lambda number=number: connect_lane(ground.url, f"pitboss lane {number}"),
-                    ground.signer,
+                    LaneConnection(ground.url, f"pitboss lane {number}", ground.signer),
                     observe_batch=ground.metrics.lane_batch_calls.observe,
                 )
                 for number in range(settings.lanes)

@@ -39,7 +39,7 @@ from pitboss.accounts.errors import (
     SessionInvalid,
     TooManyAttempts,
 )
-from pitboss.accounts.store import read_active_players
+from pitboss.accounts.store import read_active_players, read_player_numbers
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
 from pitboss.kernel.ids import digest_128, new_uuid
@@ -47,10 +47,11 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR
 from pitboss.platform.outbox import enqueue
 
-__all__ = ["read_active_players"]
+__all__ = ["read_active_players", "read_player_numbers"]
 
 RESET_MAIL_JOB: Final = "accounts.send_password_reset"
-"""Outbox job; its payload is the keyword arguments `player_id`, `domain` and `causation_id` of the use case."""
+"""Outbox job; its payload is the keyword arguments of `make_password_reset`, and `mail_id`, by which a job that
+runs again writes the same mail and not another one."""
 
 _SIGN_IN_BURST, _SIGN_IN_STEP = 10, timedelta(seconds=30)
 _ADDRESS_BURST, _ADDRESS_STEP = 100, timedelta(seconds=1)
@@ -244,6 +245,7 @@ async def request_password_reset(
         "player_id": found[0] if found else _NOBODY,
         "domain": domain,
         "causation_id": origin.request_id,
+        "mail_id": str(new_uuid()),
     }
     await enqueue(session, scope, RESET_MAIL_JOB, payload)
 

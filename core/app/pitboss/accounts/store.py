@@ -40,6 +40,21 @@ where p.status = 1
 """
 
 
+_READ_NUMBERS = """
+select n.position, p.player_id
+from unnest($1::bigint[], $2::uuid[]) with ordinality as n(tenant_id, public_id, position)
+join player p on p.tenant_id = n.tenant_id and p.public_id = n.public_id
+"""
+
+
+async def read_player_numbers(
+    connection: asyncpg.Connection, names: Sequence[tuple[int, UUID]]
+) -> dict[tuple[int, UUID], int]:
+    """Return the numbers inside the cell of players by (tenant id, public id); unknown ones are not in the answer."""
+    rows = await connection.fetch(_READ_NUMBERS, [name[0] for name in names], [name[1] for name in names])
+    return {names[row[0] - 1]: row[1] for row in rows}
+
+
 async def read_active_players(
     connection: asyncpg.Connection, players: Sequence[tuple[int, int]]
 ) -> set[tuple[int, int]]:

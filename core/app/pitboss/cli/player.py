@@ -15,7 +15,7 @@ from pitboss.directory.runtime import Directory
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Origin, TenantScope
 from pitboss.permissions.service import deployment_actor, deployment_command
-from pitboss.platform.db import ContextSigner, Database, connect_lane, create_engine
+from pitboss.platform.db import ContextSigner, Database, LaneConnection, create_engine
 from pitboss.platform.settings import Settings, load_settings, require
 from pitboss.wallet import service as wallets
 from pitboss.wallet.contracts import MovementOrder, WalletResult
@@ -80,7 +80,7 @@ async def _credit(
     url = require(settings, "cell_database_url")
     signer = ContextSigner(require(settings, "context_keys"))
     engine = create_engine(url, pool_size=1)
-    lanes = Lanes([Lane(0, lambda: connect_lane(url, "pitboss player credit"), signer)])
+    lanes = Lanes([Lane(0, LaneConnection(url, "pitboss player credit", signer))])
     lanes.start()
     try:
         database = Database(engine, settings.cell, signer)

@@ -94,11 +94,11 @@ class Supervisor:
         self.base = choose_block(settings)
         self.processes: list[Process] = []
         self._values: dict[str, str] = {}
-        self._notes: list[str] = []
+        self._line_open = False
         self._steps: list[subprocess.Popen[bytes]] = []
         self._external = any(field in settings.given for field in DATABASE_FIELDS)
         self._postgres = (
-            None if self._external else PostgresServer(state.postgres, self.port("postgres"), report=self._notes.append)
+            None if self._external else PostgresServer(state.postgres, self.port("postgres"), report=self._say)
         )
         self._redis = None if "redis_url" in settings.given else RedisServer(state.redis, self.port("redis"))
 
@@ -195,17 +195,24 @@ class Supervisor:
     def _step(self, what: str, action: Callable[[], object]) -> None:
         """Do one step of the start, saying what and how long."""
         click.echo(f"{what} … ", nl=False)
+        self._line_open = True
         started = time.monotonic()
         try:
             action()
         except BaseException:
+            self._line_open = False
             click.echo("failed")
             raise
-        finally:
-            notes, self._notes[:] = list(self._notes), []
-        click.echo(f"{time.monotonic() - started:.1f} s")
-        for note in notes:
-            click.echo(f"  {note}")
+        took = f"{time.monotonic() - started:.1f} s"
+        click.echo(took if self._line_open else f"{what}: {took}")
+        self._line_open = False
+
+    def _say(self, line: str) -> None:
+        """Print a line of its own, also in the middle of a step."""
+        if self._line_open:
+            click.echo()
+            self._line_open = False
+        click.echo(line)
 
     def _commands(self, *commands: Sequence[str]) -> None:
         """Run commands of ours side by side; raise `StepFailed` with the log of the first that fails."""
@@ -228,7 +235,7 @@ class Supervisor:
         deadline = time.monotonic() + _READY_SECONDS
         for process in self.processes:
             while not is_ready(self.settings.host, process.port):
-                self._revive(process)
+                self._revive_all()
                 if process.failures >= _STARTS_BEFORE_READY or time.monotonic() > deadline:
                     log = self._log(process)
                     raise StepFailed(f"{self._title(process.name)} is not ready; the end of {log}:\n{tail(log)}")
@@ -254,23 +261,26 @@ class Supervisor:
         pause = min(2 ** (process.failures - 1), _MAX_BACKOFF_SECONDS)
         process.restart_at = now + pause
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-        click.echo(f"{self._title(process.name)} ended {how}, starts again in {pause} s; log: {self._log(process)}")
+        self._say(f"{self._title(process.name)} ended {how}, starts again in {pause} s; log: {self._log(process)}")
 
     def _watch(self, started: float) -> NoReturn:
         seen_bet = self.settings.simulate_rate == 0
         while True:
-            for server in (self._postgres, self._redis):
-                if server is not None and server.pid is None:
-                    name = "PostgreSQL" if server is self._postgres else "Redis"
-                    click.echo(f"{name} ended; log: {server.log}")
-                    server.stop()
-                    self._step(f"{name} again", server.start)
-            for process in self.processes:
-                self._revive(process)
+            self._revive_all()
             if not seen_bet and has_wallet_calls(self.settings.host, self.port("cell")):
                 seen_bet = True
-                click.echo(f"first simulated wallet call {time.monotonic() - started:.1f} s after the start")
+                self._say(f"first simulated wallet call {time.monotonic() - started:.1f} s after the start")
             time.sleep(0.3)
+
+    def _revive_all(self) -> None:
+        """Start again what ended: servers first, since the processes need them."""
+        for name, server in (("PostgreSQL", self._postgres), ("Redis", self._redis)):
+            if server is not None and server.pid is None:
+                self._say(f"{name} ended, starts again; log: {server.log}")
+                server.stop()
+                server.start()
+        for process in self.processes:
+            self._revive(process)
 
     def _log(self, process: Process) -> Path:
         return self.state.logs / f"{process.name}.log"

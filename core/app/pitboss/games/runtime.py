@@ -1,17 +1,30 @@
-"""The games room's part in wallet batches: sessions, games and rounds beside the postings."""
+"""What the games room keeps for the life of a process: its part in wallet batches, holders and endpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
 
 import asyncpg
 
-from pitboss.games.contracts import RoundSubject
+from pitboss.accounts import service as accounts
+from pitboss.games.contracts import Endpoint, Holder, RoundSubject
 from pitboss.games.rules import RoundFacts, apply_call, decide_admission, decide_basis
 from pitboss.games.store.rounds import RoundName, read_rounds, save_rounds
-from pitboss.ledger.contracts import WalletState
+from pitboss.kernel.scope import TenantScope
+from pitboss.ledger import service as ledger
+from pitboss.ledger.contracts import AccountKind, WalletState
+from pitboss.platform.db import Database, DatabaseUnavailable, LaneConnection
+from pitboss.plughost import service as plughost
+from pitboss.plughost.contracts import LoadedPlugin
+from pitboss.plughost.service import Secrets
 from pitboss.wallet.contracts import LegResult, WalletRequest
 from pitboss_sdk.games import Refusal
+
+PATIENCE_SHARE: Final = 5
+"""A call is refused at admission once the queue has waited this part of the provider's time limit."""
 
 
 class RoundBook:
@@ -43,9 +56,7 @@ class RoundBook:
         """Return the stakes that a win of `request` returns to, or why it cannot be booked."""
         return decide_basis(self._round(request), request.subject)
 
-    def applied(
-        self, request: WalletRequest, results: Sequence[LegResult], before: int, wallet: WalletState
-    ) -> None:
+    def applied(self, request: WalletRequest, results: Sequence[LegResult], before: int, wallet: WalletState) -> None:
         """Take an accepted request into its round."""
         if request.round_id is None:
             return
@@ -67,3 +78,128 @@ class Rounds:
     async def load(self, connection: asyncpg.Connection, requests: Sequence[WalletRequest]) -> RoundBook:
         """Read sessions, games and rounds of a batch in one statement."""
         return RoundBook(requests, await read_rounds(connection, requests))
+
+
+class Holders:
+    """Which wallet an aggregator's account id means: kept in the process, because it never changes.
+
+    Look-ups that come together go to the database together, on a connection of their own.
+    """
+
+    def __init__(self, connection: LaneConnection, most: int = 200_000) -> None:
+        self._connection = connection
+        self._most = most
+        self._known: dict[tuple[int, str, str], Holder] = {}
+        self._asked: dict[tuple[int, str, str], asyncio.Future[Holder | Refusal]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def find_known(self, tenant_id: int, account: str, currency: str) -> Holder | None:
+        """Return the wallet when this process has seen it before."""
+        return self._known.get((tenant_id, account, currency))
+
+    async def find(self, tenant_id: int, account: str, currency: str) -> Holder | Refusal:
+        """Return the wallet, or why there is none; raise `DatabaseUnavailable`."""
+        name = (tenant_id, account, currency)
+        future = self._asked.get(name)
+        if future is None:
+            future = self._asked[name] = asyncio.get_running_loop().create_future()
+            if self._task is None:
+                self._task = asyncio.create_task(self._look_up(), name="holders")
+        return await future
+
+    async def _look_up(self) -> None:
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            try:
+                found = await self._read(list(asked))
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._connection.drop()
+                for future in asked.values():
+                    future.set_exception(DatabaseUnavailable("the database does not answer"))
+                continue
+            if len(self._known) > self._most:
+                self._known.clear()
+            for name, future in asked.items():
+                answer = found[name]
+                if isinstance(answer, Holder):
+                    self._known[name] = answer
+                if not future.done():
+                    future.set_result(answer)
+        self._task = None
+
+    async def _read(self, names: Sequence[tuple[int, str, str]]) -> dict[tuple[int, str, str], Holder | Refusal]:
+        connection = await self._connection.ready(frozenset([name[0] for name in names]))
+        public_ids = {name: _as_uuid(name[1]) for name in names}
+        players = [(name[0], public_id) for name, public_id in public_ids.items() if public_id is not None]
+        numbers = await accounts.read_player_numbers(connection, players)
+        by_name = {name: numbers.get((name[0], public_id)) for name, public_id in public_ids.items() if public_id}
+        owned = [(name[0], number, name[2]) for name, number in by_name.items() if number is not None]
+        wallets = await ledger.read_wallet_numbers(connection, owned)
+        answers: dict[tuple[int, str, str], Holder | Refusal] = {}
+        for name in names:
+            number = by_name.get(name)
+            wallet_id = None if number is None else wallets.get((name[0], number, name[2]))
+            if number is None:
+                answers[name] = Refusal.PLAYER_UNKNOWN
+            else:
+                answers[name] = Refusal.CURRENCY_MISMATCH if wallet_id is None else Holder(number, wallet_id)
+        return answers
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._connection.close()
+
+
+def _as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+class Endpoints:
+    """The callback addresses that this cell answers, by tenant slug and plugin slug; renewed in the background."""
+
+    def __init__(self, plugins: Mapping[str, LoadedPlugin], secrets: Secrets) -> None:
+        self._plugins = plugins
+        self._secrets = secrets
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+        self._stamps: dict[int, tuple[object, ...]] = {}
+
+    def find(self, tenant_slug: str, plugin_slug: str) -> Endpoint | None:
+        """Return the endpoint of a served tenant's enabled plugin."""
+        return self._endpoints.get((tenant_slug, plugin_slug))
+
+    def find_plugin(self, plugin_slug: str) -> LoadedPlugin | None:
+        """Return a loaded plugin of kind `games`, so that even a stranger is refused in its dialect's shape."""
+        plugin = self._plugins.get(plugin_slug)
+        return plugin if plugin is not None and plugin.manifest.kind == "games" else None
+
+    async def refresh(self, database: Database, scopes: Sequence[TenantScope]) -> None:
+        """Bring the endpoints to what the tenants have enabled now; an unchanged tenant keeps its dialects."""
+        fresh: dict[tuple[str, str], Endpoint] = {}
+        for scope in scopes:
+            async with database.transaction(scope) as session:
+                enabled = await plughost.list_enabled(session, scope)
+                house = await ledger.list_account_numbers(session, scope, AccountKind.GAME_REVENUE)
+                stamp = (scope, *[(found.slug, found.updated_at) for found in enabled], *sorted(house.items()))
+                if self._stamps.get(scope.tenant_id) == stamp:
+                    fresh |= {key: found for key, found in self._endpoints.items() if key[0] == scope.slug}
+                    continue
+                built = await plughost.load_dialects(session, scope, self._plugins, self._secrets)
+                for slug, dialect in built.instances.items():
+                    source = f"games.{slug}"
+                    fresh[(scope.slug, slug)] = Endpoint(
+                        scope=scope,
+                        plugin=slug,
+                        dialect=dialect,
+                        source_id=await ledger.ensure_source(session, scope, source),
+                        source_name=source,
+                        revenue_accounts={
+                            currency: number for (name, currency), number in house.items() if name == slug
+                        },
+                        patience_ms=dialect.answer_within_ms // PATIENCE_SHARE,
+                    )
+                if not built.problems:
+                    self._stamps[scope.tenant_id] = stamp
+        self._endpoints = fresh

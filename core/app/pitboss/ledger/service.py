@@ -9,6 +9,7 @@ from pitboss.ledger.store.accounts import (
     fold_house,
     get_house_account,
     get_wallet,
+    list_account_numbers,
     list_bookings,
     list_expired_holds,
     list_house_accounts,
@@ -28,6 +29,7 @@ from pitboss.ledger.store.posting import (
     read_holds,
     read_keys,
     read_usage,
+    read_wallet_numbers,
 )
 from pitboss.ledger.store.proof import verify_tenant
 
@@ -38,6 +40,7 @@ __all__ = [
     "fold_house",
     "get_house_account",
     "get_wallet",
+    "list_account_numbers",
     "list_bookings",
     "list_expired_holds",
     "list_house_accounts",
@@ -54,6 +57,7 @@ __all__ = [
     "read_holds",
     "read_keys",
     "read_usage",
+    "read_wallet_numbers",
     "seed_usage",
     "verify_tenant",
 ]

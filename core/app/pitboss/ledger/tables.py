@@ -109,9 +109,7 @@ class CallKeyRow(CellBase):
     """One outcome per external id: accepted, refused and tombstoned keys together."""
 
     __tablename__ = "call_key"
-    __table_args__ = (
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},
-    )
+    __table_args__ = ({"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},)
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     source_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -276,9 +274,7 @@ class BatchRow(CellBase):
     """One tenant's share of one committed batch."""
 
     __tablename__ = "batch"
-    __table_args__ = (
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},
-    )
+    __table_args__ = ({"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},)
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     batch_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

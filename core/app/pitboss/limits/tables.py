@@ -16,7 +16,11 @@ class PlayerLimitRow(CellBase):
     __tablename__ = "player_limit"
     __table_args__ = (
         CheckConstraint("amount_minor >= 0", name="amount"),
-        {"info": table_info(grants={"app": "select, insert, update (amount_minor, set_at), delete", "worker": "select"})},
+        {
+            "info": table_info(
+                grants={"app": "select, insert, update (amount_minor, set_at), delete", "worker": "select"}
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from pitboss.kernel.clock import epoch_seconds
+from pitboss.kernel.clock import epoch_seconds, monotonic_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 from pitboss.platform.settings import ContextKey
 from pitboss_sdk.errors import ErrorKind, PitbossError
@@ -24,6 +24,13 @@ MAX_CONTEXT_TENANTS: Final = 64
 """Most tenants under one context (wallet lanes, the relay)."""
 CONTEXT_LIFETIME_SECONDS: Final = 300
 """A context older than this opens nothing; transactions are far shorter."""
+CONTEXT_REFRESH_SECONDS: Final = 60.0
+"""How long a lane keeps a context before it signs another."""
+REPLAN_AFTER: Final = (20, 200, 2_000, 20_000)
+"""Uses after which a lane's plans are made anew, the last number again and again.
+
+A generic plan made while a table is small may take the wrong one of two indexes and never learn better.
+"""
 
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -135,9 +142,51 @@ _LANE_PINS: Final = {
 async def connect_lane(url: str, application_name: str) -> asyncpg.Connection:
     """Open a wallet lane's own connection, with the planner pinned to index look-ups."""
     dsn = parse_url(url).render_as_string(hide_password=False)
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         dsn, timeout=10, server_settings={"application_name": application_name, **_LANE_PINS}, command_timeout=30
     )
+    return connection
+
+
+class LaneConnection:
+    """A connection that one part of a process has for itself, with a signed context for the tenants it serves."""
+
+    def __init__(self, url: str, application_name: str, signer: ContextSigner) -> None:
+        self._url = url
+        self._application_name = application_name
+        self._signer = signer
+        self._connection: asyncpg.Connection | None = None
+        self._covered: frozenset[int] = frozenset()
+        self._covered_until = 0.0
+        self._uses = 0
+
+    async def ready(self, tenant_ids: frozenset[int]) -> asyncpg.Connection:
+        """Return the connection, opened anew where it was lost, under a context that covers `tenant_ids`."""
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            self.drop()
+            self._connection = connection = await connect_lane(self._url, self._application_name)
+        self._uses += 1
+        if self._uses in REPLAN_AFTER or self._uses % REPLAN_AFTER[-1] == 0:
+            await connection.execute("discard plans")
+        if not tenant_ids <= self._covered or monotonic_seconds() > self._covered_until:
+            union = tenant_ids | self._covered
+            wanted = union if len(union) <= MAX_CONTEXT_TENANTS else tenant_ids
+            await connection.execute(SET_SESSION_CONTEXT, self._signer.sign(wanted, connection.get_server_pid()))
+            self._covered, self._covered_until = wanted, monotonic_seconds() + CONTEXT_REFRESH_SECONDS
+        return connection
+
+    def drop(self) -> None:
+        """Let go of the connection at once; the next use opens another."""
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection = None
+        self._covered, self._covered_until, self._uses = frozenset(), 0.0, 0
+
+    async def close(self) -> None:
+        """Close the connection in order."""
+        if self._connection is not None:
+            await self._connection.close()
 
 
 class Database:

@@ -96,9 +96,7 @@ class BatchBook(Protocol):
         """Return the (real, bonus) stakes that a win of `request` returns to, or why it cannot be booked."""
         ...
 
-    def applied(
-        self, request: WalletRequest, results: Sequence[LegResult], before: int, wallet: WalletState
-    ) -> None:
+    def applied(self, request: WalletRequest, results: Sequence[LegResult], before: int, wallet: WalletState) -> None:
         """Take note of an accepted request; `before` is the playable balance before it."""
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, OpenAward, OpenHold, Outcome
 from pitboss.limits import service as limits
 from pitboss.limits.rules import compute_earliest_window
-from pitboss.platform.db import MAX_CONTEXT_TENANTS, SET_SESSION_CONTEXT, ContextSigner
+from pitboss.platform.db import LaneConnection
 from pitboss.wallet.contracts import BatchBook, Companion, WalletRequest, WalletResult
 from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.rules import BatchFacts, BatchWalk, SpendOrder
@@ -32,19 +32,12 @@ MAX_BATCH: Final = 128
 MAX_QUEUE: Final = 4096
 BLOCK: Final = 1000
 """Batch ids that one number of the sequence stands for."""
-CONTEXT_REFRESH_SECONDS: Final = 60.0
 ATTEMPTS: Final = 4
-REPLAN_AFTER: Final = (20, 200, 2_000, 20_000)
-"""Batches after which a connection's plans are made anew, the last number again and again.
-
-A generic plan made while a table is small may take the wrong one of two indexes and never learn better.
-"""
 
 _LOG = structlog.get_logger("pitboss.wallet")
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
 _SHUTTING_DOWN = (asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
 
-Connect = Callable[[], Awaitable[asyncpg.Connection]]
 _Waiting = tuple[WalletRequest, "asyncio.Future[WalletResult]", float]
 
 
@@ -54,24 +47,19 @@ class Lane:
     def __init__(
         self,
         number: int,
-        connect: Connect,
-        signer: ContextSigner,
+        connection: LaneConnection,
         *,
         spend_orders: Mapping[int, SpendOrder] | None = None,
         observe_batch: Callable[[int], None] = lambda _size: None,
     ) -> None:
         self.number = number
-        self._connect = connect
-        self._signer = signer
+        self._connection = connection
         self._spend_orders = spend_orders if spend_orders is not None else {}
         self._observe_batch = observe_batch
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
-        self._connection: asyncpg.Connection | None = None
-        self._context: tuple[frozenset[int], float] = (frozenset(), 0.0)
         self._next_batch_id = 0
         self._block_end = 0
-        self._batches_on_connection = 0
         self._closing = False
 
     def oldest_wait_ms(self) -> float:
@@ -97,8 +85,7 @@ class Lane:
             batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
             self._observe_batch(len(batch))
             await self._serve(batch)
-        if self._connection is not None:
-            await self._connection.close()
+        await self._connection.close()
 
     def close(self) -> None:
         """Take nothing new; `run` ends when all that waits is answered."""
@@ -131,7 +118,7 @@ class Lane:
             try:
                 return await self._post(requests)
             except (*_CONNECTION_LOST, *_SHUTTING_DOWN) as error:
-                self._drop_connection()
+                self._connection.drop()
                 _LOG.warning("lane lost its connection", error=type(error).__name__, lane=self.number, attempt=attempt)
                 if attempt == ATTEMPTS:
                     raise
@@ -141,30 +128,6 @@ class Lane:
                     raise
         raise AssertionError("unreachable")
 
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-        self._connection = None
-        self._context = (frozenset(), 0.0)
-
-    async def _ready_connection(self, tenants: frozenset[int]) -> asyncpg.Connection:
-        """Return the connection with a signed context that covers `tenants`."""
-        if self._connection is None or self._connection.is_closed():
-            self._drop_connection()
-            self._connection = await self._connect()
-            self._batches_on_connection = 0
-        connection = self._connection
-        self._batches_on_connection += 1
-        if self._batches_on_connection in REPLAN_AFTER or self._batches_on_connection % REPLAN_AFTER[-1] == 0:
-            await connection.execute("discard plans")
-        covered, until = self._context
-        if not tenants <= covered or monotonic_seconds() > until:
-            wanted = tenants | covered if len(tenants | covered) <= MAX_CONTEXT_TENANTS else tenants
-            token = self._signer.sign(wanted, connection.get_server_pid())
-            await connection.execute(SET_SESSION_CONTEXT, token)
-            self._context = (wanted, monotonic_seconds() + CONTEXT_REFRESH_SECONDS)
-        return connection
-
     async def _take_batch_id(self, connection: asyncpg.Connection) -> int:
         if self._next_batch_id == self._block_end:
             block = await ledger.next_batch_block(connection)
@@ -173,7 +136,7 @@ class Lane:
         return self._next_batch_id - 1
 
     async def _post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
-        connection = await self._ready_connection(frozenset([request.tenant_id for request in requests]))
+        connection = await self._connection.ready(frozenset([request.tenant_id for request in requests]))
         batch_id = await self._take_batch_id(connection)
         async with connection.transaction():
             facts = await load_facts(connection, requests, self._spend_orders)
@@ -258,4 +221,3 @@ class Lanes:
         if lane.oldest_wait_ms() > patience_ms:
             raise LanesBusy("the queue is not moving")
         return lane.submit(request)
-

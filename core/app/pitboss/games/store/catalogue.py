@@ -124,9 +124,7 @@ async def insert_session(
     )
 
 
-async def set_session_state(
-    session: AsyncSession, scope: TenantScope, session_id: UUID, state: SessionState
-) -> None:
+async def set_session_state(session: AsyncSession, scope: TenantScope, session_id: UUID, state: SessionState) -> None:
     """Note how a launch ended."""
     await session.execute(
         update(GameSessionRow)

@@ -75,7 +75,7 @@ async def list_wallets(
     return [_wallet(row) for row in rows]
 
 
-def _booking(row: Row[tuple[JournalRow, str]]) -> Booking:
+def _booking(row: Row[JournalRow, str]) -> Booking:
     journal, source = row
     return Booking(
         wallet_id=journal.wallet_id,
@@ -145,6 +145,18 @@ async def open_house_accounts(
     ]
     if values:
         await session.execute(insert(HouseAccountRow).values(values).on_conflict_do_nothing())
+
+
+async def list_account_numbers(
+    session: AsyncSession, scope: TenantScope, kind: AccountKind
+) -> dict[tuple[str, str], int]:
+    """Return the numbers of the tenant's house accounts of one kind by (provider, currency)."""
+    rows = await session.execute(
+        select(HouseAccountRow.provider, HouseAccountRow.currency, HouseAccountRow.account_id).where(
+            HouseAccountRow.tenant_id == scope.tenant_id, HouseAccountRow.kind == int(kind)
+        )
+    )
+    return {(provider, currency): account_id for provider, currency, account_id in rows}
 
 
 async def get_house_account(

@@ -63,6 +63,12 @@ join usage u on u.tenant_id = n.tenant_id and u.wallet_id = n.wallet_id
 where u.window_start >= $3
 """
 
+_WALLET_NUMBERS = """
+select n.position, w.wallet_id
+from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality as n(tenant_id, player_id, currency, position)
+join wallet w on w.tenant_id = n.tenant_id and w.player_id = n.player_id and w.currency = n.currency
+"""
+
 _POST = """
 with moved as (
     update wallet w
@@ -187,6 +193,14 @@ async def read_usage(
     """Return used minor units by (tenant, wallet, kind, period, window start) from `since` on."""
     rows = await connection.fetch(_USAGE, *_columns(pairs, 2), since)
     return {(row[0], row[1], row[2], row[3], row[4]): row[5] for row in rows}
+
+
+async def read_wallet_numbers(
+    connection: asyncpg.Connection, names: Sequence[tuple[int, int, str]]
+) -> dict[tuple[int, int, str], int]:
+    """Return wallet ids by (tenant, player, currency); those that are not open are not in the answer."""
+    rows = await connection.fetch(_WALLET_NUMBERS, *_columns(names, 3))
+    return {names[row[0] - 1]: row[1] for row in rows}
 
 
 async def post(

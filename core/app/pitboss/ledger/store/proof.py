@@ -108,7 +108,9 @@ async def verify_tenant(
     for check, statement in _CHECKS.items():
         progress(check)
         rows = await session.execute(text(statement), {"tenant_id": scope.tenant_id})
-        findings += [Finding(scope.tenant_id, check, str(subject), str(detail)) for subject, detail in rows.fetchmany(100)]
+        findings += [
+            Finding(scope.tenant_id, check, str(subject), str(detail)) for subject, detail in rows.fetchmany(100)
+        ]
     counts = await session.execute(
         text(
             "select (select count(*) from wallet where tenant_id = :tenant_id),"

@@ -197,9 +197,7 @@ class BatchWalk:
         else:
             self._book(request, leg, op, self._other(leg, wallet, draft), wallet, draft)
 
-    def _admit(
-        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None
-    ) -> None:
+    def _admit(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None) -> None:
         if (wallet.tenant_id, wallet.player_id) not in self.facts.active_players:
             raise _Refused(Refusal.PLAYER_BLOCKED, leg)
         refusal = book.admit(request) if book is not None else None
@@ -276,9 +274,7 @@ class BatchWalk:
             if original is None:
                 tombstone = KnownKey(wallet.wallet_id, 0, Outcome.TOMBSTONE, 0, 0, wallet.playable)
                 draft.known[target] = tombstone
-            nothing = KnownKey(
-                wallet.wallet_id, leg.content_hash, Outcome.NOTHING_TO_DO, 0, 0, wallet.playable
-            )
+            nothing = KnownKey(wallet.wallet_id, leg.content_hash, Outcome.NOTHING_TO_DO, 0, 0, wallet.playable)
             draft.known[(request.tenant_id, request.source_id, leg.key)] = nothing
             draft.results.append(LegResult(leg.reference, wallet.wallet_id, 0, int(leg.op), 0, 0, 0, False))
             return
@@ -379,9 +375,7 @@ class BatchWalk:
             )
         )
 
-    def _move_awards(
-        self, op: Op, bonus: int, wallet: WalletState, draft: _Draft, original: KnownKey | None
-    ) -> None:
+    def _move_awards(self, op: Op, bonus: int, wallet: WalletState, draft: _Draft, original: KnownKey | None) -> None:
         pair = (wallet.tenant_id, wallet.wallet_id)
         if op is Op.AWARD:
             draft.new_awards.append((*pair, wallet.version, bonus))

@@ -1,0 +1,171 @@
+"""The short way of wallet calls: `POST /wallet/<tenant>/<plugin>/<operation>`, beside the framework.
+
+Read, verify, parse, find the wallet, queue, render. Whatever is refused before work is refused in the
+dialect's shape; only a path that names no plugin gets a plain problem document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar.types import Receive, Scope, Send
+
+from pitboss.directory.contracts import TenantState
+from pitboss.directory.runtime import Directory
+from pitboss.games.contracts import Endpoint
+from pitboss.games.runtime import Endpoints, Holders
+from pitboss.games.service import build_answer, build_request
+from pitboss.kernel.clock import monotonic_seconds
+from pitboss.platform.telemetry import Metrics
+from pitboss.wallet.runtime import Lanes
+from pitboss_sdk.errors import ErrorKind, PitbossError
+from pitboss_sdk.games import (
+    DialectRefusal,
+    DialectResponse,
+    LegKind,
+    RawCall,
+    Refusal,
+    WalletAnswer,
+    WalletCall,
+)
+
+PREFIX: Final = "/wallet/"
+_LOG = structlog.get_logger("pitboss.wallet_route")
+_TOO_LARGE: Final = "body too large"
+
+
+class _Headers(Mapping[str, str]):
+    """The headers of a call, decoded when asked for: a dialect reads one or two of them."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.encode("latin-1")
+        for key, value in self._raw:
+            if key == wanted:
+                return bytes(value).decode("latin-1")
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([bytes(key).decode("latin-1") for key, _ in self._raw])
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+class WalletRoute:
+    """An ASGI application for one kind of request."""
+
+    def __init__(
+        self, endpoints: Endpoints, holders: Holders, lanes: Lanes, directory: Directory, metrics: Metrics
+    ) -> None:
+        self._endpoints = endpoints
+        self._holders = holders
+        self._lanes = lanes
+        self._directory = directory
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one wallet call."""
+        began = monotonic_seconds()
+        parts = scope["path"][len(PREFIX) :].split("/")
+        if len(parts) != 3 or scope.get("method") != "POST":
+            await _send(send, _problem(404, "there is nothing here"))
+            return
+        tenant, plugin, operation = parts
+        endpoint = self._endpoints.find(tenant, plugin)
+        if endpoint is None:
+            response, outcome = self._refuse_stranger(tenant, plugin), "tenant_unknown"
+            tenant = plugin = "unknown"
+        else:
+            response, outcome = await self._answer(endpoint, operation, scope, receive)
+        await _send(send, response)
+        self._metrics.record_wallet_call(tenant, plugin, outcome, monotonic_seconds() - began)
+
+    def _refuse_stranger(self, tenant: str, plugin_slug: str) -> DialectResponse:
+        elsewhere = self._directory.find_elsewhere_by_slug(tenant)
+        if elsewhere is not None:
+            _LOG.warning("wallet call for a tenant of another cell")
+            return _problem(421, f"this tenant is served at {elsewhere.address}")
+        plugin = self._endpoints.find_plugin(plugin_slug)
+        if plugin is None:
+            return _problem(404, "there is nothing here")
+        return plugin.driver.render_refusal(Refusal.TENANT_UNKNOWN)
+
+    async def _answer(
+        self, endpoint: Endpoint, operation: str, scope: Scope, receive: Receive
+    ) -> tuple[DialectResponse, str]:
+        dialect = endpoint.dialect
+        try:
+            if operation not in dialect.operations:
+                raise DialectRefusal(Refusal.OPERATION_UNKNOWN)
+            body = await _read_body(receive, dialect.max_body_bytes)
+            raw = RawCall(operation, _Headers(scope["headers"]), body)
+            dialect.verify(raw)
+            call = dialect.parse(raw)
+        except DialectRefusal as refused:
+            return dialect.render_refusal(refused.refusal, refused.detail), refused.refusal.value
+        try:
+            answer = await self._decide(endpoint, call)
+        except PitbossError as error:
+            away = error.kind is ErrorKind.UNAVAILABLE
+            answer = WalletAnswer(Refusal.UNAVAILABLE if away else Refusal.INTERNAL, None)
+        except Exception as error:
+            _LOG.exception("wallet call failed", error_type=type(error).__name__)
+            answer = WalletAnswer(Refusal.INTERNAL, None)
+        outcome = "accepted" if answer.refusal is None else answer.refusal.value
+        return dialect.render(call, answer), outcome
+
+    async def _decide(self, endpoint: Endpoint, call: WalletCall) -> WalletAnswer:
+        tenant_id = endpoint.scope.tenant_id
+        if call.legs and call.currency not in endpoint.revenue_accounts:
+            return WalletAnswer(Refusal.CURRENCY_MISMATCH, None)
+        holder = self._holders.find_known(tenant_id, call.account, call.currency)
+        if holder is None:
+            found = await self._holders.find(tenant_id, call.account, call.currency)
+            if isinstance(found, Refusal):
+                return WalletAnswer(found, None)
+            holder = found
+        state = self._directory.tenant(endpoint.scope).state
+        if state is not TenantState.ACTIVE and any(leg.kind is LegKind.BET for leg in call.legs):
+            return WalletAnswer(Refusal.GAME_FORBIDDEN, None, detail="no new bets are taken")
+        request = build_request(endpoint, call, holder)
+        return build_answer(request, await self._lanes.submit(request, patience_ms=endpoint.patience_ms))
+
+
+async def _read_body(receive: Receive, max_bytes: int) -> bytes:
+    message: Any = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body") and len(body) <= max_bytes:
+        return body
+    chunks, size = [body], len(body)
+    while message.get("more_body") and size <= max_bytes:
+        message = await receive()
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+    if size > max_bytes:
+        raise DialectRefusal(Refusal.MALFORMED, _TOO_LARGE)
+    return b"".join(chunks)
+
+
+async def _send(send: Send, response: DialectResponse) -> None:
+    headers = [
+        (b"content-type", response.content_type.encode()),
+        (b"content-length", str(len(response.body)).encode()),
+    ]
+    start: Any = {"type": "http.response.start", "status": response.status, "headers": headers}
+    await send(start)
+    end: Any = {"type": "http.response.body", "body": response.body, "more_body": False}
+    await send(end)
+
+
+def _problem(status: int, detail: str) -> DialectResponse:
+    body = msgspec.json.encode({"type": "about:blank", "status": status, "detail": detail})
+    return DialectResponse(status, body, "application/problem+json")
