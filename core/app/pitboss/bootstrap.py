@@ -179,11 +179,22 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             controllers=(VisitorController, OwnAccountController, OperatorController),
             resources={"lanes": lanes},
         )
+        endpoints = Endpoints(plugins.plugins, SecretStore(settings.secrets_file))
+        holders = Holders(LaneConnection(ground.url, "pitboss holders", ground.signer))
+        wallet_route = WalletRoute(endpoints, holders, lanes, ground.directory, metrics)
+
+        async def refresh_endpoints() -> None:
+            served = {TenantState.ACTIVE, TenantState.SUSPENDED}
+            tenants = [tenant for tenant in ground.directory.tenants() if tenant.state in served]
+            await endpoints.refresh(ground.database, [ground.directory.scope_of(tenant) for tenant in tenants])
+
         lanes.start()
         try:
-            yield Front(create_cell_app(parts), metrics)
+            async with keep_repeating(Repeating("endpoints.refresh", ENDPOINT_SECONDS, refresh_endpoints)):
+                yield Front(create_cell_app(parts), metrics, wallet_route)
         finally:
             await lanes.close()
+            await holders.close()
 
 
 async def _serve_control(settings: Settings) -> None:
@@ -248,16 +259,16 @@ async def _run_relay(settings: Settings) -> None:
 
 def create_jobs(settings: Settings) -> JobRegistry:
     """Return every job of a cell; the relay reads the periods of the same table that the worker runs."""
-    from pitboss.accounts import service as accounts
     from pitboss.ledger import service as ledger
     from pitboss.platform import outbox
+    from pitboss.platform.mail import MailSpool
+    from pitboss.worker.account_jobs import account_jobs
     from pitboss.worker.jobs import Job, JobRegistry
 
-    _ = settings
     return JobRegistry(
         [
             Job("ledger.fold_house", _plain(ledger.fold_house), "ledger.book.edit", every_seconds=10),
-            Job("accounts.prune_sessions", _plain(accounts.prune_sessions), "accounts.session.delete", 3600),
+            *account_jobs(MailSpool(settings.mail_spool_dir)),
             Job("outbox.prune_done", _plain(outbox.prune_done), "platform.outbox.delete", 3600),
         ]
     )

@@ -67,10 +67,14 @@ async def test_an_event_is_read_as_it_was_written_but_for_what_is_personal(cell:
 )
 async def test_an_unknown_type_is_refused_and_takes_its_change_with_it(cell: Database, wrong: AuditEvent) -> None:
     target = str(new_uuid())
-    with pytest.raises(UnknownEventType):
+
+    async def change_and_record() -> None:
         async with cell.transaction(AURORA) as session:
             await record_event(session, AURORA, event(target))
             await record_event(session, AURORA, wrong)
+
+    with pytest.raises(UnknownEventType):
+        await change_and_record()
     async with cell.transaction(AURORA) as session:
         assert (await list_events(session, AURORA, target=("player", target))).items == []
 

@@ -20,9 +20,9 @@ class MailSpool:
         message["From"] = sender
         message["To"] = recipient
         message["Subject"] = subject
-        message["Content-Language"] = language
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(body)
+        message["Content-Language"] = language  # after the content, which clears what is said about content
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = self._folder / f"{name}.eml"
         partial = target.with_suffix(".part")

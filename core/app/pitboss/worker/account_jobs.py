@@ -1,0 +1,46 @@
+"""The jobs of player accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.accounts import service as accounts
+from pitboss.kernel.scope import TenantScope
+from pitboss.platform.mail import MailSpool
+from pitboss.worker.jobs import Job
+
+_PRUNE_SECONDS = 3600
+
+
+def account_jobs(spool: MailSpool) -> tuple[Job, ...]:
+    """Return the jobs of player accounts; mail goes into `spool`."""
+
+    async def send_password_reset(session: AsyncSession, scope: TenantScope, payload: Mapping[str, Any]) -> None:
+        letter = await accounts.make_password_reset(
+            session,
+            scope,
+            player_id=payload["player_id"],
+            domain=payload["domain"],
+            causation_id=payload["causation_id"],
+        )
+        if letter is None:
+            return
+        spool.put(
+            f"{scope.slug}-{payload['mail_id']}",
+            sender=letter.sender,
+            recipient=letter.recipient,
+            subject=letter.subject,
+            body=letter.body,
+            language=letter.language,
+        )
+
+    async def prune_sessions(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        await accounts.prune_sessions(session, scope)
+
+    return (
+        Job(accounts.RESET_MAIL_JOB, send_password_reset, "accounts.mail.edit"),
+        Job("accounts.prune_sessions", prune_sessions, "accounts.session.delete", every_seconds=_PRUNE_SECONDS),
+    )
