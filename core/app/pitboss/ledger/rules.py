@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from uuid import UUID
 
-from asyncpg.pgproto.pgproto import UUID as DriverUUID  # the driver's own class encodes without a detour
+from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - the driver's own class encodes without a detour
 
 
 def compute_key(reference: str) -> UUID:

@@ -54,7 +54,7 @@ class Lane:
     ) -> None:
         self.number = number
         self._connection = connection
-        self._spend_orders = spend_orders if spend_orders is not None else {}
+        self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
         self._observe_batch = observe_batch
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
@@ -96,7 +96,7 @@ class Lane:
         """Answer a batch; one that raises is bisected, so that one bad request cannot fail its neighbours."""
         try:
             results = await self._post_surely([request for request, _, _ in batch])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, every waiting call gets its answer
             away = isinstance(error, (*_CONNECTION_LOST, *_SHUTTING_DOWN))
             if len(batch) > 1 and not away:
                 middle = len(batch) // 2

@@ -33,6 +33,7 @@ from pitboss_sdk.games import (
 )
 
 PREFIX: Final = "/wallet/"
+_PARTS: Final = 3
 _LOG = structlog.get_logger("pitboss.wallet_route")
 _TOO_LARGE: Final = "body too large"
 
@@ -74,8 +75,9 @@ class WalletRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one wallet call."""
         began = monotonic_seconds()
-        parts = scope["path"][len(PREFIX) :].split("/")
-        if len(parts) != 3 or scope.get("method") != "POST":
+        request: Any = scope
+        parts = request["path"][len(PREFIX) :].split("/")
+        if len(parts) != _PARTS or request["method"] != "POST":
             await _send(send, _problem(404, "there is nothing here"))
             return
         tenant, plugin, operation = parts
@@ -116,7 +118,7 @@ class WalletRoute:
         except PitbossError as error:
             away = error.kind is ErrorKind.UNAVAILABLE
             answer = WalletAnswer(Refusal.UNAVAILABLE if away else Refusal.INTERNAL, None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a fault of ours still has a shape that the caller knows
             _LOG.exception("wallet call failed", error_type=type(error).__name__)
             answer = WalletAnswer(Refusal.INTERNAL, None)
         outcome = "accepted" if answer.refusal is None else answer.refusal.value

@@ -8,7 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -96,7 +96,7 @@ def _booking(row: Row[JournalRow, str]) -> Booking:
     )
 
 
-def _bookings(scope: TenantScope, wallet_id: int):  # noqa: ANN202 - the type of a joined select says nothing more
+def _bookings(scope: TenantScope, wallet_id: int) -> Select[JournalRow, str]:
     return (
         select(JournalRow, SourceRow.name)
         .join(
@@ -261,7 +261,7 @@ async def list_expired_holds(
         .order_by(HoldRow.expires_at)
         .limit(limit)
     )
-    return [tuple(row) for row in rows]
+    return [(wallet_id, version, source_id, reference) for wallet_id, version, source_id, reference in rows]
 
 
 async def seed_usage(

@@ -83,7 +83,7 @@ class _Draft:
     __slots__ = ("awards", "entries", "holds", "known", "movement", "new_awards", "new_holds", "results", "staked")
 
     def __init__(self) -> None:
-        self.staked = (0, 0)
+        self.staked: tuple[int, int] = (0, 0)
         self.known: dict[FullKey, KnownKey] = {}
         self.results: list[LegResult] = []
         self.movement: dict[LimitKind, int] = {}
