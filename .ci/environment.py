@@ -53,7 +53,8 @@ def refresh(wanted: str) -> None:
     STAMP.unlink(missing_ok=True)
     install_uv()
     say(f"installing {LOCKS[wanted].name} (hashes are checked; cold caches take a minute or two)")
-    uv("pip", "sync", "--require-hashes", str(LOCKS[wanted]))
+    # Compiled now, since a start that may not write bytecode would compile everything each time.
+    uv("pip", "sync", "--require-hashes", "--compile-bytecode", str(LOCKS[wanted]))
     # Our own distributions, editable and without anything fetched to build them.
     members = [item for folder in members_of_workspace() for item in ("--editable", str(folder))]
     uv("pip", "install", "--no-deps", "--no-build-isolation", *members)
