@@ -141,7 +141,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import load_host, read_cell_file
-    from pitboss.wallet.runtime import Lane, Lanes
+    from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
@@ -152,8 +152,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
         lanes = Lanes(
             [
                 Lane(
-                    number,
-                    LaneConnection(ground.url, f"pitboss lane {number}", ground.signer),
+                    DatabasePoster(number, LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)),
                     observe_batch=ground.metrics.lane_batch_calls.observe,
                 )
                 for number in range(settings.lanes)

@@ -19,7 +19,7 @@ from pitboss.platform.db import ContextSigner, Database, LaneConnection, create_
 from pitboss.platform.settings import Settings, load_settings, require
 from pitboss.wallet import service as wallets
 from pitboss.wallet.contracts import MovementOrder, WalletResult
-from pitboss.wallet.runtime import Lane, Lanes
+from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
 from pitboss_sdk.money import decimal_from_minor, get_currency, minor_from_decimal
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -80,7 +80,7 @@ async def _credit(
     url = require(settings, "cell_database_url")
     signer = ContextSigner(require(settings, "context_keys"))
     engine = create_engine(url, pool_size=1)
-    lanes = Lanes([Lane(0, LaneConnection(url, "pitboss player credit", signer))])
+    lanes = Lanes([Lane(DatabasePoster(0, LaneConnection(url, "pitboss player credit", signer)))])
     lanes.start()
     try:
         database = Database(engine, settings.cell, signer)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -41,25 +41,30 @@ _SHUTTING_DOWN = (asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asy
 _Waiting = tuple[WalletRequest, "asyncio.Future[WalletResult]", float]
 
 
+class Poster(Protocol):
+    """Where a lane's batches go: one call is one transaction."""
+
+    async def post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
+        """Decide, write and commit a batch; raise when it did not happen, or when nobody can tell."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of a connection that broke; the next batch opens another."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection in order."""
+        ...
+
+
 class Lane:
     """One queue, one connection, one batch at a time."""
 
-    def __init__(
-        self,
-        number: int,
-        connection: LaneConnection,
-        *,
-        spend_orders: Mapping[int, SpendOrder] | None = None,
-        observe_batch: Callable[[int], None] = lambda _size: None,
-    ) -> None:
-        self.number = number
-        self._connection = connection
-        self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
+    def __init__(self, poster: Poster, *, observe_batch: Callable[[int], None] = lambda _size: None) -> None:
+        self._poster = poster
         self._observe_batch = observe_batch
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
-        self._next_batch_id = 0
-        self._block_end = 0
         self._closing = False
 
     def oldest_wait_ms(self) -> float:
@@ -85,7 +90,7 @@ class Lane:
             batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
             self._observe_batch(len(batch))
             await self._serve(batch)
-        await self._connection.close()
+        await self._poster.close()
 
     def close(self) -> None:
         """Take nothing new; `run` ends when all that waits is answered."""
@@ -103,7 +108,7 @@ class Lane:
                 await self._serve(batch[:middle])
                 await self._serve(batch[middle:])
                 return
-            _LOG.error("wallet request failed", error=type(error).__name__, lane=self.number)
+            _LOG.error("wallet request failed", error=type(error).__name__)
             for _, future, _ in batch:
                 if not future.done():
                     future.set_exception(LanesBusy("the call could not be carried out; try again"))
@@ -116,10 +121,10 @@ class Lane:
         """Post until the outcome is known, over as many connections as it takes."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._post(requests)
+                return await self._poster.post(requests)
             except (*_CONNECTION_LOST, *_SHUTTING_DOWN) as error:
-                self._connection.drop()
-                _LOG.warning("lane lost its connection", error=type(error).__name__, lane=self.number, attempt=attempt)
+                self._poster.drop()
+                _LOG.warning("lane lost its connection", error=type(error).__name__, attempt=attempt)
                 if attempt == ATTEMPTS:
                     raise
                 await asyncio.sleep(0.05 * 4**attempt)
@@ -128,14 +133,29 @@ class Lane:
                     raise
         raise AssertionError("unreachable")
 
-    async def _take_batch_id(self, connection: asyncpg.Connection) -> int:
-        if self._next_batch_id == self._block_end:
-            block = await ledger.next_batch_block(connection)
-            self._next_batch_id, self._block_end = block * BLOCK, (block + 1) * BLOCK
-        self._next_batch_id += 1
-        return self._next_batch_id - 1
 
-    async def _post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
+class DatabasePoster:
+    """Posts batches to PostgreSQL on a connection of its own."""
+
+    def __init__(
+        self, number: int, connection: LaneConnection, *, spend_orders: Mapping[int, SpendOrder] | None = None
+    ) -> None:
+        self._number = number
+        self._connection = connection
+        self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
+        self._next_batch_id = 0
+        self._block_end = 0
+
+    def drop(self) -> None:
+        """Let go of a connection that broke."""
+        self._connection.drop()
+
+    async def close(self) -> None:
+        """Let go of the connection in order."""
+        await self._connection.close()
+
+    async def post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
+        """Lock, read, decide, write and commit."""
         connection = await self._connection.ready(frozenset([request.tenant_id for request in requests]))
         batch_id = await self._take_batch_id(connection)
         async with connection.transaction():
@@ -144,10 +164,17 @@ class Lane:
             results = [walk.decide(request) for request in requests]
             if walk.posting.keys:
                 wallets = [walk.touched[pair] for pair in sorted(walk.touched)]
-                await ledger.post(connection, batch_id, self.number, wallets, walk.posting)
+                await ledger.post(connection, batch_id, self._number, wallets, walk.posting)
             for book in facts.books.values():
                 await book.save(connection)
         return results
+
+    async def _take_batch_id(self, connection: asyncpg.Connection) -> int:
+        if self._next_batch_id == self._block_end:
+            block = await ledger.next_batch_block(connection)
+            self._next_batch_id, self._block_end = block * BLOCK, (block + 1) * BLOCK
+        self._next_batch_id += 1
+        return self._next_batch_id - 1
 
 
 async def load_facts(
@@ -207,7 +234,9 @@ class Lanes:
 
     def start(self) -> None:
         """Begin to serve, on the running event loop."""
-        self._tasks = [asyncio.create_task(lane.run(), name=f"lane-{lane.number}") for lane in self._lanes]
+        self._tasks = [
+            asyncio.create_task(lane.run(), name=f"lane-{number}") for number, lane in enumerate(self._lanes)
+        ]
 
     async def close(self) -> None:
         """Answer all that waits, then end."""
