@@ -41,6 +41,7 @@ class AccountNotActive(PitbossError):
 class TooManyAttempts(PitbossError):
     code = "accounts.too_many_attempts"
     kind = ErrorKind.LIMITED
+    retry_after_seconds = 30
 
 
 class SessionInvalid(PitbossError):

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
 from pitboss.accounts import service as accounts
@@ -66,7 +68,9 @@ class OperatorController(Controller):
     security = BEARER
 
     @get("/{player_id:uuid}", permission="accounts.player.view", responses=problems(401, 403, 404))
-    async def get_player(self, player_id: UUID, tenant: TenantScope, database: Database) -> PlayerDetailView:
+    async def get_player(
+        self, player_id: FromPath[UUID], tenant: NamedDependency[TenantScope], database: NamedDependency[Database]
+    ) -> PlayerDetailView:
         """Show an account and its wallets."""
         async with database.transaction(tenant) as session:
             player = await accounts.get_player(session, tenant, player_id)
@@ -76,12 +80,12 @@ class OperatorController(Controller):
     @patch("/{player_id:uuid}", permission="accounts.player.edit", responses=problems(401, 403, 404, 409, 422))
     async def change_status(
         self,
-        player_id: UUID,
-        data: StatusRequest,
-        tenant: TenantScope,
-        actor: Actor,
-        origin: Origin,
-        database: Database,
+        player_id: FromPath[UUID],
+        data: JSONBody[StatusRequest],
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
     ) -> PlayerView:
         """Suspend an account, make it active again, or close it; the same status again changes nothing."""
         change: dict[str, Any] = {"reason": data.reason, "actor": actor, "origin": origin}
@@ -100,13 +104,13 @@ class OperatorController(Controller):
     )
     async def credit(
         self,
-        player_id: UUID,
-        data: CreditRequest,
-        tenant: TenantScope,
-        actor: Actor,
-        origin: Origin,
-        database: Database,
-        lanes: Lanes,
+        player_id: FromPath[UUID],
+        data: JSONBody[CreditRequest],
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+        lanes: NamedDependency[Lanes],
     ) -> CreditView:
         """Deposit by hand, held against the player's limits, through the wallet like all money."""
         async with database.transaction(tenant) as session:

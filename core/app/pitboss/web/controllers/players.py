@@ -6,9 +6,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, delete, get, post
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,9 +46,10 @@ NewPassword = Annotated[
 ]
 Token = Annotated[str, Meta(min_length=1, max_length=200)]
 Cursor = Annotated[
-    str | None, Parameter(max_length=_MAX_CURSOR, description="`next_cursor` of the page before; none for the newest")
+    str | None,
+    QueryParameter(max_length=_MAX_CURSOR, description="`next_cursor` of the page before; none for the newest"),
 ]
-PageSize = Annotated[int, Parameter(ge=1, le=MAX_PAGE_SIZE)]
+PageSize = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
@@ -201,7 +202,7 @@ class Site(msgspec.Struct, frozen=True):
     terms: BrandTerms
 
 
-def provide_site(request: Request[Any, Any, Any], tenant: TenantScope) -> Site:
+def provide_site(request: Request[Any, Any, Any], tenant: NamedDependency[TenantScope]) -> Site:
     """Return the brand behind the host name, and what it lets players choose."""
     directory: Directory = request.app.state.directory
     domain = host_name(request)
@@ -288,12 +289,12 @@ class VisitorController(Controller):
     @post("/players", permission="accounts.registration.edit", responses=problems(409, 422))
     async def register(
         self,
-        data: RegisterRequest,
-        site: Site,
-        tenant: TenantScope,
-        origin: Origin,
-        database: Database,
-        passwords: Passwords,
+        data: JSONBody[RegisterRequest],
+        site: NamedDependency[Site],
+        tenant: NamedDependency[TenantScope],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+        passwords: NamedDependency[Passwords],
     ) -> PlayerView:
         """Open a player account with an empty wallet in its currency."""
         registration = msgspec.convert(msgspec.structs.asdict(data), Registration)
@@ -307,12 +308,12 @@ class VisitorController(Controller):
     @post("/sessions", permission="accounts.session.edit", responses=problems(401, 409, 422, 429))
     async def sign_in(
         self,
-        data: SignInRequest,
-        site: Site,
-        tenant: TenantScope,
-        origin: Origin,
-        database: Database,
-        passwords: Passwords,
+        data: JSONBody[SignInRequest],
+        site: NamedDependency[Site],
+        tenant: NamedDependency[TenantScope],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+        passwords: NamedDependency[Passwords],
     ) -> SessionView:
         """Sign in; an unknown address and a wrong password get the same answer in the same time."""
         async with database.transaction(tenant) as session:
@@ -335,7 +336,12 @@ class VisitorController(Controller):
         responses=problems(422, 429),
     )
     async def request_password_reset(
-        self, data: PasswordResetRequest, site: Site, tenant: TenantScope, origin: Origin, database: Database
+        self,
+        data: JSONBody[PasswordResetRequest],
+        site: NamedDependency[Site],
+        tenant: NamedDependency[TenantScope],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
     ) -> None:
         """Ask for a mail with a reset token; the answer does not tell whether the account exists."""
         async with database.transaction(tenant) as session:
@@ -345,7 +351,12 @@ class VisitorController(Controller):
 
     @post("/password-resets", permission="accounts.password_reset.edit", status_code=204, responses=problems(422))
     async def reset_password(
-        self, data: PasswordReset, tenant: TenantScope, origin: Origin, database: Database, passwords: Passwords
+        self,
+        data: JSONBody[PasswordReset],
+        tenant: NamedDependency[TenantScope],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+        passwords: NamedDependency[Passwords],
     ) -> None:
         """Replace the password through a token, once; all sessions of the account end."""
         accounts.check_password(data.new_password)
@@ -364,7 +375,11 @@ class OwnAccountController(Controller):
 
     @delete("/sessions/current", permission="accounts.own_account.view", responses=problems(401))
     async def sign_out(
-        self, request: Request[Any, Any, Any], tenant: TenantScope, origin: Origin, database: Database
+        self,
+        request: Request[Any, Any, Any],
+        tenant: NamedDependency[TenantScope],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
     ) -> None:
         """End the session that this call is made with."""
         async with database.transaction(tenant) as session:
@@ -372,7 +387,9 @@ class OwnAccountController(Controller):
             await accounts.sign_out(session, tenant, current, origin)
 
     @get("/me", permission="accounts.own_account.view", responses=problems(401))
-    async def get_me(self, tenant: TenantScope, actor: Actor, database: Database) -> OwnAccountView:
+    async def get_me(
+        self, tenant: NamedDependency[TenantScope], actor: NamedDependency[Actor], database: NamedDependency[Database]
+    ) -> OwnAccountView:
         """Show the own account."""
         async with database.transaction(tenant) as session:
             player = await accounts.get_player(session, tenant, UUID(actor.name))
@@ -380,7 +397,13 @@ class OwnAccountController(Controller):
         return OwnAccountView(account=view_player(player), **msgspec.structs.asdict(identity))
 
     @delete("/me", permission="accounts.own_account.delete", responses=problems(401, 409))
-    async def close(self, tenant: TenantScope, actor: Actor, origin: Origin, database: Database) -> None:
+    async def close(
+        self,
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+    ) -> None:
         """Close the own account for good; refused while it has money, held money or debt."""
         async with database.transaction(tenant) as session:
             await close_account(
@@ -388,7 +411,9 @@ class OwnAccountController(Controller):
             )
 
     @get("/me/balances", permission="ledger.own_wallet.view", responses=problems(401))
-    async def list_balances(self, tenant: TenantScope, actor: Actor, database: Database) -> BalancesView:
+    async def list_balances(
+        self, tenant: NamedDependency[TenantScope], actor: NamedDependency[Actor], database: NamedDependency[Database]
+    ) -> BalancesView:
         """Show all own wallets."""
         async with database.transaction(tenant) as session:
             player = await accounts.get_player(session, tenant, UUID(actor.name))
@@ -398,10 +423,12 @@ class OwnAccountController(Controller):
     @get("/me/history", permission="ledger.own_wallet.view", responses=problems(401, 404, 422))
     async def list_history(
         self,
-        tenant: TenantScope,
-        actor: Actor,
-        database: Database,
-        currency: Annotated[str | None, Parameter(max_length=_MAX_CHOICE, description="None: the account's")] = None,
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        database: NamedDependency[Database],
+        currency: Annotated[
+            str | None, QueryParameter(max_length=_MAX_CHOICE, description="None: the account's")
+        ] = None,
         cursor: Cursor = None,
         page_size: PageSize = DEFAULT_PAGE_SIZE,
     ) -> HistoryView:
