@@ -6,6 +6,7 @@ Hashing a password takes longer than a transaction should: the edge checks it be
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -159,6 +160,11 @@ async def get_player_by_number(session: AsyncSession, scope: TenantScope, player
     if player is None:
         raise PlayerNotFound("there is no such player")
     return player
+
+
+async def list_public_ids(session: AsyncSession, scope: TenantScope, player_ids: Collection[int]) -> dict[int, UUID]:
+    """Return the public ids of players by their numbers inside the cell."""
+    return await store.fetch_public_ids(session, scope, player_ids)
 
 
 async def count_players(session: AsyncSession, scope: TenantScope, brand: str) -> int:

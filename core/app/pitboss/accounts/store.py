@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -129,6 +129,18 @@ async def fetch_player(session: AsyncSession, scope: TenantScope, player_id: int
         select(PlayerRow).where(PlayerRow.tenant_id == scope.tenant_id, PlayerRow.player_id == player_id)
     )
     return None if row is None else _player(row)
+
+
+async def fetch_public_ids(
+    session: AsyncSession, scope: TenantScope, player_ids: Collection[int]
+) -> dict[int, UUID]:
+    """Return the public ids of players by number; unknown ones are not in the answer."""
+    rows = await session.execute(
+        select(PlayerRow.player_id, PlayerRow.public_id).where(
+            PlayerRow.tenant_id == scope.tenant_id, PlayerRow.player_id.in_(player_ids)
+        )
+    )
+    return {row.player_id: row.public_id for row in rows}
 
 
 async def fetch_player_by_public_id(

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit.contracts import AuditEvent, Change
@@ -111,7 +112,7 @@ async def sync_catalogue(
             session,
             scope,
             AuditEvent(
-                type="games.catalogue_synced",
+                type="game.catalogue_synced",
                 actor=actor,
                 origin=origin,
                 target_type="plugin",
@@ -124,6 +125,13 @@ async def sync_catalogue(
 async def list_games(session: AsyncSession, scope: TenantScope, plugin: str | None = None) -> list[Game]:
     """Return the tenant's catalogue."""
     return await catalogue.list_games(session, scope, plugin)
+
+
+async def list_game_page(
+    session: AsyncSession, scope: TenantScope, *, enabled_only: bool, cursor: str | None = None, page_size: int = 50
+) -> Page[Game]:
+    """Return some of the tenant's catalogue; `enabled_only` leaves out what is switched off."""
+    return await catalogue.list_game_page(session, scope, enabled_only=enabled_only, cursor=cursor, page_size=page_size)
 
 
 async def get_game(session: AsyncSession, scope: TenantScope, code: str, plugin: str | None = None) -> Game:
@@ -142,13 +150,14 @@ async def set_game_enabled(
     if game is None:
         raise GameNotFound("this game is not in the catalogue")
     if await catalogue.set_game_enabled(session, scope, game.game_id, enabled=enabled):
+        game = msgspec.structs.replace(game, enabled=enabled)
         event = AuditEvent(
-            type="games.game_enabled" if enabled else "games.game_disabled",
+            type="game.enabled" if enabled else "game.disabled",
             actor=actor,
             origin=origin,
             target_type="game",
             target_id=f"{game.plugin}:{game.code}",
-            changes=(Change("enabled", game.enabled, enabled),),
+            changes=(Change("enabled", not enabled, enabled),),
         )
         await record_event(session, scope, event)
     return game
@@ -176,7 +185,7 @@ async def open_session(
         lifetime=SESSION_LIFETIME,
     )
     event = AuditEvent(
-        type="games.session_launched",
+        type="game_session.launched",
         actor=actor,
         origin=origin,
         target_type="game_session",
@@ -233,5 +242,8 @@ async def get_provider_round(
     session: AsyncSession, scope: TenantScope, plugin: str, provider_round: str
 ) -> list[Round]:
     """Return a round by the id that the provider gave it; raise `RoundNotFound`."""
-    source_id = await ledger.ensure_source(session, scope, f"games.{plugin}")
+    source = f"games.{plugin}"
+    if source not in await ledger.list_sources(session, scope):
+        raise RoundNotFound("there is no such round")
+    source_id = await ledger.ensure_source(session, scope, source)
     return await get_round(session, scope, compute_round_id(source_id, provider_round))

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from pitboss_sdk.manifest import Manifest
+from pitboss_sdk.plugin import HttpClient
 
 ENTRY_POINT_PREFIX: Final = "pitboss."
 """Entry point groups of plugins are this and a kind."""
@@ -84,6 +85,13 @@ class Enablement(msgspec.Struct, frozen=True):
     config_version: int
     enabled: bool
     updated_at: datetime
+
+
+class Driver(msgspec.Struct, frozen=True):
+    """A plugin configured for one tenant, and the client through which alone it may leave the process."""
+
+    instance: Any
+    http: HttpClient
 
 
 class ConfiguredPlugins(msgspec.Struct, frozen=True):

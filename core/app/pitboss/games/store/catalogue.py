@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.games.contracts import Game, SessionState
 from pitboss.games.tables import GameRow, GameSessionRow, GameVersionRow
+from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
 from pitboss_sdk.games import GameInfo
 
@@ -54,8 +55,40 @@ async def _ensure_version(session: AsyncSession, scope: TenantScope, plugin: str
 
 
 async def list_games(session: AsyncSession, scope: TenantScope, plugin: str | None = None) -> list[Game]:
-    """Return a tenant's catalogue by code."""
-    statement = (
+    """Return a tenant's catalogue by plugin and code."""
+    statement = _games(scope)
+    if plugin is not None:
+        statement = statement.where(GameRow.plugin == plugin)
+    return [_game(row, version_hash) for row, version_hash in await session.execute(statement)]
+
+
+async def list_game_page(
+    session: AsyncSession, scope: TenantScope, *, enabled_only: bool, cursor: str | None, page_size: int
+) -> Page[Game]:
+    """Return some of a tenant's games by plugin and code."""
+    statement = _games(scope).limit(page_size + 1)
+    if enabled_only:
+        statement = statement.where(GameRow.enabled)
+    if cursor is not None:
+        statement = statement.where(
+            tuple_(GameRow.plugin, GameRow.code) > tuple_(*decode_cursor(cursor, tuple[str, str]))
+        )
+    found = [_game(row, version_hash) for row, version_hash in await session.execute(statement)]
+    items = found[:page_size]
+    return Page(items, encode_cursor(items[-1].plugin, items[-1].code) if len(found) > page_size else None)
+
+
+async def find_game(session: AsyncSession, scope: TenantScope, code: str, plugin: str | None = None) -> Game | None:
+    """Return the game of a code, or None; without a plugin, the first plugin's that has it."""
+    statement = _games(scope).where(GameRow.code == code).limit(1)
+    if plugin is not None:
+        statement = statement.where(GameRow.plugin == plugin)
+    found = (await session.execute(statement)).first()
+    return None if found is None else _game(*found)
+
+
+def _games(scope: TenantScope) -> Select[GameRow, str]:
+    return (
         select(GameRow, GameVersionRow.version_hash)
         .join(
             GameVersionRow,
@@ -64,15 +97,6 @@ async def list_games(session: AsyncSession, scope: TenantScope, plugin: str | No
         .where(GameRow.tenant_id == scope.tenant_id)
         .order_by(GameRow.plugin, GameRow.code)
     )
-    if plugin is not None:
-        statement = statement.where(GameRow.plugin == plugin)
-    return [_game(row, version_hash) for row, version_hash in await session.execute(statement)]
-
-
-async def find_game(session: AsyncSession, scope: TenantScope, code: str, plugin: str | None = None) -> Game | None:
-    """Return the game of a code, or None; without a plugin, the first plugin's that has it."""
-    games = [game for game in await list_games(session, scope, plugin) if game.code == code]
-    return games[0] if games else None
 
 
 def _game(row: GameRow, version_hash: str) -> Game:
