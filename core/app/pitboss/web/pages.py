@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, get
 from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 _HERE: Final = Path(__file__).parent
 _TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -46,7 +47,7 @@ def render_page(template: str, **context: Any) -> Response[str]:
     opt={"public": "style and script of our own pages, no data"},
     include_in_schema=False,
 )
-async def show_static(version: str, name: str) -> Response[bytes]:
+async def show_static(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
     """Return a static file."""
     if _VERSIONS.get(name) != version:
         raise NotFoundException

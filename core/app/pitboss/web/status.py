@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.params import FromQuery
 from litestar.types import ControllerRouterHandler
 
 from pitboss.kernel.clock import utc_now
@@ -97,7 +98,7 @@ class StatusSource(Protocol):
 
 
 @get("/", opt={"permission": "platform.status.view"}, guards=[check_platform_permission], include_in_schema=False)
-async def show_status(request: Request[Any, Any, Any], lang: str | None = None) -> Response[str]:
+async def show_status(request: Request[Any, Any, Any], lang: FromQuery[str | None] = None) -> Response[str]:
     """Show the status page in the reader's language."""
     source: StatusSource = request.app.state.status_source
     language = choose_language(lang, request.headers.get("accept-language", ""))

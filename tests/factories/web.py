@@ -1,0 +1,117 @@
+"""The web of a cell and of control as the composition root makes them, reached without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import msgspec
+from tests.factories.databases import PlaneDatabase, settings_for
+
+from pitboss.bootstrap import open_cell_web, open_control_web
+from pitboss.directory import service as directory
+from pitboss.directory.contracts import (
+    DirectoryBrand,
+    DirectoryContent,
+    DirectoryTenant,
+    ForeignTenant,
+    PublicKey,
+    SigningKey,
+    TenantState,
+)
+from pitboss.directory.rules import sign_snapshot
+from pitboss.platform.db import ContextSigner, Database, create_engine
+from pitboss.platform.settings import Settings
+from pitboss.platform.telemetry import Metrics
+from pitboss.web.app import Front
+
+ROOT = Path(__file__).parents[2]
+BROWSER = ("127.0.0.1", 50_000)
+STRANGER = ("203.0.113.7", 50_000)
+
+
+def make_tenant(number: int, slug: str, state: TenantState = TenantState.ACTIVE) -> DirectoryTenant:
+    """Return a tenant with one brand under `<slug>.localhost`."""
+    brand = DirectoryBrand(slug, slug.title(), (f"{slug}.localhost",), ("en", "es", "pt-BR"), "en")
+    return DirectoryTenant(
+        number,
+        slug,
+        UUID(int=number),
+        slug.title(),
+        state,
+        (brand,),
+        ("EUR", "BTC"),
+        (),
+        ("softswiss",),
+    )
+
+
+CONTENT = DirectoryContent(
+    tenants=(make_tenant(1, "aurora"), make_tenant(2, "jade"), make_tenant(3, "paused", TenantState.SUSPENDED)),
+    elsewhere=(ForeignTenant("onyx", ("onyx.localhost",), "br-1", "https://br-1.example"),),
+)
+
+
+def cell_settings(cell: PlaneDatabase, redis_url: str) -> Settings:
+    """Return the settings of the processes of cell `eu-1`."""
+    settings = settings_for(cell=cell, redis_url=redis_url)
+    return msgspec.structs.replace(settings, cell_file=ROOT / "deploy/cells/eu-1.toml")
+
+
+async def store_directory(settings: Settings, content: DirectoryContent = CONTENT, version: int = 1) -> None:
+    """Give the cell a signed snapshot, as `pitboss tenant apply` does at its end."""
+    assert settings.directory_signing_key is not None
+    assert settings.cell_database_url is not None
+    key = SigningKey(settings.directory_signing_key.key_id, settings.directory_signing_key.raw)
+    public = [PublicKey(found.key_id, found.raw) for found in settings.directory_public_keys]
+    database = Database(create_engine(settings.cell_database_url), settings.cell, ContextSigner(settings.context_keys))
+    async with database.cell_transaction() as session:
+        signed = sign_snapshot(settings.cell, version, content, key)
+        await directory.store_snapshot(session, signed, cell=settings.cell, keys=public)
+    await database.engine.dispose()
+
+
+@dataclass
+class WebUnderTest:
+    """A running web and ways to reach it."""
+
+    front: Front
+    settings: Settings
+    metrics: Metrics
+
+    @property
+    def operator(self) -> dict[str, str]:
+        """Headers of the operator."""
+        return {"authorization": f"Bearer {self.settings.operator_token}"}
+
+    @asynccontextmanager
+    async def client(
+        self, host: str = "aurora.localhost", address: tuple[str, int] = STRANGER
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """Yield a client that asks for `host` from `address`."""
+        transport = httpx.ASGITransport(self.front, client=address, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+            yield client
+
+
+@asynccontextmanager
+async def open_cell(cell: PlaneDatabase, redis_url: str) -> AsyncIterator[WebUnderTest]:
+    """Open the web of a cell that has three tenants and knows of a fourth elsewhere."""
+    settings = cell_settings(cell, redis_url)
+    await store_directory(settings)
+    metrics = Metrics()
+    async with open_cell_web(settings, metrics) as front:
+        yield WebUnderTest(front, settings, metrics)
+
+
+@asynccontextmanager
+async def open_control(control: PlaneDatabase) -> AsyncIterator[WebUnderTest]:
+    """Open the web of the control plane."""
+    settings = settings_for(control=control)
+    metrics = Metrics()
+    async with open_control_web(settings, metrics) as front:
+        yield WebUnderTest(front, settings, metrics)
