@@ -96,6 +96,7 @@ class RoundSubject(msgspec.Struct, gc=False):
     """What the games room needs to know of a call inside a batch; the companion's `subject`."""
 
     player_id: int
+    currency: str
     plugin: str
     game: str
     session: UUID | None
@@ -126,3 +127,29 @@ class Endpoint(msgspec.Struct, frozen=True):
     revenue_accounts: Mapping[str, int]
     """Game revenue account by currency."""
     patience_ms: int
+
+
+class RoundFacts(msgspec.Struct):
+    """A round's row while a batch is decided, with what was read of the call's session and game.
+
+    `version_id` is that of the game's present build, 0 where the tenant has no such game.
+    """
+
+    session_ok: bool
+    game_ok: bool
+    game_version_id: int
+    exists: bool
+    first_version: int = 0
+    last_version: int = 0
+    bet_real: int = 0
+    bet_bonus: int = 0
+    win_minor: int = 0
+    jackpot_minor: int = 0
+    balance_before: int = 0
+    balance_after: int = 0
+    bets: int = 0
+    mode: int = int(RoundMode.CASH)
+    state: int = int(RoundState.OPEN)
+    round_version_id: int = 0
+    session: UUID | None = None
+    dirty: bool = False

@@ -5,41 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
-
-from pitboss.games.contracts import RoundMode, RoundState, RoundSubject
+from pitboss.games.contracts import RoundFacts, RoundMode, RoundState, RoundSubject
 from pitboss.kernel.ids import derive_uuid
 from pitboss.ledger.contracts import Op
 from pitboss.wallet.contracts import LegResult
 from pitboss_sdk.games import Refusal
 
 FREE_SPIN = int(RoundMode.FREE_SPIN)
-
-
-class RoundFacts(msgspec.Struct):
-    """A round's row while a batch is decided, with what was read of the call's session and game.
-
-    `version_id` is that of the game's present build, 0 where the tenant has no such game.
-    """
-
-    session_ok: bool
-    game_ok: bool
-    game_version_id: int
-    exists: bool
-    first_version: int = 0
-    last_version: int = 0
-    bet_real: int = 0
-    bet_bonus: int = 0
-    win_minor: int = 0
-    jackpot_minor: int = 0
-    balance_before: int = 0
-    balance_after: int = 0
-    bets: int = 0
-    mode: int = int(RoundMode.CASH)
-    state: int = int(RoundState.OPEN)
-    round_version_id: int = 0
-    session: UUID | None = None
-    dirty: bool = False
 
 
 def decide_admission(facts: RoundFacts, subject: RoundSubject) -> Refusal | None:

@@ -10,8 +10,8 @@ from uuid import UUID
 import asyncpg
 
 from pitboss.accounts import service as accounts
-from pitboss.games.contracts import Endpoint, Holder, RoundSubject
-from pitboss.games.rules import RoundFacts, apply_call, decide_admission, decide_basis
+from pitboss.games.contracts import Endpoint, Holder, RoundFacts, RoundSubject
+from pitboss.games.rules import apply_call, decide_admission, decide_basis
 from pitboss.games.store.rounds import RoundName, read_rounds, save_rounds
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger

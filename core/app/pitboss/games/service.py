@@ -68,6 +68,7 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> Walle
     round_id = compute_round_id(source_id, call.round) if call.round else None
     subject = RoundSubject(
         holder.player_id,
+        call.currency,
         endpoint.plugin,
         call.game,
         session,

@@ -175,7 +175,7 @@ class OpenHold(msgspec.Struct):
     """A hold while a batch is decided; changed like `WalletState`."""
 
     opened_version: int
-    amount: int
+    amount_minor: int
     captured: int
     released: int
     expires_at: datetime

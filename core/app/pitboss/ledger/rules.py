@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from uuid import UUID
-
-from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - the driver's own class encodes without a detour
 
 
-def compute_key(reference: str) -> UUID:
-    """Return 128 bits of SHA-256 over an external id."""
-    return DriverUUID(sha256(reference.encode()).digest()[:16])
+def compute_key(reference: str) -> bytes:
+    """Return 16 bytes of SHA-256 over an external id."""
+    return sha256(reference.encode()).digest()[:16]
 
 
 def compute_content_hash(op: int, wallet_id: int, amount_minor: int, context: str, reverses: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pitboss.ledger.rules import compute_content_hash, compute_key
 from pitboss.ledger.store.accounts import (
     count_wallets,
     ensure_source,
@@ -34,6 +35,8 @@ from pitboss.ledger.store.posting import (
 from pitboss.ledger.store.proof import verify_tenant
 
 __all__ = [
+    "compute_content_hash",
+    "compute_key",
     "count_wallets",
     "ensure_source",
     "find_wallet",

@@ -12,10 +12,10 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, Wallet
 from pitboss.limits import store
 from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.limits.rules import compute_window_start
+from pitboss.limits.rules import compute_earliest_window, compute_window_start
 from pitboss.limits.store import list_limits, read_limits
 
-__all__ = ["list_limits", "read_limits", "remove_limit", "set_limit"]
+__all__ = ["compute_earliest_window", "list_limits", "read_limits", "remove_limit", "set_limit"]
 
 _PLAY = (Op.BET, Op.BET_ROLLBACK, Op.WIN, Op.WIN_ROLLBACK)
 _COUNTED: dict[LimitKind, tuple[tuple[Op, ...], int]] = {

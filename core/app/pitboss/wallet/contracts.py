@@ -17,16 +17,16 @@ from pitboss_sdk.games import Refusal
 class LegRequest(msgspec.Struct, gc=False):
     """One movement asked for. `reverses` is the key of the booking that a rollback, capture or void refers to.
 
-    `key` is 128 bits of SHA-256 over `reference`; `content_hash` tells *the same again* from *something else*.
+    `key` is 16 bytes of SHA-256 over `reference`; `content_hash` tells *the same again* from *something else*.
     """
 
     op: Op
     reference: str
-    key: UUID
+    key: bytes
     content_hash: int
     amount_minor: int
     account_id: int
-    reverses: UUID | None = None
+    reverses: bytes | None = None
     expires_at: datetime | None = None
 
 

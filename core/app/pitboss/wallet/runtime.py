@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -21,7 +20,6 @@ from pitboss.kernel.clock import monotonic_seconds, utc_now
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, OpenAward, OpenHold, Outcome
 from pitboss.limits import service as limits
-from pitboss.limits.rules import compute_earliest_window
 from pitboss.platform.db import LaneConnection
 from pitboss.wallet.contracts import BatchBook, Companion, WalletRequest, WalletResult
 from pitboss.wallet.errors import LanesBusy
@@ -108,7 +106,7 @@ class Lane:
                 await self._serve(batch[:middle])
                 await self._serve(batch[middle:])
                 return
-            _LOG.error("wallet request failed", error=type(error).__name__)
+            _LOG.error("wallet.batch_failed", error_type=type(error).__name__)
             for _, future, _ in batch:
                 if not future.done():
                     future.set_exception(LanesBusy("the call could not be carried out; try again"))
@@ -124,7 +122,7 @@ class Lane:
                 return await self._poster.post(requests)
             except (*_CONNECTION_LOST, *_SHUTTING_DOWN) as error:
                 self._poster.drop()
-                _LOG.warning("lane lost its connection", error=type(error).__name__, attempt=attempt)
+                _LOG.warning("wallet.connection_lost", error_type=type(error).__name__, count=attempt)
                 if attempt == ATTEMPTS:
                     raise
                 await asyncio.sleep(0.05 * 4**attempt)
@@ -183,7 +181,7 @@ async def load_facts(
     """Lock the wallets of `requests`, then read everything their decisions need."""
     pairs = sorted({(request.tenant_id, request.wallet_id) for request in requests})
     wallets = await ledger.lock_wallets(connection, pairs)
-    keys: set[tuple[int, int, UUID]] = set()
+    keys: set[tuple[int, int, bytes]] = set()
     for request in requests:
         tenant_id, source_id = request.tenant_id, request.source_id
         for leg in request.legs:
@@ -209,7 +207,7 @@ async def load_facts(
 
 async def _load_rare(connection: asyncpg.Connection, facts: BatchFacts) -> None:
     if facts.limits:
-        since = compute_earliest_window(facts.today)
+        since = limits.compute_earliest_window(facts.today)
         facts.usage = await ledger.read_usage(connection, sorted(facts.limits), since)
     with_awards = sorted(pair for pair, wallet in facts.wallets.items() if wallet.has_awards)
     facts.awards = await ledger.read_awards(connection, with_awards) if with_awards else dict[_Name, OpenAward]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,7 +15,6 @@ from pitboss.audit.service import record_event
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op
-from pitboss.ledger.rules import compute_content_hash, compute_key
 from pitboss.wallet.contracts import LegRequest, MovementOrder, WalletRequest, WalletResult
 from pitboss.wallet.errors import MovementRefused
 from pitboss.wallet.runtime import Lanes
@@ -43,11 +43,11 @@ def make_leg(
     return LegRequest(
         op,
         reference,
-        compute_key(reference),
-        compute_content_hash(op, wallet_id, amount_minor, context, reverses),
+        ledger.compute_key(reference),
+        ledger.compute_content_hash(op, wallet_id, amount_minor, context, reverses),
         amount_minor,
         account_id,
-        compute_key(reverses) if reverses else None,
+        ledger.compute_key(reverses) if reverses else None,
         expires_at,
     )
 
@@ -64,6 +64,24 @@ async def post_movement(
     if result.refusal is not None:
         raise MovementRefused(result.refusal, result.detail)
     return result
+
+
+async def expire_holds(lanes: Lanes, scope: TenantScope, holds: Sequence[tuple[int, int, int, str]]) -> int:
+    """Give back what open holds kept aside (wallet id, opened version, source id, reference); return how many were voided.
+
+    The key is derived from the hold, so that doing it again moves nothing; one that was captured meanwhile stays so.
+    """
+    voided = 0
+    for wallet_id, version, source_id, reference in holds:
+        leg = make_leg(Op.VOID, wallet_id, f"expiry:{wallet_id}-{version}", 0, 0, reverses=reference)
+        try:
+            await post_movement(lanes, scope, source_id=source_id, leg=leg, wallet_id=wallet_id)
+        except MovementRefused as refused:
+            if refused.refusal is not Refusal.ALREADY_REVERSED:
+                raise
+        else:
+            voided += 1
+    return voided
 
 
 async def order_credit(

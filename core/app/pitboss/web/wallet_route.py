@@ -93,7 +93,7 @@ class WalletRoute:
     def _refuse_stranger(self, tenant: str, plugin_slug: str) -> DialectResponse:
         elsewhere = self._directory.find_elsewhere_by_slug(tenant)
         if elsewhere is not None:
-            _LOG.warning("wallet call for a tenant of another cell")
+            _LOG.warning("wallet.foreign_tenant", tenant=tenant)
             return _problem(421, f"this tenant is served at {elsewhere.address}")
         plugin = self._endpoints.find_plugin(plugin_slug)
         if plugin is None:
@@ -119,7 +119,7 @@ class WalletRoute:
             away = error.kind is ErrorKind.UNAVAILABLE
             answer = WalletAnswer(Refusal.UNAVAILABLE if away else Refusal.INTERNAL, None)
         except Exception as error:  # noqa: BLE001 - a fault of ours still has a shape that the caller knows
-            _LOG.exception("wallet call failed", error_type=type(error).__name__)
+            _LOG.exception("wallet.call_failed", error_type=type(error).__name__)
             answer = WalletAnswer(Refusal.INTERNAL, None)
         outcome = "accepted" if answer.refusal is None else answer.refusal.value
         return dialect.render(call, answer), outcome

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Row, text
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pitboss.games.contracts import RoundMode, RoundState, RoundSubject, RoundSummary
-from pitboss.games.rules import RoundFacts
+from pitboss.games.contracts import RoundFacts, RoundMode, RoundState, RoundSubject, RoundSummary
+from pitboss.games.tables import GameVersionRow, RoundRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
 from pitboss.wallet.contracts import WalletRequest
@@ -32,10 +31,10 @@ left join round r on r.tenant_id = n.tenant_id and r.round_id = n.round_id and r
 _SAVE = """
 insert into round as r (tenant_id, round_id, wallet_id, source_id, reference, jackpot_pool, session_id, first_version,
     last_version, bet_real, bet_bonus, win_minor, jackpot_minor, balance_before, balance_after, bets, mode, state,
-    game_version_id)
+    game_version_id, player_id, currency)
 select * from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::text[], $7::uuid[],
     $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
-    $15::bigint[], $16::int[], $17::smallint[], $18::smallint[], $19::bigint[])
+    $15::bigint[], $16::int[], $17::smallint[], $18::smallint[], $19::bigint[], $20::bigint[], $21::text[])
 on conflict (tenant_id, round_id, wallet_id) do update set
     last_version = excluded.last_version, bet_real = excluded.bet_real, bet_bonus = excluded.bet_bonus,
     win_minor = excluded.win_minor, jackpot_minor = excluded.jackpot_minor, balance_after = excluded.balance_after,
@@ -88,45 +87,46 @@ async def save_rounds(
             facts.mode,
             facts.state,
             facts.round_version_id,
+            subject.player_id,
+            subject.currency,
         )
         for name, source_id, subject, facts in rounds
     ]
     await connection.execute(_SAVE, *[list(column) for column in zip(*rows, strict=True)])
 
 
-_SUMMARY = """
-select r.round_id, r.reference, r.wallet_id, w.player_id, w.currency, v.plugin, v.code, v.version_hash, r.mode,
-    r.state, r.bet_real + r.bet_bonus, r.win_minor, r.jackpot_minor, r.jackpot_pool, r.balance_before,
-    r.balance_after, r.started_at, r.updated_at, r.session_id, r.first_version, r.last_version
-from round r
-join wallet w on w.tenant_id = r.tenant_id and w.wallet_id = r.wallet_id
-join game_version v on v.tenant_id = r.tenant_id and v.version_id = r.game_version_id
-where r.tenant_id = :tenant_id
-"""
-
-
-def _summary(row: Row[Any]) -> RoundSummary:
-    values = tuple(row)
+def _summary(row: RoundRow, version: GameVersionRow) -> RoundSummary:
     return RoundSummary(
-        round=values[0],
-        provider_round=values[1],
-        wallet_id=values[2],
-        player_id=values[3],
-        currency=values[4],
-        plugin=values[5],
-        game=values[6],
-        game_version_hash=values[7],
-        mode=RoundMode(values[8]),
-        state=RoundState(values[9]),
-        bet_minor=values[10],
-        win_minor=values[11],
-        jackpot_minor=values[12],
-        jackpot_pool=values[13],
-        balance_before_minor=values[14],
-        balance_after_minor=values[15],
-        started_at=values[16],
-        updated_at=values[17],
-        session=values[18],
+        round=row.round_id,
+        provider_round=row.reference,
+        wallet_id=row.wallet_id,
+        player_id=row.player_id,
+        currency=row.currency,
+        plugin=version.plugin,
+        game=version.code,
+        game_version_hash=version.version_hash,
+        mode=RoundMode(row.mode),
+        state=RoundState(row.state),
+        bet_minor=row.bet_real + row.bet_bonus,
+        win_minor=row.win_minor,
+        jackpot_minor=row.jackpot_minor,
+        jackpot_pool=row.jackpot_pool,
+        balance_before_minor=row.balance_before,
+        balance_after_minor=row.balance_after,
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+        session=row.session_id,
+    )
+
+
+def _rounds(scope: TenantScope) -> Select[RoundRow, GameVersionRow]:
+    return (
+        select(RoundRow, GameVersionRow)
+        .join(
+            GameVersionRow,
+            (GameVersionRow.tenant_id == RoundRow.tenant_id) & (GameVersionRow.version_id == RoundRow.game_version_id),
+        )
+        .where(RoundRow.tenant_id == scope.tenant_id)
     )
 
 
@@ -134,27 +134,24 @@ async def find_round_parts(
     session: AsyncSession, scope: TenantScope, round_id: UUID
 ) -> list[tuple[RoundSummary, tuple[int, int]]]:
     """Return every player's part in a round, each with the first and last version of its bookings."""
-    rows = await session.execute(
-        text(_SUMMARY + " and r.round_id = :round_id order by r.wallet_id"),
-        {"tenant_id": scope.tenant_id, "round_id": round_id},
-    )
-    return [(_summary(row), (row[19], row[20])) for row in rows]
+    statement = _rounds(scope).where(RoundRow.round_id == round_id).order_by(RoundRow.wallet_id)
+    return [
+        (_summary(row, version), (row.first_version, row.last_version))
+        for row, version in await session.execute(statement)
+    ]
 
 
 async def list_rounds(
     session: AsyncSession, scope: TenantScope, *, wallet_id: int | None, cursor: str | None, page_size: int
 ) -> Page[RoundSummary]:
     """Return rounds by the time they began, newest first."""
-    conditions = ""
-    values: dict[str, Any] = {"tenant_id": scope.tenant_id, "most": page_size + 1}
+    statement = _rounds(scope)
     if wallet_id is not None:
-        conditions += " and r.wallet_id = :wallet_id"
-        values["wallet_id"] = wallet_id
+        statement = statement.where(RoundRow.wallet_id == wallet_id)
     if cursor is not None:
         started_at, round_id = decode_cursor(cursor, tuple[datetime, UUID])
-        conditions += " and (r.started_at, r.round_id) < (:started_at, :round_id)"
-        values |= {"started_at": started_at, "round_id": round_id}
-    order = " order by r.started_at desc, r.round_id desc limit :most"
-    found = [_summary(row) for row in await session.execute(text(_SUMMARY + conditions + order), values)]
+        statement = statement.where(tuple_(RoundRow.started_at, RoundRow.round_id) < (started_at, round_id))
+    statement = statement.order_by(RoundRow.started_at.desc(), RoundRow.round_id.desc()).limit(page_size + 1)
+    found = [_summary(row, version) for row, version in await session.execute(statement)]
     items = found[:page_size]
     return Page(items, encode_cursor(items[-1].started_at, items[-1].round) if len(found) > page_size else None)

@@ -246,7 +246,7 @@ async def fold_house(session: AsyncSession, scope: TenantScope, most: int = 10_0
 
 
 async def list_expired_holds(
-    session: AsyncSession, scope: TenantScope, limit: int = 100
+    session: AsyncSession, scope: TenantScope, most: int = 100
 ) -> list[tuple[int, int, int, str]]:
     """Return (wallet id, opened version, source id, reference) of open holds whose time is over."""
     rows = await session.execute(
@@ -259,7 +259,7 @@ async def list_expired_holds(
         )
         .where(HoldRow.tenant_id == scope.tenant_id, HoldRow.state == 1, HoldRow.expires_at <= func.now())
         .order_by(HoldRow.expires_at)
-        .limit(limit)
+        .limit(most)
     )
     return [(wallet_id, version, source_id, reference) for wallet_id, version, source_id, reference in rows]
 

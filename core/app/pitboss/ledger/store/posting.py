@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - the driver's own class costs half
 
 from pitboss.ledger.contracts import KnownKey, OpenAward, OpenHold, PostingBatch, WalletState
 from pitboss.ledger.errors import StaleWallet
@@ -158,10 +158,12 @@ async def lock_wallets(connection: asyncpg.Connection, pairs: Sequence[Pair]) ->
 
 
 async def read_keys(
-    connection: asyncpg.Connection, keys: Sequence[tuple[int, int, UUID]]
-) -> dict[tuple[int, int, UUID], KnownKey]:
+    connection: asyncpg.Connection, keys: Sequence[tuple[int, int, bytes]]
+) -> dict[tuple[int, int, bytes], KnownKey]:
     """Return what is known of each (tenant, source, key); unknown ones are not in the answer."""
-    rows = await connection.fetch(_KEYS, *_columns(keys, 3))
+    rows = await connection.fetch(
+        _KEYS, [key[0] for key in keys], [key[1] for key in keys], [DriverUUID(key[2]) for key in keys]
+    )
     return {keys[row[0] - 1]: KnownKey(*row[1:]) for row in rows}
 
 
@@ -212,6 +214,8 @@ async def post(
         share = per_tenant.setdefault(row[0], [0, 0])
         share[0] += 1
         share[1] += row[9] - row[6] - row[7] - row[8]
+    keys = _columns(sorted(batch.keys), 9)
+    keys[2] = [DriverUUID(key) for key in keys[2]]
     moved = await connection.fetchval(
         _POST,
         [w.tenant_id for w in wallets],
@@ -224,7 +228,7 @@ async def post(
         [w.debt for w in wallets],
         batch_id,
         *_columns(batch.bookings, 17),
-        *_columns(sorted(batch.keys), 9),
+        *keys,
         [pair[0] for pair in batch.house],
         [pair[1] for pair in batch.house],
         list(batch.house.values()),

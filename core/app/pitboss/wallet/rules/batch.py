@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from uuid import UUID
 
 import msgspec
 
@@ -50,7 +49,7 @@ _REFUSALS = {number: refusal for refusal, number in REFUSAL_NUMBERS.items()}
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
-FullKey = tuple[int, int, UUID]
+FullKey = tuple[int, int, bytes]
 
 
 class BatchFacts(msgspec.Struct):
@@ -295,7 +294,7 @@ class BatchWalk:
         hold = draft.holds.get(name) or self.facts.holds.get(name)
         if hold is None:
             raise _Refused(Refusal.UNKNOWN_REFERENCE, detail="no such hold")
-        open_minor = hold.amount - hold.captured - hold.released
+        open_minor = hold.amount_minor - hold.captured - hold.released
         amount_minor = open_minor if leg.op is Op.VOID else leg.amount_minor
         if open_minor <= 0 or amount_minor > open_minor:
             raise _Refused(Refusal.ALREADY_REVERSED, leg, "the hold is resolved, or less is left of it")
