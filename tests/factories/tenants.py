@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase, settings_for
 
-from pitboss.cli.tenant_apply import Deployment, Workshop
+import pitboss.tenancy.service as tenancy
+from pitboss.cli.tenant_apply import Deployment, Workshop, apply
 from pitboss.kernel.scope import Actor, ActorKind, Origin
-from pitboss.platform.settings import Settings
+from pitboss.platform.settings import Settings, list_settings
 from pitboss.tenancy.contracts import By
 
 ROOT = Path(__file__).parents[2]
@@ -49,3 +53,62 @@ def tenant_settings(control: PlaneDatabase, cell: PlaneDatabase, tenants_dir: Pa
 def open_deployment(settings: Settings) -> Deployment:
     """Return a deployment; whoever opens it closes it."""
     return Deployment(Workshop(settings), BY)
+
+
+State = dict[str, Any]
+
+
+async def run_apply(deployment: Deployment, slug: str = "aurora") -> int:
+    """Apply one tenant as the command does and return how much was changed."""
+    return len((await apply(deployment, deployment.workshop.check(slug))).entries)
+
+
+_CONTROL = {
+    "tenant": "select slug, public_id::text, name, state, locality, cell, environment, currencies, packs, plugins,"
+    " activated_at is not null from tenant order by slug",
+    "brand": "select t.slug, b.slug, b.name, languages, default_language from brand b join tenant t using (tenant_id)"
+    " order by 1, 2",
+    "domain": "select domain, brand from domain order by 1",
+    "cell": "select cell, locality, directory_version from cell order by 1",
+    "published": "select cell, version, key_id from published_directory order by 1, 2",
+    "audit": "select type, target_type, target_id, changes::text from audit_event order by event_id",
+}
+_CELL = {
+    "house_account": "select kind, currency, provider from house_account order by 1, 2, 3",
+    "source": "select name from source order by 1",
+    "plugin": "select slug, distribution, version, config::text, enabled from plugin_enablement order by 1",
+    "audit": "select type, target_type, target_id, changes::text from audit_event order by type, target_id, changes::text",
+    "directory": "select version, key_id from directory_snapshot order by 1",
+}
+
+
+async def read_state(deployment: Deployment) -> State:
+    """Return everything that an apply may change, without numbers that a sequence gave."""
+    state: State = {}
+    async with deployment.control.transaction() as session:
+        for name, query in _CONTROL.items():
+            state[f"control.{name}"] = [tuple(row) for row in await session.execute(text(query))]
+        numbers = [tenant.tenant_id for tenant in await tenancy.list_tenants(session)]
+    async with deployment.cell.tenants_transaction(numbers) as session:
+        for name, query in _CELL.items():
+            state[f"cell.{name}"] = [tuple(row) for row in await session.execute(text(query))]
+    return state
+
+
+def count_rows(state: State) -> int:
+    return sum(map(len, state.values()))
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a process these settings."""
+
+    def write(value: Any) -> str:
+        if isinstance(value, tuple):
+            return ",".join(map(write, value))
+        if isinstance(value, msgspec.Struct):
+            return ":".join(part.hex() if isinstance(part, bytes) else part for part in msgspec.structs.astuple(value))
+        return str(value)
+
+    values = {doc.variable: getattr(settings, doc.field) for doc in list_settings()}
+    given = {variable: write(value) for variable, value in values.items() if value not in {None, ()}}
+    return {**{key: value for key, value in os.environ.items() if not key.startswith("PITBOSS_")}, **given}

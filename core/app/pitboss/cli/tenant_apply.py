@@ -45,7 +45,6 @@ from pitboss.tenancy.errors import ApplyRunning, ChangeRefused, TenantFilesInval
 from pitboss_sdk.errors import PitbossError
 
 _APPLY_LOCK = 7220263
-_LOCK_WAIT = "5s"
 
 
 class Workshop:
@@ -103,8 +102,9 @@ class Workshop:
 class Deployment:
     """Both databases behind the application's logins, and who acts."""
 
-    def __init__(self, workshop: Workshop, by: By) -> None:
+    def __init__(self, workshop: Workshop, by: By, *, lock_wait_ms: int = 5000) -> None:
         settings = workshop.settings
+        self._lock_wait_ms = lock_wait_ms
         self.workshop = workshop
         self.by = by
         key = require(settings, "directory_signing_key")
@@ -130,7 +130,9 @@ class Deployment:
         """Keep other applies out; raise `ApplyRunning` when one does not end soon."""
         async with self.control.engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(text("select set_config('lock_timeout', :wait, false)"), {"wait": _LOCK_WAIT})
+            await connection.execute(
+                text("select set_config('lock_timeout', :wait, false)"), {"wait": f"{self._lock_wait_ms}ms"}
+            )
             try:
                 await connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": _APPLY_LOCK})
             except DBAPIError as error:
