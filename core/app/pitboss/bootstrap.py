@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pitboss.platform.redis import CellRedis
     from pitboss.platform.settings import Settings
     from pitboss.platform.telemetry import CallRate, Metrics, Readiness
+    from pitboss.plughost.runtime import Drivers
+    from pitboss.wallet.runtime import Lanes
     from pitboss.web.app import Front
     from pitboss.worker.jobs import JobRegistry
 
@@ -72,6 +74,8 @@ LOGIN_OF: Final[dict[str, Literal["cell_database_url", "cell_worker_database_url
 }
 """The login that each process of a cell uses; each may do only what its work needs."""
 ANNOUNCE_SECONDS: Final = 5
+WORKER_LANE: Final = 1000
+"""The number under which a worker's batches are booked; those of web processes count from 0."""
 ENDPOINT_SECONDS: Final = 2
 """How soon a plugin that is enabled, configured or switched off shows in the wallet route."""
 
@@ -140,9 +144,10 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.platform.db import LaneConnection
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
-    from pitboss.plughost.runtime import load_host, read_cell_file
+    from pitboss.plughost.runtime import Drivers, load_host, read_cell_file
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
     from pitboss.web.app import CellParts, Front, create_cell_app
+    from pitboss.web.controllers.games import GameController, LimitController, RoundController
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
     from pitboss.web.status_source import CellStatusSource
@@ -159,6 +164,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             ]
         )
         plugins = load_host(read_cell_file(settings.cell_file))
+        drivers = Drivers(plugins.plugins, SecretStore(settings.secrets_file))
         source = CellStatusSource(
             database=ground.database,
             directory=ground.directory,
@@ -175,8 +181,15 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             readiness=ground.readiness,
             operator_token=require(settings, "operator_token"),
             status_source=source,
-            controllers=(VisitorController, OwnAccountController, OperatorController),
-            resources={"lanes": lanes},
+            controllers=(
+                VisitorController,
+                OwnAccountController,
+                OperatorController,
+                GameController,
+                RoundController,
+                LimitController,
+            ),
+            resources={"lanes": lanes, "drivers": drivers},
         )
         endpoints = Endpoints(plugins.plugins, SecretStore(settings.secrets_file))
         holders = Holders(LaneConnection(ground.url, "pitboss holders", ground.signer))
@@ -194,6 +207,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
         finally:
             await lanes.close()
             await holders.close()
+            await drivers.close()
 
 
 async def _serve_control(settings: Settings) -> None:
@@ -228,45 +242,66 @@ async def open_control_web(settings: Settings, metrics: Metrics) -> AsyncGenerat
 
 async def _run_worker(settings: Settings) -> None:
     from pitboss.platform.broker import create_broker
+    from pitboss.platform.db import LaneConnection
+    from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
+    from pitboss.plughost.runtime import Drivers, load_host, read_cell_file
+    from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
     from pitboss.worker.probes import Probes
     from pitboss.worker.process import run_worker
     from pitboss.worker.runner import JobRunner, JobWorker
 
     async with lay_cell_ground(settings, "worker", _begin(settings, "worker")) as ground:
-        runner = JobRunner(ground.database, ground.directory, create_jobs(settings), ground.metrics)
+        lanes = Lanes(
+            [Lane(DatabasePoster(WORKER_LANE, LaneConnection(ground.url, "pitboss worker lane", ground.signer)))]
+        )
+        drivers = Drivers(load_host(read_cell_file(settings.cell_file)).plugins, SecretStore(settings.secrets_file))
+        runner = JobRunner(
+            ground.database, ground.directory, create_jobs(settings, ground, lanes, drivers), ground.metrics
+        )
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         worker = JobWorker(broker, runner, asyncio.get_running_loop())
-        async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
-            await run_worker(worker)
+        lanes.start()
+        try:
+            async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
+                await run_worker(worker)
+        finally:
+            await lanes.close()
+            await drivers.close()
 
 
 async def _run_relay(settings: Settings) -> None:
     from pitboss.platform.broker import create_broker
+    from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
+    from pitboss.plughost.runtime import Drivers
+    from pitboss.wallet.runtime import Lanes
     from pitboss.worker.probes import Probes
     from pitboss.worker.process import run_relay
     from pitboss.worker.relay import Relay
 
     async with lay_cell_ground(settings, "relay", _begin(settings, "relay")) as ground:
         broker = create_broker(require(settings, "redis_url"), settings.cell)
-        periods = create_jobs(settings).list_periods()
-        relay = Relay(ground.database, ground.directory, broker, periods, ground.metrics)
+        # It runs none of them, so what they would work with may be empty.
+        jobs = create_jobs(settings, ground, Lanes([]), Drivers({}, SecretStore(None)))
+        relay = Relay(ground.database, ground.directory, broker, jobs.list_periods(), ground.metrics)
         async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
             await run_relay(relay)
 
 
-def create_jobs(settings: Settings) -> JobRegistry:
+def create_jobs(settings: Settings, ground: CellGround, lanes: Lanes, drivers: Drivers) -> JobRegistry:
     """Return every job of a cell; the relay reads the periods of the same table that the worker runs."""
-    from pitboss.ledger import service as ledger
     from pitboss.platform import outbox
     from pitboss.platform.mail import MailSpool
     from pitboss.worker.account_jobs import account_jobs
+    from pitboss.worker.games_jobs import game_jobs
     from pitboss.worker.jobs import Job, JobRegistry
+    from pitboss.worker.ledger_jobs import ledger_jobs
 
     return JobRegistry(
         [
-            Job("ledger.fold_house", _plain(ledger.fold_house), "ledger.book.edit", every_seconds=10),
+            *ledger_jobs(ground.database, lanes, ground.metrics),
+            *game_jobs(drivers),
             *account_jobs(MailSpool(settings.mail_spool_dir)),
             Job("outbox.prune_done", _plain(outbox.prune_done), "platform.outbox.delete", 3600),
         ]

@@ -24,6 +24,8 @@ MAX_CONTEXT_TENANTS: Final = 64
 """Most tenants under one context (wallet lanes, the relay)."""
 CONTEXT_LIFETIME_SECONDS: Final = 300
 """A context older than this opens nothing; transactions are far shorter."""
+SNAPSHOT_LIFETIME_SECONDS: Final = 6 * 3600
+"""A verification reads whole ledgers; its context still ends with its transaction."""
 CONTEXT_REFRESH_SECONDS: Final = 60.0
 """How long a lane keeps a context before it signs another."""
 REPLAN_AFTER: Final = (20, 200, 2_000, 20_000)
@@ -95,13 +97,15 @@ class ContextSigner:
     def __init__(self, keys: Sequence[ContextKey]) -> None:
         self._key = keys[0]
 
-    def sign(self, tenant_ids: Iterable[int], backend_pid: int) -> str:
+    def sign(
+        self, tenant_ids: Iterable[int], backend_pid: int, lifetime_seconds: int = CONTEXT_LIFETIME_SECONDS
+    ) -> str:
         """Return a context for at most `MAX_CONTEXT_TENANTS` tenants, bound to one database session."""
         ordered = sorted(set(tenant_ids))
         if len(ordered) > MAX_CONTEXT_TENANTS:
             raise ValueError(f"a context carries at most {MAX_CONTEXT_TENANTS} tenants")
         tenants = ",".join(map(str, ordered))
-        message = f"{self._key.key_id}.{tenants}.{backend_pid}.{epoch_seconds() + CONTEXT_LIFETIME_SECONDS}"
+        message = f"{self._key.key_id}.{tenants}.{backend_pid}.{epoch_seconds() + lifetime_seconds}"
         mac = hmac.digest(self._key.secret, message.encode(), "sha256").hex()
         return f"{message}.{mac}"
 
@@ -214,6 +218,19 @@ class Database:
             async with AsyncSession(bind=connection, expire_on_commit=False) as session:
                 yield session
                 await session.flush()
+
+    @asynccontextmanager
+    async def snapshot(self, scope: TenantScope) -> AsyncGenerator[AsyncSession]:
+        """Open one read-only REPEATABLE READ transaction under `scope`: however long it reads, it sees one moment."""
+        if scope.cell != self.cell:
+            raise ForeignCell(f"scope of cell {scope.cell} used in cell {self.cell}")
+        async with self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with connection.begin():
+                token = self._signer.sign([scope.tenant_id], await backend_pid(connection), SNAPSHOT_LIFETIME_SECONDS)
+                await connection.execute(text("select set_config('pitboss.ctx', :token, true)"), {"token": token})
+                async with AsyncSession(bind=connection, expire_on_commit=False) as session:
+                    yield session
 
     @asynccontextmanager
     async def cell_transaction(self) -> AsyncGenerator[AsyncSession]:

@@ -57,7 +57,6 @@ ALLOWED_FIELDS: Final = frozenset(
         "signal",
         "size_bytes",
         "status",
-        "template",
         "tenant",
         "tenant_id",
         "timestamp",
@@ -111,6 +110,12 @@ class Metrics:
             "Time to answer an HTTP request.",
             ["path_template"],
             buckets=HTTP_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.ledger_findings = Gauge(
+            "pitboss_ledger_findings",
+            "What the last verification of a tenant's ledger found wrong; anything but 0 is an alarm.",
+            ["tenant"],
             registry=registry,
         )
         self.lane_batch_calls = Histogram(
@@ -238,13 +243,14 @@ GRANIAN_LOGGING: Final[dict[str, Any]] = {
 
 
 def describe_foreign(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Turn a line of a library into the event `library.logged`: who and where, never its formatted text."""
+    """Turn a line of a library into the event `library.logged`: who and where, never its text.
+
+    Name and line lead to the text in the library's source; what it was filled with is nobody's to read.
+    """
     record = cast("logging.LogRecord", event["_record"])
     event["event"] = "library.logged"
     event["library"] = record.name
     event["place"] = f"{record.module}:{record.lineno}"
-    if record.args and isinstance(record.msg, str):
-        event["template"] = record.msg
     if record.exc_info:
         event["exc_info"] = record.exc_info
     return event

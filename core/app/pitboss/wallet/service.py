@@ -18,6 +18,7 @@ from pitboss.ledger.contracts import AccountKind, Op
 from pitboss.wallet.contracts import LegRequest, MovementOrder, WalletRequest, WalletResult
 from pitboss.wallet.errors import MovementRefused
 from pitboss.wallet.runtime import Lanes
+from pitboss_sdk.games import Refusal
 
 MANUAL_SOURCE = "manual"
 """The maker of references that operators type."""

@@ -1,0 +1,91 @@
+"""`pitboss ledger`: prove the books of a cell."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from pitboss.directory.contracts import PublicKey
+from pitboss.directory.errors import TenantUnknown
+from pitboss.directory.runtime import Directory
+from pitboss.kernel.scope import TenantScope
+from pitboss.ledger import service as ledgers
+from pitboss.ledger.contracts import Finding, Verification
+from pitboss.permissions.service import deployment_command
+from pitboss.platform.db import ContextSigner, Database, create_engine
+from pitboss.platform.settings import Settings, load_settings, require
+
+
+class TenantProof(msgspec.Struct, frozen=True):
+    """What was looked at for one tenant and what was wrong."""
+
+    tenant: str
+    wallets: int
+    bookings: int
+    findings: tuple[Finding, ...]
+
+
+@click.group("ledger")
+def ledger() -> None:
+    """Verify the ledger."""
+
+
+@ledger.command("verify")
+@click.option("--tenant", "slugs", multiple=True, help="Only this tenant; may be given again.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to standard error.")
+@deployment_command("ledger.book.view")
+def verify_command(slugs: tuple[str, ...], as_json: bool) -> None:
+    """Prove conservation and replay for every tenant of the cell; exit with 1 on a finding."""
+    proofs = asyncio.run(_verify(load_settings(), slugs))
+    if as_json:
+        click.echo(msgspec.json.encode(proofs).decode())
+    else:
+        _print(proofs)
+    sys.exit(1 if any(proof.findings for proof in proofs) else 0)
+
+
+async def _verify(settings: Settings, slugs: Sequence[str]) -> list[TenantProof]:
+    signer = ContextSigner(require(settings, "context_keys"))
+    engine = create_engine(require(settings, "cell_database_url"), pool_size=1)
+    try:
+        database = Database(engine, settings.cell, signer)
+        return [await _prove(database, scope) for scope in await _list_scopes(settings, database, slugs)]
+    finally:
+        await engine.dispose()
+
+
+async def _prove(database: Database, scope: TenantScope) -> TenantProof:
+    def report(check: str) -> None:
+        click.echo(f"{scope.slug}: {check}", err=True)
+
+    async with database.snapshot(scope) as session:
+        found: Verification = await ledgers.verify_tenant(session, scope, report)
+    return TenantProof(scope.slug, found.wallets, found.bookings, found.findings)
+
+
+async def _list_scopes(settings: Settings, database: Database, slugs: Sequence[str]) -> list[TenantScope]:
+    keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]
+    directory = Directory(settings.cell, keys)
+    refresh = await directory.refresh(database)
+    if not directory.is_loaded:
+        raise TenantUnknown(refresh.problem)
+    # Closed tenants too: their money must still be where it was.
+    scopes = {tenant.slug: directory.scope_of(tenant) for tenant in directory.tenants()}
+    unknown = sorted(set(slugs) - scopes.keys())
+    if unknown:
+        raise TenantUnknown(f"not in cell {settings.cell}: {', '.join(unknown)}")
+    return [scope for slug, scope in sorted(scopes.items()) if not slugs or slug in slugs]
+
+
+def _print(proofs: Sequence[TenantProof]) -> None:
+    for proof in proofs:
+        for finding in proof.findings:
+            click.echo(f"{proof.tenant}: {finding.check}: {finding.subject}: {finding.detail}")
+    findings = sum(len(proof.findings) for proof in proofs)
+    wallets, bookings = sum(proof.wallets for proof in proofs), sum(proof.bookings for proof in proofs)
+    verdict = f"{findings} findings" if findings else "every cent is where the journal says"
+    click.echo(f"{len(proofs)} tenants, {wallets} wallets, {bookings} bookings: {verdict}")

@@ -1,0 +1,48 @@
+"""The jobs of the ledger: fold house deltas, expire holds, prove the books."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.kernel.scope import TenantScope
+from pitboss.ledger import service as ledger
+from pitboss.platform.db import Database
+from pitboss.platform.telemetry import Metrics
+from pitboss.wallet import service as wallets
+from pitboss.wallet.runtime import Lanes
+from pitboss.worker.jobs import Job
+
+_FOLD_SECONDS: Final = 10
+_EXPIRE_SECONDS: Final = 60
+_VERIFY_SECONDS: Final = 3600
+_VERIFY_TIMEOUT_SECONDS: Final = 3000
+
+_log = structlog.get_logger(__name__)
+
+
+def ledger_jobs(database: Database, lanes: Lanes, metrics: Metrics) -> tuple[Job, ...]:
+    """Return the jobs of the ledger; holds are voided through `lanes`, as all money moves."""
+
+    async def fold_house(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        await ledger.fold_house(session, scope)
+
+    async def expire_holds(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        await wallets.expire_holds(lanes, scope, await ledger.list_expired_holds(session, scope))
+
+    async def verify(_session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        # In a transaction of its own: the job's sees every commit, a proof needs one moment.
+        async with database.snapshot(scope) as snapshot:
+            found = await ledger.verify_tenant(snapshot, scope)
+        metrics.ledger_findings.labels(scope.slug).set(len(found.findings))
+        for finding in found.findings:
+            _log.error("ledger.finding", tenant=scope.slug, problem=finding.check, place=finding.subject)
+
+    return (
+        Job("ledger.fold_house", fold_house, "ledger.book.edit", _FOLD_SECONDS),
+        Job("ledger.expire_holds", expire_holds, "ledger.book.edit", _EXPIRE_SECONDS),
+        Job("ledger.verify", verify, "ledger.book.view", _VERIFY_SECONDS, _VERIFY_TIMEOUT_SECONDS),
+    )
