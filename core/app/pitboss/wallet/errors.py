@@ -20,5 +20,5 @@ class MovementRefused(PitbossError):
     kind = ErrorKind.REFUSED
 
     def __init__(self, refusal: Refusal, detail: str = "") -> None:
-        super().__init__(detail or refusal.value)
+        super().__init__(f"{refusal.value}: {detail}" if detail else refusal.value)
         self.refusal = refusal

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get, patch, post
+from litestar import Controller, Request, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
@@ -25,6 +25,12 @@ from pitboss.web.controllers.players import (
     view_balance,
     view_player,
 )
+from pitboss_sdk.errors import ErrorKind, PitbossError
+
+
+class AmountNotWhole(PitbossError):
+    code = "web.amount_not_whole"
+    kind = ErrorKind.INVALID
 
 
 class StatusRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,8 +117,12 @@ class OperatorController(Controller):
         origin: NamedDependency[Origin],
         database: NamedDependency[Database],
         lanes: NamedDependency[Lanes],
+        request: Request[Any, Any, Any],
     ) -> CreditView:
         """Deposit by hand, held against the player's limits, through the wallet like all money."""
+        # The framework would take "100" and 100.0 for a number; money is asked to be one.
+        if type((await request.json())["amount_minor"]) is not int:
+            raise AmountNotWhole("amount_minor: a whole number of minor units is needed")
         async with database.transaction(tenant) as session:
             order = await wallets.order_credit(
                 session,

@@ -1,7 +1,7 @@
 """The players' API: register, sign in, see one's money, choose a new password, close the account."""
 
 from datetime import date, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -154,6 +154,12 @@ class OwnAccountView(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "OwnAccountView(…)"
+
+
+class AcceptedView(msgspec.Struct, frozen=True):
+    """The request was taken; what becomes of it is not told here."""
+
+    status: Literal["accepted"] = "accepted"
 
 
 class BalanceView(msgspec.Struct, frozen=True):
@@ -342,12 +348,13 @@ class VisitorController(Controller):
         tenant: NamedDependency[TenantScope],
         origin: NamedDependency[Origin],
         database: NamedDependency[Database],
-    ) -> None:
+    ) -> AcceptedView:
         """Ask for a mail with a reset token; the answer does not tell whether the account exists."""
         async with database.transaction(tenant) as session:
             await accounts.request_password_reset(
                 session, tenant, brand=site.terms.brand, domain=site.domain, email=data.email, origin=origin
             )
+        return AcceptedView()
 
     @post("/password-resets", permission="accounts.password_reset.edit", status_code=204, responses=problems(422))
     async def reset_password(
