@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from litestar import Controller, delete, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -296,7 +296,7 @@ class GameController(Controller):
     async def launch(
         self,
         code: FromPath[GameCode],
-        data: LaunchGameRequest,
+        data: JSONBody[LaunchGameRequest],
         tenant: NamedDependency[TenantScope],
         actor: NamedDependency[Actor],
         origin: NamedDependency[Origin],
@@ -381,7 +381,7 @@ class RoundController(Controller):
     async def enable_game(
         self,
         code: FromPath[GameCode],
-        data: EnabledRequest,
+        data: JSONBody[EnabledRequest],
         tenant: NamedDependency[TenantScope],
         actor: NamedDependency[Actor],
         origin: NamedDependency[Origin],
@@ -453,7 +453,7 @@ class LimitController(Controller):
     async def set_limit(
         self,
         player_id: FromPath[UUID],
-        data: LimitRequest,
+        data: JSONBody[LimitRequest],
         tenant: NamedDependency[TenantScope],
         actor: NamedDependency[Actor],
         origin: NamedDependency[Origin],
