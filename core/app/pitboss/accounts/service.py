@@ -43,7 +43,7 @@ from pitboss.accounts.errors import (
 from pitboss.accounts.store import read_active_players, read_player_numbers
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
-from pitboss.kernel.ids import digest_128, new_uuid
+from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR
 from pitboss.platform.outbox import enqueue
@@ -101,7 +101,7 @@ async def begin_sign_in(
     The edge commits, lets `Passwords.verify` judge, and hands both to `finish_sign_in` in a new transaction.
     """
     email_normalised = rules.normalise_email(email)
-    account_key = digest_128("sign_in", brand, email_normalised or email)
+    account_key = _throttle_key("sign_in", brand, email_normalised or email)
     await _charge(session, scope, account_key, origin, burst=_SIGN_IN_BURST, step=_SIGN_IN_STEP)
     found = await store.fetch_credential(session, scope, brand, email_normalised or "")
     player_id, password_hash = found or (_NOBODY, "")
@@ -244,7 +244,7 @@ async def request_password_reset(
     For an unknown address the job does nothing. Raises `TooManyAttempts`, counted by what was typed.
     """
     email_normalised = rules.normalise_email(email)
-    key = digest_128("password_reset", brand, email_normalised or email)
+    key = _throttle_key("password_reset", brand, email_normalised or email)
     await _charge(session, scope, key, origin, burst=_RESET_BURST, step=_RESET_STEP)
     found = await store.fetch_credential(session, scope, brand, email_normalised or "")
     payload = {
@@ -319,7 +319,7 @@ async def _charge(
     """Charge the account's key, then the address's: always in this order, so that no two wait for each other."""
     allowed = await store.charge_attempt(session, scope, key, burst=burst, step=step)
     if allowed and origin.ip:
-        address = digest_128("address", origin.ip)
+        address = _throttle_key("address", origin.ip)
         allowed = await store.charge_attempt(session, scope, address, burst=_ADDRESS_BURST, step=_ADDRESS_STEP)
     if not allowed:
         raise TooManyAttempts("too many attempts; try again later")
@@ -348,6 +348,12 @@ async def _record_failure(
     target_id = str(player.public_id) if player else "unknown"
     event = AuditEvent("player.sign_in_failed", VISITOR, origin, "player", target_id, (), "denied", reason)
     await record_event(session, scope, event)
+
+
+def _throttle_key(*parts: str) -> bytes:
+    """Return a hash that no two lists of parts share, so that the table of attempts holds no address."""
+    counted = "".join(f"{len(part)}:{part}" for part in parts)
+    return sha256(counted.encode(errors="replace")).digest()[:16]
 
 
 def _hash_token(token: str) -> bytes:
