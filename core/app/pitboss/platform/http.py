@@ -14,7 +14,9 @@ from pitboss_sdk.plugin import HttpResponse, MaybeSent, NotSent
 
 MAX_RESPONSE_BYTES: Final = 16 * 1024 * 1024
 MAX_CONNECTIONS: Final = 32
-_FIRST_BYTE = "send_request_headers.started"
+GRACE_SECONDS: Final = 0.05
+"""The transport's own limits act first: ended by the deadline of the whole, it leaves a half-open socket behind."""
+_FIRST_BYTE: Final = "send_request_headers.started"
 
 _log = structlog.get_logger(__name__)
 
@@ -60,9 +62,9 @@ class PluginHttpClient:
         departure = _Departure()
         began = monotonic_seconds()
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
+            async with asyncio.timeout(timeout_ms / 1000 + GRACE_SECONDS):
                 response = await self._exchange(method, target, headers, body, timeout_ms, departure)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, what counts is whether a byte had left
             _log.warning(
                 "plugin.call_failed",
                 plugin=self._plugin,
