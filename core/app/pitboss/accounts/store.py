@@ -28,13 +28,14 @@ from pitboss.accounts.tables import (
     PlayerSessionRow,
 )
 from pitboss.kernel.scope import TenantScope
+from pitboss.platform.db import id_array, number_array
 
 _SEEN_STEP = timedelta(minutes=1)
 """A session's last use is written at most so often, so that reading does not mean writing."""
 
 _READ_ACTIVE = """
 select p.tenant_id, p.player_id
-from unnest($1::bigint[], $2::bigint[]) as n(tenant_id, player_id)
+from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, player_id)
 join player p on p.tenant_id = n.tenant_id and p.player_id = n.player_id
 where p.status = 1
 """
@@ -42,7 +43,7 @@ where p.status = 1
 
 _READ_NUMBERS = """
 select n.position, p.player_id
-from unnest($1::bigint[], $2::uuid[]) with ordinality as n(tenant_id, public_id, position)
+from unnest($1::text::bigint[], $2::text::uuid[]) with ordinality as n(tenant_id, public_id, position)
 join player p on p.tenant_id = n.tenant_id and p.public_id = n.public_id
 """
 
@@ -51,7 +52,9 @@ async def read_player_numbers(
     connection: asyncpg.Connection, names: Sequence[tuple[int, UUID]]
 ) -> dict[tuple[int, UUID], int]:
     """Return the numbers inside the cell of players by (tenant id, public id); unknown ones are not in the answer."""
-    rows = await connection.fetch(_READ_NUMBERS, [name[0] for name in names], [name[1] for name in names])
+    rows = await connection.fetch(
+        _READ_NUMBERS, number_array([name[0] for name in names]), id_array([name[1].hex for name in names])
+    )
     return {names[row[0] - 1]: row[1] for row in rows}
 
 
@@ -59,7 +62,9 @@ async def read_active_players(
     connection: asyncpg.Connection, players: Sequence[tuple[int, int]]
 ) -> set[tuple[int, int]]:
     """Return those of `players` (tenant id, player id) that may play; for lanes, after the wallets are locked."""
-    rows = await connection.fetch(_READ_ACTIVE, [tenant for tenant, _ in players], [player for _, player in players])
+    rows = await connection.fetch(
+        _READ_ACTIVE, number_array([player[0] for player in players]), number_array([player[1] for player in players])
+    )
     return {(row[0], row[1]) for row in rows}
 
 
@@ -131,9 +136,7 @@ async def fetch_player(session: AsyncSession, scope: TenantScope, player_id: int
     return None if row is None else _player(row)
 
 
-async def fetch_public_ids(
-    session: AsyncSession, scope: TenantScope, player_ids: Collection[int]
-) -> dict[int, UUID]:
+async def fetch_public_ids(session: AsyncSession, scope: TenantScope, player_ids: Collection[int]) -> dict[int, UUID]:
     """Return the public ids of players by number; unknown ones are not in the answer."""
     rows = await session.execute(
         select(PlayerRow.player_id, PlayerRow.public_id).where(

@@ -99,9 +99,8 @@ class RoundSubject(msgspec.Struct, gc=False):
     currency: str
     plugin: str
     game: str
-    session: UUID | None
+    session: str
     session_malformed: bool
-    round_id: UUID | None
     round_reference: str
     finished: bool
     free_spin: bool
@@ -151,5 +150,5 @@ class RoundFacts(msgspec.Struct):
     mode: int = int(RoundMode.CASH)
     state: int = int(RoundState.OPEN)
     round_version_id: int = 0
-    session: UUID | None = None
+    session: UUID | str | None = None
     dirty: bool = False

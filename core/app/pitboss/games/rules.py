@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from pitboss.games.contracts import RoundFacts, RoundMode, RoundState, RoundSubject
-from pitboss.kernel.ids import derive_uuid
+from pitboss.kernel.ids import derive_uuid_text
 from pitboss.ledger.contracts import Op
 from pitboss.wallet.contracts import LegResult
 from pitboss_sdk.games import Refusal
@@ -16,7 +15,7 @@ FREE_SPIN = int(RoundMode.FREE_SPIN)
 
 def decide_admission(facts: RoundFacts, subject: RoundSubject) -> Refusal | None:
     """Return why a bet may not be booked, or None; wins and rollbacks are never held against session or game."""
-    if subject.session_malformed or (subject.session is not None and not facts.session_ok):
+    if subject.session_malformed or (subject.session and not facts.session_ok):
         return Refusal.SESSION_INVALID
     if not facts.game_ok:
         return Refusal.GAME_FORBIDDEN
@@ -53,7 +52,7 @@ def apply_call(
             facts.balance_before = before_minor
             facts.first_version = fresh[0].version
             facts.round_version_id = facts.game_version_id
-            facts.session = subject.session
+            facts.session = subject.session or None
         facts.exists = True
         facts.last_version = fresh[-1].version
         facts.balance_after = after_minor
@@ -76,6 +75,6 @@ def _mode(facts: RoundFacts, subject: RoundSubject) -> RoundMode:
     return RoundMode.MIXED if facts.bet_real else RoundMode.BONUS
 
 
-def compute_round_id(source_id: int, provider_round: str) -> UUID:
+def compute_round_id(source_id: int, provider_round: str) -> str:
     """Return our id of a provider's round: the same for every call of it, without a look-up."""
-    return derive_uuid("round", str(source_id), provider_round)
+    return derive_uuid_text(f"round|{source_id}|{provider_round}")

@@ -35,14 +35,14 @@ class RoundBook:
         self._rounds: dict[RoundName, RoundFacts] = {}
         self._changed: dict[RoundName, tuple[RoundName, int, RoundSubject, RoundFacts]] = {}
         for request, its in zip(requests, facts, strict=True):
-            if request.round_id is not None:
+            if request.round_id:
                 self._rounds.setdefault((request.tenant_id, request.round_id, request.wallet_id), its)
             self._facts[id(request)] = its
 
     def _round(self, request: WalletRequest) -> RoundFacts:
         """Return the shared round with this call's own session and game."""
         own = self._facts[id(request)]
-        if request.round_id is None:
+        if not request.round_id:
             return own
         shared = self._rounds[(request.tenant_id, request.round_id, request.wallet_id)]
         shared.session_ok, shared.game_ok, shared.game_version_id = own.session_ok, own.game_ok, own.game_version_id
@@ -58,7 +58,7 @@ class RoundBook:
 
     def applied(self, request: WalletRequest, results: Sequence[LegResult], before: int, wallet: WalletState) -> None:
         """Take an accepted request into its round."""
-        if request.round_id is None:
+        if not request.round_id:
             return
         facts = self._round(request)
         apply_call(facts, request.subject, results, before, wallet.playable)

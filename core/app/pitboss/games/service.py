@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -51,6 +52,7 @@ SESSION_LIFETIME: Final = timedelta(hours=12)
 
 _OPS = {LegKind.BET: Op.BET, LegKind.WIN: Op.WIN, LegKind.ROLLBACK: Op.BET_ROLLBACK}
 _ROUNDS = Rounds()
+_SESSION = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> WalletRequest:
@@ -58,22 +60,15 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> Walle
     tenant_id, wallet_id, source_id = endpoint.scope.tenant_id, holder.wallet_id, endpoint.source_id
     if call.kind is CallKind.BALANCE:
         return WalletRequest(tenant_id, wallet_id, source_id, ())
-    session: UUID | None = None
-    malformed = False
-    if call.session:
-        try:
-            session = UUID(call.session)
-        except ValueError:
-            malformed = True
-    round_id = compute_round_id(source_id, call.round) if call.round else None
+    malformed = bool(call.session) and _SESSION.fullmatch(call.session) is None
+    round_id = compute_round_id(source_id, call.round) if call.round else ""
     subject = RoundSubject(
         holder.player_id,
         call.currency,
         endpoint.plugin,
         call.game,
-        session,
+        "" if malformed else call.session,
         malformed,
-        round_id,
         call.round,
         call.round_finished,
         call.free_spin,
@@ -98,9 +93,8 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> Walle
 
 def build_answer(request: WalletRequest, result: WalletResult) -> WalletAnswer:
     """Return the decision in the words of the dialect's contract."""
-    round_text = str(request.round_id) if request.round_id is not None else ""
     legs = tuple([LegAnswer(leg.reference, leg.transaction, abs(leg.d_bonus)) for leg in result.legs])
-    return WalletAnswer(result.refusal, result.balance_minor, round_text, legs, result.detail)
+    return WalletAnswer(result.refusal, result.balance_minor, request.round_id, legs, result.detail)
 
 
 async def sync_catalogue(
@@ -247,4 +241,4 @@ async def get_provider_round(
     if source not in await ledger.list_sources(session, scope):
         raise RoundNotFound("there is no such round")
     source_id = await ledger.ensure_source(session, scope, source)
-    return await get_round(session, scope, compute_round_id(source_id, provider_round))
+    return await get_round(session, scope, UUID(compute_round_id(source_id, provider_round)))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-__all__ = ["derive_uuid", "digest_128", "new_uuid"]
+__all__ = ["derive_uuid_text", "digest_128", "new_uuid"]
 
 
 def new_uuid() -> UUID:
@@ -21,9 +21,8 @@ def digest_128(*parts: str) -> bytes:
     return sha256(text.encode()).digest()[:16]
 
 
-def derive_uuid(*parts: str) -> UUID:
-    """Return the UUIDv8 (RFC 9562) that `parts` always give: an id that needs no look-up to be found again."""
-    raw = int.from_bytes(digest_128(*parts))
-    raw = raw & ~(0xF << 76) | (0x8 << 76)
-    raw = raw & ~(0x3 << 62) | (0x2 << 62)
-    return UUID(int=raw)
+def derive_uuid_text(name: str) -> str:
+    """Return the UUIDv8 (RFC 9562), as text, that `name` always gives: an id found again without a look-up."""
+    digits = sha256(name.encode()).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

@@ -111,7 +111,7 @@ class KnownKey(msgspec.Struct, frozen=True):
     d_bonus: int = 0
     d_held: int = 0
     d_debt: int = 0
-    round_id: UUID | None = None
+    round_id: str = ""
     reversed_by: int = 0
 
 

@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pitboss.kernel.scope import TenantScope
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.limits.tables import PlayerLimitRow
+from pitboss.platform.db import number_array
 
 _READ = """
 select l.tenant_id, l.wallet_id, l.kind, l.period, l.amount_minor
-from unnest($1::bigint[], $2::bigint[]) as n(tenant_id, wallet_id)
+from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join player_limit l on l.tenant_id = n.tenant_id and l.wallet_id = n.wallet_id
 """
 
@@ -25,7 +26,8 @@ async def read_limits(
 ) -> dict[tuple[int, int], list[Limit]]:
     """Return the limits of wallets; those without any are not in the answer."""
     found: dict[tuple[int, int], list[Limit]] = {}
-    for row in await connection.fetch(_READ, [pair[0] for pair in pairs], [pair[1] for pair in pairs]):
+    numbers = number_array([pair[0] for pair in pairs]), number_array([pair[1] for pair in pairs])
+    for row in await connection.fetch(_READ, *numbers):
         found.setdefault((row[0], row[1]), []).append(Limit(LimitKind(row[2]), Period(row[3]), row[4]))
     return found
 

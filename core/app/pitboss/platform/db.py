@@ -146,10 +146,22 @@ _LANE_PINS: Final = {
 async def connect_lane(url: str, application_name: str) -> asyncpg.Connection:
     """Open a wallet lane's own connection, with the planner pinned to index look-ups."""
     dsn = parse_url(url).render_as_string(hide_password=False)
-    connection = await asyncpg.connect(
+    return await asyncpg.connect(
         dsn, timeout=10, server_settings={"application_name": application_name, **_LANE_PINS}, command_timeout=30
     )
-    return connection
+
+
+def number_array(values: Sequence[int | None]) -> str:
+    """Return numbers as an array literal, for parameters cast as ``$1::text::bigint[]``.
+
+    The driver looks at each element of a list several times; a literal costs a quarter of that.
+    """
+    return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
+
+
+def id_array(values: Sequence[str]) -> str:
+    """Return UUIDs, as text with or without dashes, as an array literal; an empty one is null."""
+    return "{" + ",".join([value or "NULL" for value in values]) + "}"
 
 
 class LaneConnection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
-from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -33,6 +32,7 @@ class LegRequest(msgspec.Struct, gc=False):
 class WalletRequest(msgspec.Struct):
     """1..n legs on one wallet, all or nothing, in order; without legs it only asks for the balance.
 
+    `round_id` is a UUID as text, empty where the movement belongs to no round.
     `companion` is the room above that has a say and rows of its own in the same transaction, and `subject`
     what it needs for that.
     """
@@ -41,7 +41,7 @@ class WalletRequest(msgspec.Struct):
     wallet_id: int
     source_id: int
     legs: Sequence[LegRequest]
-    round_id: UUID | None = None
+    round_id: str = ""
     companion: Companion | None = None
     subject: Any = None
 

@@ -14,6 +14,7 @@ from pitboss.games.contracts import RoundFacts, RoundMode, RoundState, RoundSubj
 from pitboss.games.tables import GameVersionRow, RoundRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
+from pitboss.platform.db import id_array, number_array
 from pitboss.wallet.contracts import WalletRequest
 
 _READ = """
@@ -21,7 +22,7 @@ select n.position, coalesce(s.player_id = n.player_id and s.state <= 2 and s.exp
     coalesce(g.enabled, false), coalesce(g.version_id, 0), r.first_version is not null,
     r.first_version, r.last_version, r.bet_real, r.bet_bonus, r.win_minor, r.jackpot_minor,
     r.balance_before, r.balance_after, r.bets, r.mode, r.state, r.game_version_id, r.session_id
-from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::uuid[])
+from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::uuid[], $5::text[], $6::text[], $7::text::uuid[])
     with ordinality as n(tenant_id, wallet_id, player_id, session_id, plugin, game, round_id, position)
 left join game_session s on s.tenant_id = n.tenant_id and s.session_id = n.session_id
 left join game g on g.tenant_id = n.tenant_id and g.plugin = n.plugin and g.code = n.game
@@ -29,12 +30,13 @@ left join round r on r.tenant_id = n.tenant_id and r.round_id = n.round_id and r
 """
 
 _SAVE = """
-insert into round as r (tenant_id, round_id, wallet_id, source_id, reference, jackpot_pool, session_id, first_version,
-    last_version, bet_real, bet_bonus, win_minor, jackpot_minor, balance_before, balance_after, bets, mode, state,
-    game_version_id, player_id, currency)
-select * from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::text[], $7::uuid[],
-    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
-    $15::bigint[], $16::int[], $17::smallint[], $18::smallint[], $19::bigint[], $20::bigint[], $21::text[])
+insert into round as r (tenant_id, wallet_id, source_id, first_version, last_version, bet_real, bet_bonus, win_minor,
+    jackpot_minor, balance_before, balance_after, bets, mode, state, game_version_id, player_id, round_id, session_id,
+    reference, jackpot_pool, currency)
+select * from unnest($1::text::bigint[], $2::text::bigint[], $3::text::int[], $4::text::bigint[], $5::text::bigint[],
+    $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
+    $11::text::bigint[], $12::text::int[], $13::text::smallint[], $14::text::smallint[], $15::text::bigint[],
+    $16::text::bigint[], $17::text::uuid[], $18::text::uuid[], $19::text[], $20::text[], $21::text[])
 on conflict (tenant_id, round_id, wallet_id) do update set
     last_version = excluded.last_version, bet_real = excluded.bet_real, bet_bonus = excluded.bet_bonus,
     win_minor = excluded.win_minor, jackpot_minor = excluded.jackpot_minor, balance_after = excluded.balance_after,
@@ -42,7 +44,7 @@ on conflict (tenant_id, round_id, wallet_id) do update set
     jackpot_pool = case when excluded.jackpot_pool <> '' then excluded.jackpot_pool else r.jackpot_pool end
 """
 
-RoundName = tuple[int, UUID, int]
+RoundName = tuple[int, str, int]
 
 
 async def read_rounds(connection: asyncpg.Connection, requests: Sequence[WalletRequest]) -> list[RoundFacts]:
@@ -50,13 +52,13 @@ async def read_rounds(connection: asyncpg.Connection, requests: Sequence[WalletR
     subjects: list[RoundSubject] = [request.subject for request in requests]
     rows = await connection.fetch(
         _READ,
-        [request.tenant_id for request in requests],
-        [request.wallet_id for request in requests],
-        [subject.player_id for subject in subjects],
-        [subject.session for subject in subjects],
+        number_array([request.tenant_id for request in requests]),
+        number_array([request.wallet_id for request in requests]),
+        number_array([subject.player_id for subject in subjects]),
+        id_array([subject.session for subject in subjects]),
         [subject.plugin for subject in subjects],
         [subject.game for subject in subjects],
-        [subject.round_id for subject in subjects],
+        id_array([request.round_id for request in requests]),
     )
     found: list[RoundFacts | None] = [None] * len(requests)
     for row in rows:
@@ -68,13 +70,11 @@ async def save_rounds(
     connection: asyncpg.Connection, rounds: Sequence[tuple[RoundName, int, RoundSubject, RoundFacts]]
 ) -> None:
     """Write the rounds that a batch changed; each comes with its name and source."""
-    rows = [
+    numbers = [
         (
-            *name,
+            name[0],
+            name[2],
             source_id,
-            subject.round_reference,
-            subject.jackpot_pool,
-            facts.session,
             facts.first_version,
             facts.last_version,
             facts.bet_real,
@@ -88,11 +88,18 @@ async def save_rounds(
             facts.state,
             facts.round_version_id,
             subject.player_id,
-            subject.currency,
         )
         for name, source_id, subject, facts in rounds
     ]
-    await connection.execute(_SAVE, *[list(column) for column in zip(*rows, strict=True)])
+    await connection.execute(
+        _SAVE,
+        *[number_array(column) for column in zip(*numbers, strict=True)],
+        id_array([name[1] for name, _, _, _ in rounds]),
+        id_array([str(facts.session or "") for _, _, _, facts in rounds]),
+        [subject.round_reference for _, _, subject, _ in rounds],
+        [subject.jackpot_pool for _, _, subject, _ in rounds],
+        [subject.currency for _, _, subject, _ in rounds],
+    )
 
 
 def _summary(row: RoundRow, version: GameVersionRow) -> RoundSummary:

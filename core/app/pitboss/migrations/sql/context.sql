@@ -14,31 +14,21 @@ language plpgsql stable security definer parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    token text := nullif(current_setting('pitboss.ctx', true), '');
-    part text[];
-    message text;
-    pads record;
+    token text := current_setting('pitboss.ctx', true);
+    part text[] := string_to_array(token, '.');
+    inner_block bytea;
+    outer_block bytea;
 begin
-    if token is null then
-        return null;
+    if part[3] = pg_backend_pid()::text and cardinality(part) = 5 then
+        select k.inner_pad, k.outer_pad into inner_block, outer_block
+        from ctx.key k where k.key_id = part[1] and k.valid_until > statement_timestamp();
+        if encode(sha256(outer_block || sha256(inner_block || convert_to(left(token, -65), 'UTF8'))), 'hex') = part[5]
+            and part[4]::bigint > extract(epoch from clock_timestamp())
+        then
+            return string_to_array(nullif(part[2], ''), ',')::bigint[];
+        end if;
     end if;
-    part := string_to_array(token, '.');
-    if cardinality(part) <> 5 or part[3] <> pg_backend_pid()::text or part[4] !~ '^[0-9]{1,12}$' then
-        return null;
-    end if;
-    if part[4]::bigint < extract(epoch from clock_timestamp()) then
-        return null;
-    end if;
-    select k.inner_pad, k.outer_pad into pads
-    from ctx.key k where k.key_id = part[1] and k.valid_until > clock_timestamp();
-    if not found then
-        return null;
-    end if;
-    message := left(token, length(token) - length(part[5]) - 1);
-    if encode(sha256(pads.outer_pad || sha256(pads.inner_pad || convert_to(message, 'UTF8'))), 'hex') <> part[5] then
-        return null;
-    end if;
-    return string_to_array(nullif(part[2], ''), ',')::bigint[];
+    return null;
 end
 $$;
 
