@@ -1,0 +1,186 @@
+"""What a case is, and the cases that need no web: pgbench, postings through lanes, one row a call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Sequence
+from time import perf_counter, process_time
+from typing import Final, NamedTuple, Protocol
+
+from tests.bench.load import Calls
+from tests.bench.measure import quantile
+from tests.bench.stage import TPCB_SCALE, Stage
+
+from pitboss.platform.db import parse_url
+from pitboss.platform.embedded import wheel_binaries
+from pitboss.wallet.contracts import WalletRequest
+from pitboss.wallet.runtime import Lane
+
+LANES: Final = 2
+TPCB_DATABASE: Final = "bench_tpcb"
+_PREPARED_PER_SECOND: Final = 40_000
+
+
+class Sample(NamedTuple):
+    """One round of a case. CPU of the client is that of whoever asks, here or in a process of its own."""
+
+    calls: int
+    seconds: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    client_cpu_seconds: float = 0.0
+    web_cpu_seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Return the calls a second."""
+        return self.calls / self.seconds
+
+
+class CaseFailed(Exception):
+    """The case cannot run, or ran and was answered wrongly; the message says how."""
+
+
+class Case(Protocol):
+    """Something that is measured, round after round, until it is closed."""
+
+    name: str
+    title: str
+
+    async def run(self, seconds: float) -> Sample:
+        """Load for `seconds` and return what was seen; raise `CaseFailed`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and processes."""
+        ...
+
+
+class Pgbench:
+    """TPC-B of PostgreSQL's own tool: prepared, 16 clients, 2 threads."""
+
+    name = "pgbench"
+    title = f"pgbench TPC-B, scale {TPCB_SCALE}, 16 clients"
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    async def prepare(self) -> None:
+        """Fill the tables of the benchmark."""
+        await self._stage.administer(f"create database {TPCB_DATABASE}", "postgres")
+        await self._call("-i", "-q", "-s", str(TPCB_SCALE))
+
+    async def run(self, seconds: float) -> Sample:
+        """Run for whole seconds, as pgbench counts."""
+        output = await self._call("-n", "-M", "prepared", "-c", "16", "-j", "2", "-T", str(max(1, round(seconds))))
+        found = re.search(r"actually processed: (\d+)", output), re.search(r"^tps = ([\d.]+)", output, re.MULTILINE)
+        if found[0] is None or found[1] is None:
+            raise CaseFailed(f"pgbench said {output[-300:]!r}")
+        calls = int(found[0][1])
+        return Sample(calls, calls / float(found[1][1]))
+
+    async def close(self) -> None:
+        """Nothing is kept between rounds."""
+
+    async def _call(self, *arguments: str) -> str:
+        url = parse_url(self._stage.postgres.admin_url(TPCB_DATABASE))
+        child = await asyncio.create_subprocess_exec(
+            str(wheel_binaries() / "pgbench"),
+            *arguments,
+            *("-h", str(url.host), "-p", str(url.port), "-U", str(url.username), str(url.database)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PGPASSWORD": str(url.password)},
+        )
+        output, errors = await child.communicate()
+        if child.returncode:
+            raise CaseFailed(f"pgbench ended with {child.returncode}: {errors.decode()[-300:]}")
+        return output.decode()
+
+
+class LanePool:
+    """The lanes that all postings in process share, so that every batch size meets the same connections."""
+
+    def __init__(self, stage: Stage, count: int = LANES) -> None:
+        self._stage = stage
+        self._count = count
+        self.lanes: list[Lane] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to serve, on the running event loop, once the servers run."""
+        self.lanes = [self._stage.make_lane(number) for number in range(self._count)]
+        self._tasks = [asyncio.create_task(lane.run()) for lane in self.lanes]
+
+    async def close(self) -> None:
+        """End the lanes."""
+        for lane in self.lanes:
+            lane.close()
+        await asyncio.gather(*self._tasks)
+
+
+class LaneCase:
+    """Postings in process: each lane is handed `batch_size` requests and asked again when all are answered.
+
+    `calls` has one series for each lane that takes part. Time and CPU include the building of the requests,
+    unless they are `built_before`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        pool: LanePool,
+        calls: Sequence[Calls],
+        batch_size: int,
+        *,
+        built_before: bool = False,
+    ) -> None:
+        self.name = name
+        self.title = title
+        self._pool = pool
+        self._calls = calls
+        self._batch_size = batch_size
+        self._built_before = built_before
+
+    async def run(self, seconds: float) -> Sample:
+        """Drive every lane at once."""
+        ready: list[list[list[WalletRequest]]] = [[] for _ in self._calls]
+        if self._built_before:
+            batches = int(seconds * _PREPARED_PER_SECOND / self._batch_size / len(self._calls)) + 1
+            ready = [[self._build(calls) for _ in range(batches)] for calls in self._calls]
+        latencies: list[float] = []
+        began, cpu_began = perf_counter(), process_time()
+        until = began + seconds
+        counts = await asyncio.gather(
+            *[
+                self._drive(lane, calls, waiting, until, latencies)
+                for lane, calls, waiting in zip(self._pool.lanes, self._calls, ready, strict=False)
+            ]
+        )
+        took, cpu = perf_counter() - began, process_time() - cpu_began
+        latencies.sort()
+        return Sample(sum(counts), took, quantile(latencies, 0.5) * 1000, quantile(latencies, 0.99) * 1000, cpu)
+
+    def _build(self, calls: Calls) -> list[WalletRequest]:
+        return [calls.build() for _ in range(self._batch_size)]
+
+    async def _drive(
+        self, lane: Lane, calls: Calls, ready: list[list[WalletRequest]], until: float, latencies: list[float]
+    ) -> int:
+        ready.reverse()
+        count = 0
+        while perf_counter() < until and (ready or not self._built_before):
+            batch = ready.pop() if ready else self._build(calls)
+            asked = perf_counter()
+            for result in await asyncio.gather(*[lane.submit(request) for request in batch]):
+                if result.refusal is not None:
+                    raise CaseFailed(f"a call was refused: {result.refusal} {result.detail}")
+            latencies.append(perf_counter() - asked)
+            count += len(batch)
+        return count
+
+    async def close(self) -> None:
+        """The lanes are the pool's."""
