@@ -16,15 +16,7 @@ from pitboss.bootstrap import cli
 from pitboss.permissions.contracts import PERMISSIONS
 from pitboss.permissions.service import find_permission
 
-WITHOUT_ACTOR = {
-    "doctor": "looks at the machine, changes nothing",
-    "run": "starts the commands below, each with its own check",
-    "web cell": "serves; each request has its own actor",
-    "web control": "serves; each request has its own actor",
-    "worker": "serves; each job has its own actor",
-    "relay": "hands jobs on unchanged",
-    "simulate": "a client like any other; the servers that it calls check it",
-}
+WITHOUT_ACTOR = {"simulate": "a client like any other; the servers that it calls check it"}
 
 
 def list_commands(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:

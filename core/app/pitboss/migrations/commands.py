@@ -15,6 +15,7 @@ from pitboss.migrations.catalog import find_drift
 from pitboss.migrations.provision import provision
 from pitboss.migrations.schema import Plane
 from pitboss.migrations.upgrade import alembic_config, upgrade
+from pitboss.permissions.service import deployment_command
 from pitboss.platform.db import parse_url
 from pitboss.platform.settings import Settings, load_settings, require
 
@@ -28,6 +29,7 @@ def db() -> None:
 
 @db.command("provision")
 @click.argument("plane", type=PLANES)
+@deployment_command("platform.database.configure")
 def provision_command(plane: Plane) -> None:
     """Make roles, logins and the database; needs PITBOSS_ADMIN_DATABASE_URL."""
     settings = load_settings()
@@ -37,6 +39,7 @@ def provision_command(plane: Plane) -> None:
 
 @db.command("migrate")
 @click.argument("plane", type=PLANES)
+@deployment_command("platform.database.configure")
 def migrate_command(plane: Plane) -> None:
     """Bring the database to the newest version, with policies, grants, functions and triggers."""
     settings = load_settings()
@@ -47,6 +50,7 @@ def migrate_command(plane: Plane) -> None:
 
 @db.command("drift")
 @click.argument("plane", type=PLANES)
+@deployment_command("platform.database.configure")
 def drift_command(plane: Plane) -> None:
     """Compare the live guards with the code; exits 1 on a finding. Locks the tables for a moment."""
     findings = asyncio.run(find_drift(_migrate_url(load_settings(), plane), plane))
@@ -59,6 +63,7 @@ def drift_command(plane: Plane) -> None:
 @db.command("revision")
 @click.argument("plane", type=PLANES)
 @click.option("-m", "--message", required=True, help="What the migration does, in a few words.")
+@deployment_command("platform.database.configure")
 def revision_command(plane: Plane, message: str) -> None:
     """Write a migration from the difference between the tables in code and the migrated database."""
     asyncio.run(_revise(_migrate_url(load_settings(), plane), plane, message))
