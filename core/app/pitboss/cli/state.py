@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -93,6 +94,20 @@ class State:
         if missing or not self.plugin_secrets.exists():
             made = {name: "demo-" + secrets.token_hex(32) for name in sorted(missing)}
             write_private(self.plugin_secrets, _write_toml({**known, **made}))
+
+    def place_tenants(self, tenants_dir: Path, moved: Mapping[str, str]) -> Path:
+        """Return a folder of tenants with the addresses of `moved` replaced: the given one where nothing changes."""
+        if all(old == new for old, new in moved.items()):
+            return tenants_dir
+        placed = self.folder / "tenants"
+        shutil.rmtree(placed, ignore_errors=True)
+        shutil.copytree(tenants_dir, placed)
+        for file in placed.glob("*/plugins/*.toml"):
+            content = file.read_text()
+            for old, new in moved.items():
+                content = content.replace(old, new)
+            file.write_text(content)
+        return placed
 
 
 def generated_values(settings: Settings, state: State, postgres_port: int) -> dict[str, str]:

@@ -32,6 +32,8 @@ from pitboss_sdk.errors import ErrorKind, PitbossError
 
 BLOCK: Final = {"control": 0, "cell": 1, "worker": 5, "relay": 6, "postgres": 7, "redis": 8, "simulate": 9}
 """Offset of each port in the block that begins with PITBOSS_PORT; +2 to +4 are for more cells."""
+_DEMO_PORT: Final = 8080
+"""First port of the block that the addresses in the shipped tenants' files belong to."""
 _NEXT_BLOCK: Final = 10
 _MAX_BLOCKS: Final = 20
 _READY_SECONDS: Final = 60
@@ -145,7 +147,8 @@ class Supervisor:
         self._define("relay", "relay")
         self._step(", ".join(self._title(process.name) for process in self.processes), self._launch_all)
         if self.settings.simulate_rate > 0:
-            self._define("simulate", "simulate")
+            target = f"http://{self.settings.host}:{self.port('cell')}"
+            self._define("simulate", "simulate", "--target", target, "--port", str(self.port("simulate")))
             self._step("traffic source", lambda: self._launch(self.processes[-1]))
 
     def _compose_values(self) -> None:
@@ -164,6 +167,11 @@ class Supervisor:
         self._values = {**values, **raw_values(self.settings), variable("state_dir"): str(self.state.folder)}
         if "secrets_file" not in self.settings.given:
             self.state.prepare_plugin_secrets(self.settings.tenants_dir)
+        if self.settings.simulate_rate > 0:
+            # The shipped files name the traffic source at the first block; it moves with the block of this run.
+            moved = {f"127.0.0.1:{_DEMO_PORT + BLOCK['simulate']}": f"127.0.0.1:{self.port('simulate')}"}
+            tenants_dir = self.state.place_tenants(self.settings.tenants_dir, moved)
+            self._values[variable("tenants_dir")] = str(tenants_dir)
 
     def _provision(self) -> None:
         """Make roles and databases; skipped when the same logins were provisioned on the same server before."""

@@ -1,0 +1,95 @@
+"""`pitboss simulate`: a program of its own that is the game aggregator and the players, over HTTP only.
+
+It knows the platform's addresses and the aggregator's protocol and imports nothing of the platform's rooms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from pitboss.platform.settings import load_settings, require
+
+
+@click.command("simulate")
+@click.option("--target", help="Address of the cell's web; by default that of a `pitboss run` on port 8080.")
+@click.option("--domain", default="aurora.localhost", show_default=True, help="The brand's domain (Host header).")
+@click.option("--tenant", default="aurora", show_default=True, help="The tenant's slug.")
+@click.option("--plugin", default="softswiss", show_default=True, help="The plugin's slug.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the aggregator; by default that of gateway_url.")
+@click.option("--rate", type=click.IntRange(0), help="Rounds a second; 0: as fast as the players can.")
+@click.option("--players", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--duration", type=click.FloatRange(min=0), help="Seconds to play; without it until stopped.")
+@click.option("--calls", type=click.IntRange(1), help="End after so many wallet calls.")
+@click.option("--seed", default="", help="Makes the choices of players repeatable; by default a fresh one.")
+@click.option("--duplicates", type=click.IntRange(0, 100), default=20, show_default=True, help="Percent sent twice.")
+@click.option("--replays", type=click.IntRange(0, 100), default=10, show_default=True, help="Percent of rounds.")
+@click.option("--bad-signatures", type=click.IntRange(0, 100), default=5, show_default=True, help="Percent of calls.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def simulate(
+    target: str | None,
+    domain: str,
+    tenant: str,
+    plugin: str,
+    port: int | None,
+    rate: int | None,
+    players: int,
+    duration: float | None,
+    calls: int | None,
+    seed: str,
+    duplicates: int,
+    replays: int,
+    bad_signatures: int,
+    as_json: bool,
+) -> None:
+    """Play the aggregator and the players over HTTP; exit with 1 when an answer differs from the model."""
+    import msgspec
+
+    from pitboss.cli.simulate.program import Run
+    from pitboss.cli.simulate.wire import Plan
+
+    settings = load_settings()
+    config = _read_toml(settings.tenants_dir / tenant / "plugins" / f"{plugin}.toml")
+    gateway = urlsplit(str(config["gateway_url"]))
+    known = _read_toml(require(settings, "secrets_file"))
+    plan = Plan(
+        target=target or "http://127.0.0.1:8081",
+        domain=domain,
+        tenant=tenant,
+        plugin=plugin,
+        casino_id=str(config["casino_id"]),
+        secret=str(known[config["api_secret"]["secret"]]).strip().encode(),
+        operator_token=require(settings, "operator_token"),
+        host="127.0.0.1",
+        port=port or gateway.port or 80,
+        rate=settings.simulate_rate if rate is None else rate,
+        players=players,
+        seconds=duration,
+        calls=calls,
+        seed=seed or secrets.token_hex(4),
+        duplicate_percent=duplicates,
+        replay_percent=replays,
+        bad_signature_percent=bad_signatures,
+    )
+    click.echo(f"aggregator on port {plan.port}, platform at {plan.target}, seed {plan.seed}", err=True)
+    summary = asyncio.run(Run(plan).execute())
+    if as_json:
+        click.echo(msgspec.json.encode(summary).decode())
+    else:
+        for name, value in msgspec.structs.asdict(summary).items():
+            click.echo(f"{name:<18} {value}")
+    sys.exit(1 if summary.mismatches else 0)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
