@@ -1,6 +1,7 @@
 -- The signed tenant context (security design, section 6.2). Everything here belongs to pitboss_ctx.
 -- Token: key_id.tenant,tenant,….backend_pid.expiry_epoch.hmac_sha256_hex over all that stands before the last dot.
 -- HMAC is computed from sha256() with both padded keys stored, so that no extension is needed.
+-- Parallel restricted: a parallel worker has another process id, and would see no tenant at all.
 
 create table if not exists ctx.key (
     key_id text primary key check (key_id ~ '^[a-z0-9]{1,16}$'),
@@ -10,7 +11,7 @@ create table if not exists ctx.key (
 );
 
 create or replace function ctx.tenants() returns bigint[]
-language plpgsql stable security definer parallel safe
+language plpgsql stable security definer parallel restricted
 set search_path = pg_catalog, pg_temp
 as $$
 declare
