@@ -145,7 +145,6 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, load_host, read_cell_file
-    from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.controllers.games import GameController, LimitController, RoundController
     from pitboss.web.controllers.operators import OperatorController
@@ -154,15 +153,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.web.wallet_route import WalletRoute
 
     async with lay_cell_ground(settings, "web", metrics) as ground:
-        lanes = Lanes(
-            [
-                Lane(
-                    DatabasePoster(number, LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)),
-                    observe_batch=ground.metrics.lane_batch_calls.observe,
-                )
-                for number in range(settings.lanes)
-            ]
-        )
+        lanes = _make_lanes(settings, ground)
         plugins = load_host(read_cell_file(settings.cell_file))
         drivers = Drivers(plugins.plugins, SecretStore(settings.secrets_file))
         source = CellStatusSource(
@@ -208,6 +199,21 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             await lanes.close()
             await holders.close()
             await drivers.close()
+
+
+def _make_lanes(settings: Settings, ground: CellGround) -> Lanes:
+    from pitboss.platform.db import LaneConnection
+    from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
+
+    return Lanes(
+        [
+            Lane(
+                DatabasePoster(number, LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)),
+                observe_batch=ground.metrics.lane_batch_calls.observe,
+            )
+            for number in range(settings.lanes)
+        ]
+    )
 
 
 async def _serve_control(settings: Settings) -> None:
