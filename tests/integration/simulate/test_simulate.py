@@ -1,0 +1,199 @@
+"""The traffic source against a whole platform: what it finds, what it survives, and that it can find something."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pitboss.cli.state import MARK, State, generated_values
+from pitboss.cli.supervisor import BLOCK, is_ready
+from pitboss.platform.embedded import PostgresServer
+from pitboss.platform.processes import is_port_free, processes_marked, wait_until
+from pitboss.platform.settings import Settings, child_environ
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+ROOT = Path(__file__).resolve().parents[3]
+PITBOSS = (sys.executable, "-m", "pitboss.bootstrap")
+DEMO_GATEWAY = "127.0.0.1:8089"
+
+
+class Platform:
+    """One `pitboss run` without traffic, and commands beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.base = next(
+            base for base in range(28080, 32000, 50) if all(is_port_free(base + offset) for offset in BLOCK.values())
+        )
+        self.tenants = folder / "tenants"
+        shutil.copytree(ROOT / "tenants", self.tenants)
+        config = self.tenants / "aurora" / "plugins" / "softswiss.toml"
+        assert DEMO_GATEWAY in config.read_text()
+        config.write_text(config.read_text().replace(DEMO_GATEWAY, f"127.0.0.1:{self.base + BLOCK['simulate']}"))
+        self.state = folder / "state"
+        self.output = folder / "output"
+        settings = {
+            "PITBOSS_STATE_DIR": str(self.state),
+            "PITBOSS_PORT": str(self.base),
+            "PITBOSS_SIMULATE_RATE": "0",
+            "PITBOSS_TENANTS_DIR": str(self.tenants),
+        }
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*PITBOSS, "run"], cwd=ROOT, env=child_environ(settings), stdout=output, stderr=subprocess.STDOUT
+            )
+        assert wait_until(lambda: "Pitboss runs after" in self.output.read_text(), 120), self.output.read_text()
+        values = generated_values(Settings(), State(self.state), self.base + BLOCK["postgres"])
+        self.environ = child_environ({**values, "PITBOSS_TENANTS_DIR": str(self.tenants)})
+        self.operator = {"authorization": f"Bearer {values['PITBOSS_OPERATOR_TOKEN']}", "host": "aurora.localhost"}
+        self.address = f"http://127.0.0.1:{self.base + BLOCK['cell']}"
+
+    def spawn(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*PITBOSS, *words], cwd=ROOT, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def simulate(self, *words: str) -> subprocess.Popen[str]:
+        return self.spawn("simulate", "--target", self.address, "--json", *words)
+
+    def verify(self) -> dict[str, Any]:
+        """Prove the ledger and return what was looked at."""
+        process = self.spawn("ledger", "verify", "--json")
+        printed, said = process.communicate(timeout=60)
+        assert process.returncode == 0, printed + said
+        (proof,) = json.loads(printed)
+        assert proof["findings"] == []
+        return proof
+
+    def ask(self, method: str, path: str, **content: Any) -> Any:
+        answer = httpx.request(
+            method, f"{self.address}/api/v1{path}", headers=self.operator, trust_env=False, **content
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    def list_players(self) -> set[str]:
+        """Return who played the latest rounds."""
+        return {item["player_id"] for item in self.ask("GET", "/operator/rounds?page_size=200")["items"]}
+
+    def wait_for_newcomer(self, known: set[str]) -> str:
+        """Wait until somebody plays who is not known yet."""
+        assert wait_until(lambda: bool(self.list_players() - known), 60)
+        return min(self.list_players() - known)
+
+    def web_process(self) -> int:
+        wanted = f"PITBOSS_PORT={self.base + BLOCK['cell']}".encode()
+        (pid,) = [
+            pid
+            for pid in processes_marked(MARK, str(self.state))
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and os.getpgid(pid) == pid
+        ]
+        return pid
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(40)
+        PostgresServer(self.state / "postgres").remove()
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    with tempfile.TemporaryDirectory(prefix="pitboss-simulate-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)  # the OS user of PostgreSQL has to pass
+        started = Platform(Path(name))
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+def end(process: subprocess.Popen[str], timeout_seconds: int = 120) -> tuple[dict[str, Any], str]:
+    """Wait for a simulation and return its summary and what it said."""
+    try:
+        printed, said = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail("the simulation does not end: " + "".join(process.communicate()))
+    return json.loads(printed or "{}"), said
+
+
+def test_every_answer_is_the_models_and_the_books_are_right(platform: Platform) -> None:
+    process = platform.simulate("--calls", "600", "--rate", "0", "--players", "6", "--seed", "seven")
+    summary, said = end(process)
+    assert process.returncode == 0, said
+    assert summary["mismatches"] == 0
+    assert summary["calls"] >= 600
+    assert summary["players"] == 6
+    assert summary["duplicates"] == summary["duplicates_equal"] > 50
+    assert summary["replays"] > 10
+    assert summary["bad_signatures"] > 5
+    assert summary["balances_compared"] == 6
+    assert summary["rounds_compared"] > 10
+    assert summary["retries"] == 0
+    assert {"200", "400 100", "400 403", "400 409", "500 500"} <= summary["outcomes"].keys()
+    assert platform.verify()["bookings"] > 200
+    found = platform.ask("GET", "/operator/rounds?page_size=200")["items"]
+    assert len(found) > 100
+    detail = platform.ask("GET", f"/operator/rounds/{found[0]['round']['round_id']}")
+    assert detail["parts"][0]["part"] == found[0]
+    assert detail["parts"][0]["bookings"]
+
+
+def test_a_killed_web_loses_and_repeats_nothing(platform: Platform) -> None:
+    known = platform.list_players()
+    process = platform.simulate("--calls", "900", "--rate", "40", "--players", "8", "--seed", "kill")
+    platform.wait_for_newcomer(known)
+    time.sleep(1)
+    os.kill(platform.web_process(), signal.SIGKILL)
+    summary, said = end(process)
+    assert process.returncode == 0, said
+    assert summary["mismatches"] == 0
+    assert summary["retries"] > 0
+    assert wait_until(lambda: is_ready("127.0.0.1", platform.base + BLOCK["cell"]), 30)
+    platform.verify()
+
+
+def test_money_from_elsewhere_is_a_difference(platform: Platform) -> None:
+    known = platform.list_players()
+    process = platform.simulate("--duration", "20", "--rate", "10", "--players", "1", "--seed", "other")
+    newcomer = platform.wait_for_newcomer(known)
+    body = {"amount_minor": 1, "currency": "EUR", "reference": f"elsewhere-{platform.base}", "reason": "goodwill"}
+    platform.ask("POST", f"/operator/players/{newcomer}/credits", json=body)
+    summary, said = end(process)
+    assert process.returncode == 1, said
+    assert summary["mismatches"] >= 1
+    assert "MISMATCH" in said
+
+
+def test_a_signal_ends_it_at_once(platform: Platform) -> None:
+    process = platform.simulate("--rate", "20", "--players", "3")
+    time.sleep(6)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    summary, said = end(process, 10)
+    assert time.monotonic() - asked < 2.0
+    assert process.returncode == 0, said
+    assert summary["mismatches"] == 0
+
+
+def test_it_waits_for_a_platform_that_is_not_there(platform: Platform) -> None:
+    nobody = platform.base + BLOCK["control"] + 3
+    process = platform.spawn("simulate", "--target", f"http://127.0.0.1:{nobody}", "--json", "--rate", "1")
+    time.sleep(4)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    summary, said = end(process, 10)
+    assert "waiting for the platform" in said
+    assert summary["calls"] == 0
