@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from pitboss.platform.redis import CellRedis
     from pitboss.platform.settings import Settings
     from pitboss.platform.telemetry import CallRate, Metrics, Readiness
+    from pitboss.plughost.contracts import LoadedPlugin
     from pitboss.plughost.runtime import Drivers
     from pitboss.wallet.runtime import Lanes
     from pitboss.web.app import Front
+    from pitboss.web.wallet_route import WalletRoute
     from pitboss.worker.jobs import JobRegistry
 
 COMMANDS: Final = {
@@ -138,10 +140,6 @@ async def _serve_cell(settings: Settings) -> None:
 @asynccontextmanager
 async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[Front]:
     """Open the web of a cell as an ASGI application that serves while the block runs."""
-    from pitboss.directory.contracts import TenantState
-    from pitboss.games.runtime import Endpoints, Holders
-    from pitboss.platform.background import Repeating, keep_repeating
-    from pitboss.platform.db import LaneConnection
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, load_host, read_cell_file
@@ -150,7 +148,6 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
     from pitboss.web.status_source import CellStatusSource
-    from pitboss.web.wallet_route import WalletRoute
 
     async with lay_cell_ground(settings, "web", metrics) as ground:
         lanes = _make_lanes(settings, ground)
@@ -182,23 +179,36 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             ),
             resources={"lanes": lanes, "drivers": drivers},
         )
-        endpoints = Endpoints(plugins.plugins, SecretStore(settings.secrets_file))
-        holders = Holders(LaneConnection(ground.url, "pitboss holders", ground.signer))
-        wallet_route = WalletRoute(endpoints, holders, lanes, ground.directory, metrics)
-
-        async def refresh_endpoints() -> None:
-            served = {TenantState.ACTIVE, TenantState.SUSPENDED}
-            tenants = [tenant for tenant in ground.directory.tenants() if tenant.state in served]
-            await endpoints.refresh(ground.database, [ground.directory.scope_of(tenant) for tenant in tenants])
-
-        lanes.start()
         try:
-            async with keep_repeating(Repeating("endpoints.refresh", ENDPOINT_SECONDS, refresh_endpoints)):
+            async with _open_wallet_route(settings, ground, plugins.plugins, lanes) as wallet_route:
                 yield Front(create_cell_app(parts), metrics, wallet_route)
         finally:
-            await lanes.close()
-            await holders.close()
             await drivers.close()
+
+
+@asynccontextmanager
+async def _open_wallet_route(
+    settings: Settings, ground: CellGround, plugins: Mapping[str, LoadedPlugin], lanes: Lanes
+) -> AsyncGenerator[WalletRoute]:
+    """Start the lanes and keep the callback addresses fresh while the block runs."""
+    from functools import partial
+
+    from pitboss.games.runtime import Endpoints, Holders
+    from pitboss.platform.background import Repeating, keep_repeating
+    from pitboss.platform.db import LaneConnection
+    from pitboss.platform.secrets import SecretStore
+    from pitboss.web.wallet_route import WalletRoute, renew_endpoints
+
+    endpoints = Endpoints(plugins, SecretStore(settings.secrets_file))
+    holders = Holders(LaneConnection(ground.url, "pitboss holders", ground.signer))
+    renew = partial(renew_endpoints, endpoints, ground.database, ground.directory)
+    lanes.start()
+    try:
+        async with keep_repeating(Repeating("endpoints.refresh", ENDPOINT_SECONDS, renew)):
+            yield WalletRoute(endpoints, holders, lanes, ground.directory, ground.metrics)
+    finally:
+        await lanes.close()
+        await holders.close()
 
 
 def _make_lanes(settings: Settings, ground: CellGround) -> Lanes:

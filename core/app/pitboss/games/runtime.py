@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 from uuid import UUID
 
 import asyncpg
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
 from pitboss.games.contracts import Endpoint, Holder, RoundFacts, RoundSubject
@@ -16,13 +19,14 @@ from pitboss.games.store.rounds import RoundName, read_rounds, save_rounds
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, WalletState
-from pitboss.platform.db import Database, DatabaseUnavailable, LaneConnection
+from pitboss.platform.db import DatabaseUnavailable, LaneConnection
 from pitboss.plughost import service as plughost
 from pitboss.plughost.contracts import LoadedPlugin
 from pitboss.plughost.service import Secrets
 from pitboss.wallet.contracts import LegResult, WalletRequest
 from pitboss_sdk.games import Refusal
 
+_LOG = structlog.get_logger("pitboss.games")
 PATIENCE_SHARE: Final = 5
 """A call is refused at admission once the queue has waited this part of the provider's time limit."""
 
@@ -112,7 +116,8 @@ class Holders:
             asked, self._asked = self._asked, {}
             try:
                 found = await self._read(list(asked))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except Exception as error:  # noqa: BLE001 - whatever it is, everyone who waits gets an answer
+                _LOG.warning("games.look_up_failed", error_type=type(error).__name__)
                 self._connection.drop()
                 for future in asked.values():
                     future.set_exception(DatabaseUnavailable("the database does not answer"))
@@ -164,7 +169,7 @@ class Endpoints:
         self._plugins = plugins
         self._secrets = secrets
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
-        self._stamps: dict[int, tuple[object, ...]] = {}
+        self._stamps: dict[str, tuple[object, ...]] = {}
 
     def find(self, tenant_slug: str, plugin_slug: str) -> Endpoint | None:
         """Return the endpoint of a served tenant's enabled plugin."""
@@ -175,31 +180,32 @@ class Endpoints:
         plugin = self._plugins.get(plugin_slug)
         return plugin if plugin is not None and plugin.manifest.kind == "games" else None
 
-    async def refresh(self, database: Database, scopes: Sequence[TenantScope]) -> None:
-        """Bring the endpoints to what the tenants have enabled now; an unchanged tenant keeps its dialects."""
-        fresh: dict[tuple[str, str], Endpoint] = {}
-        for scope in scopes:
-            async with database.transaction(scope) as session:
-                enabled = await plughost.list_enabled(session, scope)
-                house = await ledger.list_account_numbers(session, scope, AccountKind.GAME_REVENUE)
-                stamp = (scope, *[(found.slug, found.updated_at) for found in enabled], *sorted(house.items()))
-                if self._stamps.get(scope.tenant_id) == stamp:
-                    fresh |= {key: found for key, found in self._endpoints.items() if key[0] == scope.slug}
-                    continue
-                built = await plughost.load_dialects(session, scope, self._plugins, self._secrets)
-                for slug, dialect in built.instances.items():
-                    source = f"games.{slug}"
-                    fresh[(scope.slug, slug)] = Endpoint(
-                        scope=scope,
-                        plugin=slug,
-                        dialect=dialect,
-                        source_id=await ledger.ensure_source(session, scope, source),
-                        source_name=source,
-                        revenue_accounts={
-                            currency: number for (name, currency), number in house.items() if name == slug
-                        },
-                        patience_ms=dialect.answer_within_ms // PATIENCE_SHARE,
-                    )
-                if not built.problems:
-                    self._stamps[scope.tenant_id] = stamp
-        self._endpoints = fresh
+    async def renew(self, session: AsyncSession, scope: TenantScope) -> None:
+        """Bring one tenant's endpoints to what it has enabled now; if nothing changed, its dialects stay."""
+        enabled = await plughost.list_enabled(session, scope)
+        house = await ledger.list_account_numbers(session, scope, AccountKind.GAME_REVENUE)
+        stamp = (scope, *[(found.slug, found.updated_at) for found in enabled], *sorted(house.items()))
+        if self._stamps.get(scope.slug) == stamp:
+            return
+        built = await plughost.load_dialects(session, scope, self._plugins, self._secrets)
+        fresh: dict[str, Endpoint] = {}
+        for slug, dialect in built.instances.items():
+            source = f"games.{slug}"
+            fresh[slug] = Endpoint(
+                scope=scope,
+                plugin=slug,
+                dialect=dialect,
+                source_id=await ledger.ensure_source(session, scope, source),
+                source_name=source,
+                revenue_accounts={currency: number for (name, currency), number in house.items() if name == slug},
+                patience_ms=dialect.answer_within_ms // PATIENCE_SHARE,
+            )
+        self._endpoints = {key: found for key, found in self._endpoints.items() if key[0] != scope.slug}
+        self._endpoints |= {(scope.slug, slug): endpoint for slug, endpoint in fresh.items()}
+        if not built.problems:
+            self._stamps[scope.slug] = stamp
+
+    def keep_only(self, slugs: AbstractSet[str]) -> None:
+        """Stop answering for tenants that are not among `slugs`."""
+        self._endpoints = {key: found for key, found in self._endpoints.items() if key[0] in slugs}
+        self._stamps = {slug: stamp for slug, stamp in self._stamps.items() if slug in slugs}

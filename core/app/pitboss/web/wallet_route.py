@@ -19,6 +19,7 @@ from pitboss.games.contracts import Endpoint
 from pitboss.games.runtime import Endpoints, Holders
 from pitboss.games.service import build_answer, build_request
 from pitboss.kernel.clock import monotonic_seconds
+from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics
 from pitboss.wallet.runtime import Lanes
 from pitboss_sdk.errors import ErrorKind, PitbossError
@@ -36,6 +37,16 @@ PREFIX: Final = "/wallet/"
 _PARTS: Final = 3
 _LOG = structlog.get_logger("pitboss.wallet_route")
 _TOO_LARGE: Final = "body too large"
+
+
+async def renew_endpoints(endpoints: Endpoints, database: Database, directory: Directory) -> None:
+    """Bring the endpoints of all tenants that are served to what they have enabled now."""
+    served = {TenantState.ACTIVE, TenantState.SUSPENDED}
+    scopes = [directory.scope_of(tenant) for tenant in directory.tenants() if tenant.state in served]
+    for scope in scopes:
+        async with database.transaction(scope) as session:
+            await endpoints.renew(session, scope)
+    endpoints.keep_only({scope.slug for scope in scopes})
 
 
 class _Headers(Mapping[str, str]):
