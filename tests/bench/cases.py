@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Awaitable, Sequence
 from time import perf_counter, process_time
 from typing import Final, NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ from pitboss.wallet.runtime import Lane
 
 LANES: Final = 2
 TPCB_DATABASE: Final = "bench_tpcb"
-_PREPARED_PER_SECOND: Final = 40_000
+_BUILT_PER_SECOND: Final = 40_000
 
 
 class Sample(NamedTuple):
@@ -56,6 +57,16 @@ class Case(Protocol):
     async def close(self) -> None:
         """Let go of connections and processes."""
         ...
+
+
+async def gather_counts(driven: Sequence[Awaitable[int]]) -> list[int]:
+    """Await all drivers, so that none goes on into the next case, and raise what the first of them raised."""
+    counts: list[int] = []
+    for outcome in await asyncio.gather(*driven, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        counts.append(outcome)
+    return counts
 
 
 class Pgbench:
@@ -144,22 +155,19 @@ class LaneCase:
         self._calls = calls
         self._batch_size = batch_size
         self._built_before = built_before
+        self._ready: list[deque[list[WalletRequest]]] = [deque() for _ in calls]
 
     async def run(self, seconds: float) -> Sample:
         """Drive every lane at once."""
-        ready: list[list[list[WalletRequest]]] = [[] for _ in self._calls]
         if self._built_before:
-            batches = int(seconds * _PREPARED_PER_SECOND / self._batch_size / len(self._calls)) + 1
-            ready = [[self._build(calls) for _ in range(batches)] for calls in self._calls]
+            wanted = int(seconds * _BUILT_PER_SECOND / self._batch_size / len(self._calls)) + 1
+            for calls, ready in zip(self._calls, self._ready, strict=True):
+                # What an earlier round left over comes first: later requests name it.
+                ready.extend([self._build(calls) for _ in range(wanted - len(ready))])
         latencies: list[float] = []
         began, cpu_began = perf_counter(), process_time()
-        until = began + seconds
-        counts = await asyncio.gather(
-            *[
-                self._drive(lane, calls, waiting, until, latencies)
-                for lane, calls, waiting in zip(self._pool.lanes, self._calls, ready, strict=False)
-            ]
-        )
+        driven = [self._drive(number, began + seconds, latencies) for number in range(len(self._calls))]
+        counts = await gather_counts(driven)
         took, cpu = perf_counter() - began, process_time() - cpu_began
         latencies.sort()
         return Sample(sum(counts), took, quantile(latencies, 0.5) * 1000, quantile(latencies, 0.99) * 1000, cpu)
@@ -167,13 +175,11 @@ class LaneCase:
     def _build(self, calls: Calls) -> list[WalletRequest]:
         return [calls.build() for _ in range(self._batch_size)]
 
-    async def _drive(
-        self, lane: Lane, calls: Calls, ready: list[list[WalletRequest]], until: float, latencies: list[float]
-    ) -> int:
-        ready.reverse()
+    async def _drive(self, number: int, until: float, latencies: list[float]) -> int:
+        lane, calls, ready = self._pool.lanes[number], self._calls[number], self._ready[number]
         count = 0
         while perf_counter() < until and (ready or not self._built_before):
-            batch = ready.pop() if ready else self._build(calls)
+            batch = ready.popleft() if self._built_before else self._build(calls)
             asked = perf_counter()
             for result in await asyncio.gather(*[lane.submit(request) for request in batch]):
                 if result.refusal is not None:

@@ -6,19 +6,18 @@ import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
-from uuid import UUID
+from typing import Any, Final, cast
 
 from tests.bench.draws import DRAWN, LEDGER_MIX, Ask, draw_asks, draw_ranks
 from tests.bench.stage import GAME, PLUGIN, Books, Seat
 
-from pitboss.games.contracts import RoundSubject
-from pitboss.games.rules import compute_round_id
-from pitboss.games.runtime import Rounds
+from pitboss.games.contracts import Endpoint, Holder
+from pitboss.games.service import build_request
 from pitboss.kernel.clock import utc_now
 from pitboss.ledger.contracts import Op
-from pitboss.wallet.contracts import LegRequest, WalletRequest
+from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.service import make_leg
+from pitboss_sdk.games import CallKind, Leg, LegKind, WalletCall
 
 REMEMBERED: Final = 512
 """Open bets, open holds and recent calls that later ones may refer to; the oldest is taken first."""
@@ -27,7 +26,8 @@ REMEMBERED: Final = 512
 class Calls:
     """An endless series of wallet requests for one lane; wins, rollbacks and captures name what came before.
 
-    `accounts` gives the house account of a bet by the wallet's tenant and the number of the call.
+    Bets of a tenant move its one revenue account, or in turn each of the spread ones. Without rounds the games
+    room has no part in the batch: what is measured is the ledger alone.
     """
 
     def __init__(
@@ -46,8 +46,13 @@ class Calls:
         self._asks = draw_asks(LEDGER_MIX, rng)
         self._ranks = draw_ranks(len(self._seats), rng)
         self._amounts = [rng.randrange(10, 500) for _ in range(DRAWN)]
-        self._spread = spread_accounts
-        self._companion = Rounds() if with_rounds else None
+        self._with_rounds = with_rounds
+        self._endpoints = {
+            tenant_id: [
+                _endpoint(its, account_id) for account_id in (its.spread_ids if spread_accounts else [its.revenue_id])
+            ]
+            for tenant_id, its in books.items()
+        }
         self._prefix = f"{rng.getrandbits(80):020x}"
         self._number = 0
         self._bets: deque[tuple[Seat, str, str]] = deque(maxlen=REMEMBERED)
@@ -64,10 +69,10 @@ class Calls:
             return self._bet(self._seats[self._ranks[drawn]], self._amounts[drawn])
         if ask == Ask.WIN and self._bets:
             seat, round_text, _ = self._bets.popleft()
-            return self._play(seat, Op.WIN, self._amounts[drawn], round_text)
+            return self._play(seat, LegKind.WIN, self._amounts[drawn], round_text)
         if ask == Ask.ROLLBACK and self._bets:
             seat, round_text, reference = self._bets.popleft()
-            return self._play(seat, Op.BET_ROLLBACK, 0, round_text, reverses=reference)
+            return self._play(seat, LegKind.ROLLBACK, 0, round_text, reverses=reference)
         if ask == Ask.HOLD:
             return self._hold(self._seats[self._ranks[drawn]], self._amounts[drawn])
         if ask == Ask.RESOLVE and self._holds:
@@ -85,35 +90,24 @@ class Calls:
         reference = self._reference()
         round_text = f"r{reference}"
         self._bets.append((seat, round_text, reference))
-        return self._play(seat, Op.BET, amount_minor, round_text)
+        return self._play(seat, LegKind.BET, amount_minor, round_text)
 
-    def _play(self, seat: Seat, op: Op, amount_minor: int, round_text: str, reverses: str = "") -> WalletRequest:
-        books = self._books[seat.tenant_id]
-        account_id = books.spread_ids[self._number % len(books.spread_ids)] if self._spread else books.revenue_id
-        leg = make_leg(
-            op, seat.wallet_id, self._reference(), amount_minor, account_id, context=round_text, reverses=reverses
+    def _play(self, seat: Seat, kind: LegKind, amount_minor: int, round_text: str, reverses: str = "") -> WalletRequest:
+        endpoints = self._endpoints[seat.tenant_id]
+        call = WalletCall(
+            CallKind.ROLLBACK if kind is LegKind.ROLLBACK else CallKind.PLAY,
+            seat.account,
+            "EUR",
+            GAME,
+            seat.session,
+            round_text,
+            legs=(Leg(kind, self._reference(), amount_minor, reverses),),
         )
-        return self._remember(self._request(seat, books, books.source_id, leg, round_text))
-
-    def _request(self, seat: Seat, books: Books, source_id: int, leg: LegRequest, round_text: str) -> WalletRequest:
-        round_id = compute_round_id(source_id, round_text) if round_text else None
-        if self._companion is None or round_id is None:
-            return WalletRequest(seat.tenant_id, seat.wallet_id, source_id, (leg,), round_id)
-        subject = RoundSubject(
-            player_id=seat.player_id,
-            currency="EUR",
-            plugin=PLUGIN,
-            game=GAME,
-            session=UUID(seat.session),
-            session_malformed=False,
-            round_id=round_id,
-            round_reference=round_text,
-            finished=False,
-            free_spin=False,
-            jackpot_minor=0,
-            jackpot_pool="",
-        )
-        return WalletRequest(seat.tenant_id, seat.wallet_id, source_id, (leg,), round_id, self._companion, subject)
+        holder = Holder(seat.player_id, seat.wallet_id)
+        request = build_request(endpoints[self._number % len(endpoints)], call, holder)
+        if not self._with_rounds:
+            request.companion = request.subject = None
+        return self._remember(request)
 
     def _hold(self, seat: Seat, amount_minor: int) -> WalletRequest:
         reference = self._reference()
@@ -126,8 +120,20 @@ class Calls:
         leg = make_leg(
             op, seat.wallet_id, reference, amount_minor, books.clearing_id, reverses=reverses, expires_at=expires_at
         )
-        return self._remember(self._request(seat, books, books.manual_source_id, leg, ""))
+        return self._remember(WalletRequest(seat.tenant_id, seat.wallet_id, books.manual_source_id, (leg,)))
 
     def _remember(self, request: WalletRequest) -> WalletRequest:
         self._recent.append(request)
         return request
+
+
+def _endpoint(books: Books, account_id: int) -> Endpoint:
+    return Endpoint(
+        scope=books.scope,
+        plugin=PLUGIN,
+        dialect=cast("Any", None),  # nothing is parsed here: the calls are made
+        source_id=books.source_id,
+        source_name=f"games.{PLUGIN}",
+        revenue_accounts={"EUR": account_id},
+        patience_ms=1000,
+    )

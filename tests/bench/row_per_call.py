@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from time import perf_counter, process_time
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from tests.bench.cases import CaseFailed, Sample
+from tests.bench.cases import CaseFailed, Sample, gather_counts
 from tests.bench.load import Calls
 from tests.bench.measure import quantile
 from tests.bench.stage import Stage
@@ -91,12 +90,8 @@ class RowPerCall:
             await poster.renew_context()
         latencies: list[float] = []
         began, cpu_began = perf_counter(), process_time()
-        counts = await asyncio.gather(
-            *[
-                _drive(poster, calls, began + seconds, latencies)
-                for poster, calls in zip(self._posters, self._calls, strict=True)
-            ]
-        )
+        pairs = zip(self._posters, self._calls, strict=True)
+        counts = await gather_counts([_drive(poster, calls, began + seconds, latencies) for poster, calls in pairs])
         took, cpu = perf_counter() - began, process_time() - cpu_began
         latencies.sort()
         return Sample(sum(counts), took, quantile(latencies, 0.5) * 1000, quantile(latencies, 0.99) * 1000, cpu)
@@ -157,7 +152,7 @@ class _Poster:
         name = (request.tenant_id, request.wallet_id)
         execute = self.connection.execute
         booked = (version, batch_id, real, held, move.reverses_version, move.account_id, request.source_id, int(leg.op))
-        await execute(_BOOK, *name, move.d_real, move.d_held, *booked, request.round_id, leg.reference)
+        await execute(_BOOK, *name, move.d_real, move.d_held, *booked, request.round_id or None, leg.reference)
         await execute(_REMEMBER, *key, request.wallet_id, leg.content_hash, version, real)
         counter = -move.d_real - move.d_held
         if counter:

@@ -14,7 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the wallet against pgbench TPC-B on this machine.")
     parser.add_argument("--quick", action="store_true", help="two short rounds, about two minutes; no memory case")
     parser.add_argument("--memory", action="store_true", help="only the memory of the web process, five minutes")
-    parser.add_argument("--seconds", type=float, help="length of a round, instead of 10 (quick: 3)")
+    parser.add_argument("--seconds", type=float, help="length of a round, instead of 10 (quick: 2.5)")
     parser.add_argument("--rounds", type=int, help="number of rounds, instead of 5 (quick: 2)")
     parser.add_argument("--only", help="a regular expression over the names of cases; pgbench runs always")
     arguments = parser.parse_args()

@@ -55,7 +55,7 @@ class Length(NamedTuple):
     @classmethod
     def quick(cls) -> Length:
         """Return a length for the time of a coffee."""
-        return cls("quick", 2, 3, 1, 0)
+        return cls("quick", 2, 2.5, 1, 0)
 
     def changed(self, seconds: float | None, rounds: int | None) -> Length:
         """Return the same with another length or number of rounds."""
