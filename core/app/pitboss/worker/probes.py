@@ -43,7 +43,7 @@ class Probes:
                     f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {media_type}\r\n"
                     f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n".encode()
                 )
-                writer.write(body if method == b"GET" else b"")
+                writer.write(b"" if method == b"HEAD" else body)
                 await writer.drain()
         writer.close()
         with suppress(ConnectionError):
