@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -93,7 +94,7 @@ class WebUnderTest:
         self, host: str = "aurora.localhost", address: tuple[str, int] = STRANGER
     ) -> AsyncIterator[httpx.AsyncClient]:
         """Yield a client that asks for `host` from `address`."""
-        transport = httpx.ASGITransport(self.front, client=address, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(cast("Any", self.front), client=address, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
             yield client
 

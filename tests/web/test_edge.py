@@ -83,7 +83,7 @@ async def test_tokens(web: WebUnderTest) -> None:
     path = "/api/v1/operator/players/01a1fbe4-4666-757a-bf99-000000000001"
     async with web.client() as client:
         for value in ("Bearer wrong", "Bearer ", "Basic abc", f"Bearer {'x' * 600}", "Bearer \xe9"):
-            answer = await client.get(path, headers=[("authorization", value.encode("latin-1"))])
+            answer = await client.get(path, headers=[(b"authorization", value.encode("latin-1"))])
             assert answer.status_code == 401, value
             assert answer.headers["www-authenticate"] == "Bearer"
         assert (await client.get(path)).status_code == 401

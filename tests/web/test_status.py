@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -203,6 +204,7 @@ async def test_the_outline_is_sound(web: WebUnderTest, path: str) -> None:
             assert name in ids
 
 
+LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (("light", 1440), ("dark", 1440), ("light", 320))
 BROWSER_PROGRAM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -229,7 +231,7 @@ def test_a_browser_finds_nothing_wrong(control_database: PlaneDatabase, tmp_path
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=BROWSER_PROGRAM, args=["--no-sandbox"])
-            for scheme, width in (("light", 1440), ("dark", 1440), ("light", 320)):
+            for scheme, width in LOOKS:
                 tab = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
                 faults: list[str] = []
                 tab.on("console", lambda message, faults=faults: faults.append(f"{message.type}: {message.text}"))

@@ -103,8 +103,8 @@ def test_lines_of_libraries_say_who_and_where(written: tuple[str, list[dict[str,
 
 def test_long_values_are_cut_and_events_have_names() -> None:
     guard = FieldGuard("test", Metrics())
-    kept = guard(None, "", {"event": "An event with words", "reason_code": "x" * 5_000})
-    assert len(kept["reason_code"]) == MAX_VALUE_CHARACTERS
+    kept = guard(None, "", {"event": "An event with words", "problem": "x" * 5_000})
+    assert len(kept["problem"]) == MAX_VALUE_CHARACTERS
     assert kept["event"] == "log.text_dropped"
     assert kept["dropped"] == 1
 
