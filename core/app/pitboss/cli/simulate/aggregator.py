@@ -59,6 +59,7 @@ class Aggregator:
         self._secret = secret
         self._host = host
         self._port = port
+        self.games = dict(GAMES)
         self._launches: dict[str, Launch] = {}
 
     async def start(self) -> asyncio.Server:
@@ -122,7 +123,7 @@ class Aggregator:
                 "currencies": [],
                 "restrictions": {},
             }
-            for identifier, (title, category, payout) in GAMES.items()
+            for identifier, (title, category, payout) in self.games.items()
         ]
         return 200, {"games": games}
 
@@ -136,7 +137,7 @@ class Aggregator:
             return 400, _refusal("400", str(error))
         if asked.casino_id != self._casino_id:
             return 400, _refusal("404", "casino_id is not known")
-        if asked.game not in GAMES:
+        if asked.game not in self.games:
             return 400, _refusal("405", "game is not available")
         session = asked.session_id
         self._launches[session] = Launch(asked.account.id, asked.account.currency, asked.game, session)

@@ -1,0 +1,157 @@
+"""A cell with the SOFTSWISS plugin enabled for Aurora, and its aggregator on a real port."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from tests.factories.databases import PlaneDatabase
+from tests.factories.players import AURORA, PASSWORD, make_origin, make_registration
+from tests.factories.players import open_cell as open_database
+from tests.factories.web import ROOT, WebUnderTest, cell_settings, store_directory
+
+from pitboss.bootstrap import open_cell_web
+from pitboss.cli.simulate.aggregator import Aggregator
+from pitboss.cli.simulate.calls import SIGNATURE_HEADER, Answer, Call, Holder, decode, encode, sign
+from pitboss.kernel.scope import Actor, ActorKind
+from pitboss.ledger import service as ledger
+from pitboss.platform.secrets import SecretStore
+from pitboss.platform.telemetry import Metrics
+from pitboss.plughost import service as plughost
+from pitboss.plughost.runtime import Drivers, PluginHost, load_host, read_cell_file
+from pitboss.worker.games_jobs import SYNC_JOB, game_jobs
+
+SECRET = "a secret of the tests"
+DEPLOYMENT = Actor(ActorKind.DEPLOYMENT, "tester")
+
+
+@dataclass
+class Player:
+    """Somebody signed in, with money."""
+
+    player_id: str
+    headers: dict[str, str]
+    deposits: int = field(default=0)
+
+
+@dataclass
+class GamesUnderTest:
+    """The web, the aggregator that it talks to, and what both need."""
+
+    web: WebUnderTest
+    client: httpx.AsyncClient
+    aggregator: Aggregator
+    server: Any
+    database: PlaneDatabase
+    drivers: Drivers
+
+    async def sync(self) -> None:
+        """Take over the aggregator's list as the worker does."""
+        (job,) = game_jobs(self.drivers)
+        assert job.name == SYNC_JOB
+        async with open_database(self.database, self.database.worker_url) as cell, cell.transaction(AURORA) as session:
+            await job.handler(session, AURORA, {"plugin": "softswiss"})
+
+    async def operate(self, method: str, path: str, **content: Any) -> httpx.Response:
+        return await self.client.request(method, f"/api/v1/operator{path}", headers=self.web.operator, **content)
+
+    async def enter(self, deposit_minor: int = 100_00) -> Player:
+        """Register, sign in and deposit."""
+        registration = make_registration()
+        body = {**msgspec.to_builtins(registration), "password": PASSWORD}
+        player_id = (await self.client.post("/api/v1/players", json=body)).json()["player_id"]
+        session = await self.client.post("/api/v1/sessions", json={"email": registration.email, "password": PASSWORD})
+        player = Player(player_id, {"authorization": f"Bearer {session.json()['token']}"})
+        if deposit_minor:
+            assert (await self.deposit(player, deposit_minor)).status_code == 201
+        return player
+
+    async def deposit(self, player: Player, amount_minor: int) -> httpx.Response:
+        player.deposits += 1
+        body = {
+            "amount_minor": amount_minor,
+            "currency": "EUR",
+            "reference": f"{player.player_id}-{player.deposits}",
+            "reason": "goodwill",
+        }
+        return await self.operate("POST", f"/players/{player.player_id}/credits", json=body)
+
+    async def launch(self, player: Player, game: str = "paper-kites") -> httpx.Response:
+        return await self.client.post(f"/api/v1/games/{game}/sessions", json={}, headers=player.headers)
+
+    async def hold(self, player: Player, game: str = "paper-kites") -> Holder:
+        """Launch a game and return what the aggregator learnt by it."""
+        answer = await self.launch(player, game)
+        assert answer.status_code == 201, answer.text
+        launch = self.aggregator.take_launch(answer.json()["session_id"])
+        assert launch is not None
+        return Holder(launch.account, launch.currency, 2, launch.game, launch.session)
+
+    async def call(self, call: Call, holder: Holder) -> Answer:
+        body = encode(call, holder)
+        answer = await self.client.post(
+            f"/wallet/aurora/softswiss/{call.operation}",
+            content=body,
+            headers={SIGNATURE_HEADER: sign(SECRET.encode(), body)},
+        )
+        read = decode(answer.status_code, answer.content)
+        assert read is not None, answer.text
+        return read
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def enable(database: PlaneDatabase, host: PluginHost, port: int) -> None:
+    """Enable the plugin for Aurora as `pitboss tenant apply` does."""
+    table = {
+        "casino_id": "aurora",
+        "gateway_url": f"http://127.0.0.1:{port}",
+        "api_secret": {"secret": "test-secret"},
+    }
+    async with open_database(database) as cell, cell.transaction(AURORA) as session:
+        await plughost.enable_plugin(
+            session,
+            AURORA,
+            host.get_plugin("softswiss"),
+            table,
+            locality="eu",
+            actor=DEPLOYMENT,
+            origin=make_origin(),
+        )
+        await ledger.open_house_accounts(session, AURORA, ("EUR", "BTC"), ("softswiss",))
+        await ledger.ensure_source(session, AURORA, "games.softswiss")
+
+
+@pytest.fixture
+async def games(cell_database: PlaneDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[GamesUnderTest]:
+    secrets_file = tmp_path / "secrets.toml"
+    secrets_file.touch(mode=0o600)
+    secrets_file.write_text(f'test-secret = "{SECRET}"\n')
+    settings = msgspec.structs.replace(cell_settings(cell_database, redis_url), secrets_file=secrets_file)
+    host = load_host(read_cell_file(ROOT / "deploy/cells/eu-1.toml"))
+    port = free_port()
+    await enable(cell_database, host, port)
+    await store_directory(settings)
+    aggregator = Aggregator("aurora", SECRET.encode(), "127.0.0.1", port)
+    server = await aggregator.start()
+    metrics = Metrics()
+    drivers = Drivers(host.plugins, SecretStore(secrets_file))
+    async with open_cell_web(settings, metrics) as front:
+        web = WebUnderTest(front, settings, metrics)
+        async with web.client() as client:
+            opened = GamesUnderTest(web, client, aggregator, server, cell_database, drivers)
+            await opened.sync()
+            yield opened
+    await drivers.close()
+    server.close()
+    await server.wait_closed()
