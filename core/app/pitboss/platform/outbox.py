@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import CellBase, table_info
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=20)
 """How long a sent job may run before it is sent again."""
 DONE_KEPT = timedelta(days=1)
 """How long a done job stays: its dedupe key refuses a second one for so long."""

@@ -8,7 +8,6 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
-from urllib.parse import urlsplit
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -267,20 +266,6 @@ def _walk_secrets(value: object) -> Iterator[str]:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for part in cast("Sequence[object]", value):
             yield from _walk_secrets(part)
-
-
-def list_egress_hosts(manifest: Manifest, config: msgspec.Struct) -> tuple[str, ...]:
-    """Return the hosts (with the port where one is written) that a plugin may call for a tenant's configuration."""
-    hosts: list[str] = []
-    for entry in manifest.egress:
-        field = entry.removeprefix("config:")
-        if field == entry:
-            hosts.append(entry)
-            continue
-        parts = urlsplit(str(getattr(config, field, "") or ""))
-        if parts.hostname:
-            hosts.append(f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname)
-    return tuple(hosts)
 
 
 def demand_locality(manifest: Manifest, locality: str) -> None:
