@@ -28,10 +28,10 @@ def decide_basis(facts: RoundFacts, subject: RoundSubject) -> tuple[int, int] | 
     """Return the stakes that a win returns to; free spins need none."""
     if subject.free_spin:
         return (0, 0)
-    if not facts.exists or not facts.bets:
-        return Refusal.UNKNOWN_REFERENCE
     if facts.state == RoundState.VOIDED:
         return Refusal.ROLLED_BACK
+    if not facts.exists or not facts.bets:
+        return Refusal.UNKNOWN_REFERENCE
     return (facts.bet_real, facts.bet_bonus)
 
 
