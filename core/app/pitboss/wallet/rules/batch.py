@@ -32,6 +32,7 @@ from pitboss.wallet.rules.movements import (
     split_over_awards,
 )
 from pitboss_sdk.games import STICKY, Refusal
+from pitboss_sdk.money import MAX_MINOR
 
 __all__ = ["BatchFacts", "BatchWalk", "HoldState"]
 
@@ -143,7 +144,9 @@ class BatchWalk:
 
     def _replay(self, leg: LegRequest, known: KnownKey, wallet: WalletState) -> LegResult:
         if known.outcome == Outcome.TOMBSTONE:
-            raise _Refused(Refusal.ROLLED_BACK)
+            if known.wallet_id != wallet.wallet_id:
+                raise _Refused(Refusal.ROLLED_BACK)
+            raise _StoredRefusal(Refusal.ROLLED_BACK, known.answered_minor)
         if known.content_hash != leg.content_hash or known.wallet_id != wallet.wallet_id:
             raise _Refused(Refusal.REFERENCE_MISUSED, detail="the reference was used before with other content")
         if known.outcome == Outcome.REFUSED:
@@ -181,6 +184,8 @@ class BatchWalk:
         self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: _Draft
     ) -> None:
         op = leg.op
+        if leg.amount_minor <= 0 and op not in _UNBOUND:
+            raise _Refused(Refusal.MALFORMED, detail="an amount is above zero")
         if op is Op.BET:
             self._admit(request, leg, wallet, book)
             deltas = self._stake(leg, wallet, draft)
@@ -238,6 +243,8 @@ class BatchWalk:
             deltas = Deltas(leg.amount_minor, 0, 0, 0) if wallet.real + leg.amount_minor >= 0 else None
         elif leg.op is Op.ADJUSTMENT:
             deltas = compute_credit(wallet, leg.amount_minor)
+        elif leg.op is Op.AWARD_FORFEIT:
+            deltas = Deltas(0, -leg.amount_minor, 0, 0) if wallet.bonus >= leg.amount_minor else None
         else:
             deltas = Deltas(0, leg.amount_minor, 0, 0)
         if deltas is None:
@@ -322,6 +329,8 @@ class BatchWalk:
         wallet.bonus += deltas.bonus
         wallet.held += deltas.held
         wallet.debt += deltas.debt
+        if max(wallet.playable, wallet.held, wallet.debt) > MAX_MINOR:
+            raise _Refused(Refusal.MALFORMED, detail="more than a wallet can hold")
         account_id = original.account_id if original is not None else leg.account_id
         if deltas.bonus:
             self._move_awards(op, deltas.bonus, wallet, draft, original)
@@ -388,14 +397,15 @@ class BatchWalk:
             parts = [(number, -part) for number, part in split_over_awards(remaining, -bonus)]
         elif original is not None:
             entries = self.facts.award_entries.get((*pair, original.version), [])
-            parts = [(number, -part) for number, part in entries] or [(max(mine), bonus)]
+            entries = entries or [entry[3:] for entry in draft.entries if entry[2] == original.version]
+            parts = [(number, -part) for number, part in entries]
         else:
             open_awards = [number for number, award in sorted(mine.items()) if award.remaining]
             parts = [(open_awards[0] if open_awards else max(mine), bonus)]
         for number, part in parts:
             award = msgspec.structs.replace(mine[number])
             award.remaining += part
-            if op is Op.BET:
+            if op in (Op.BET, Op.BET_ROLLBACK):
                 award.wagered -= part
             draft.awards[(*pair, number)] = award
             draft.entries.append((*pair, wallet.version, number, part))
@@ -443,6 +453,8 @@ class BatchWalk:
                 posting.usage[full] = posting.usage.get(full, 0) + minor
 
 
+_UNBOUND = (Op.BET_ROLLBACK, Op.WIN_ROLLBACK, Op.VOID, Op.ADJUSTMENT)
+"""Operations whose amount is what they refer to, or may be negative."""
 _UNCOUNTED = (Op.HOLD, Op.CAPTURE, Op.VOID, Op.AWARD, Op.AWARD_FORFEIT, Op.ADJUSTMENT)
 
 

@@ -1,0 +1,81 @@
+"""Single decisions of a batch walk that are easy to get wrong; the property suites hold the rest."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from pitboss.ledger.contracts import Op, OpenAward, WalletState
+from pitboss.wallet.contracts import LegRequest, WalletRequest
+from pitboss.wallet.rules import BatchFacts, BatchWalk
+from pitboss.wallet.service import make_leg
+from pitboss_sdk.games import Refusal
+from pitboss_sdk.money import MAX_MINOR
+
+
+def walk(real: int = 0, awards: tuple[int, ...] = (), held: int = 0) -> BatchWalk:
+    state = WalletState(1, 1, 1, 9, real, sum(awards), held, 0, 9, has_awards=bool(awards))
+    facts = BatchFacts({(1, 1): state}, {}, {(1, 1)}, date(2026, 11, 20), {})
+    facts.awards = {(1, 1, number): OpenAward(number, left, 0) for number, left in enumerate(awards, 1)}
+    return BatchWalk(facts)
+
+
+def ask(*legs: LegRequest) -> WalletRequest:
+    return WalletRequest(1, 1, 7, legs)
+
+
+def leg(op: Op, reference: str, amount: int, reverses: str = "") -> LegRequest:
+    return make_leg(op, 1, reference, amount, 3, reverses=reverses)
+
+
+def test_a_late_bet_is_told_the_balance_of_its_rollback() -> None:
+    decided = walk(real=100)
+    decided.decide(ask(leg(Op.BET_ROLLBACK, "back", 0, "bet")))
+    decided.decide(ask(leg(Op.DEPOSIT, "more", 50)))
+    late = [decided.decide(ask(leg(Op.BET, "bet", 10))) for _ in range(2)]
+    assert [(answer.refusal, answer.balance_minor) for answer in late] == [(Refusal.ROLLED_BACK, 100)] * 2
+
+
+def test_a_bet_and_its_rollback_in_one_request_leave_every_award_as_it_was() -> None:
+    decided = walk(awards=(30, 70))
+    answer = decided.decide(ask(leg(Op.BET, "bet", 50), leg(Op.BET_ROLLBACK, "back", 0, "bet")))
+    assert answer.refusal is None
+    left = {name[2]: (award.remaining, award.wagered) for name, award in decided.facts.awards.items()}
+    assert left == {1: (30, 0), 2: (70, 0)}
+
+
+def test_a_rolled_back_bet_was_not_wagered() -> None:
+    decided = walk(awards=(30,))
+    decided.decide(ask(leg(Op.BET, "bet", 20)))
+    assert decided.facts.awards[1, 1, 1].wagered == 20
+    decided.decide(ask(leg(Op.BET_ROLLBACK, "back", 0, "bet")))
+    assert decided.facts.awards[1, 1, 1].wagered == 0
+
+
+@pytest.mark.parametrize("op", [Op.BET, Op.WIN, Op.DEPOSIT, Op.HOLD, Op.AWARD, Op.AWARD_FORFEIT, Op.CAPTURE])
+@pytest.mark.parametrize("amount", [0, -1, -MAX_MINOR])
+def test_no_amount_below_one_moves_anything(op: Op, amount: int) -> None:
+    decided = walk(real=100, awards=(30,))
+    hold = make_leg(Op.HOLD, 1, "hold", 50, 3, expires_at=datetime(2026, 12, 1, tzinfo=UTC))
+    assert decided.decide(ask(hold)).refusal is None
+    before = len(decided.posting.bookings)
+    answer = decided.decide(ask(leg(op, "odd", amount, "hold")))
+    assert answer.refusal is Refusal.MALFORMED
+    assert len(decided.posting.bookings) == before
+    assert not decided.facts.known.get((1, 7, leg(op, "odd", amount).key))
+
+
+def test_a_wallet_never_holds_more_than_64_bits_can_say() -> None:
+    decided = walk(real=MAX_MINOR - 5)
+    assert decided.decide(ask(leg(Op.WIN, "much", 6))).refusal is Refusal.MALFORMED
+    answer = decided.decide(ask(leg(Op.WIN, "fits", 5)))
+    assert (answer.refusal, answer.balance_minor) == (None, MAX_MINOR)
+
+
+def test_a_forfeit_takes_bonus_money_and_no_more_than_there_is() -> None:
+    decided = walk(real=10, awards=(30, 70))
+    assert decided.decide(ask(leg(Op.AWARD_FORFEIT, "all of it", 101))).refusal is Refusal.INSUFFICIENT_FUNDS
+    answer = decided.decide(ask(leg(Op.AWARD_FORFEIT, "some", 40)))
+    assert answer.balance_minor == 70
+    assert [award.remaining for award in decided.facts.awards.values()] == [0, 60]
