@@ -37,6 +37,7 @@ from pitboss.plughost.rules import (
     find_contract_faults,
 )
 from pitboss.plughost.service import Secrets, build_plugin
+from pitboss_sdk.manifest import Manifest
 
 MANIFEST_NAME: Final = "manifest.toml"
 _MAX_FILE_BYTES: Final = 256 * 1024
