@@ -1,0 +1,56 @@
+"""A seeded cell database for the probes, and the figures of the suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.factories.databases import PlaneDatabase
+from tests.isolation.probes import Arena, Report, open_arena
+
+FIGURES = Path(__file__).resolve().parents[2] / "build" / "figures" / "isolation.json"
+
+
+class Figures:
+    """What the tests of this folder measured, written when the last one has ended."""
+
+    def __init__(self) -> None:
+        self.reports: dict[str, list[Report]] = {"sql": [], "http": []}
+        self.sabotages: dict[str, bool] = {}
+
+    def new_report(self, kind: str) -> Report:
+        report = Report()
+        self.reports[kind].append(report)
+        return report
+
+    def values(self) -> dict[str, int]:
+        values: dict[str, int] = {}
+        for kind, reports in self.reports.items():
+            if reports:
+                values[f"{kind}_probes"] = sum(report.probes for report in reports)
+                values[f"{kind}_leaks"] = sum(len(report.leaks) for report in reports)
+        if self.sabotages:
+            caught = sum(self.sabotages.values())
+            values["sabotages"] = len(self.sabotages)
+            values["sabotages_caught_percent"] = 100 * caught // len(self.sabotages)
+        return values
+
+
+@pytest.fixture(scope="session")
+def figures() -> Iterator[Figures]:
+    collected = Figures()
+    yield collected
+    known = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    known |= collected.values()
+    known["leaks"] = known.get("sql_leaks", 0) + known.get("http_leaks", 0)
+    FIGURES.parent.mkdir(parents=True, exist_ok=True)
+    FIGURES.write_text(json.dumps(known) + "\n")
+
+
+@pytest.fixture
+async def arena(cell_database: PlaneDatabase) -> AsyncIterator[Arena]:
+    """Two tenants with a row in every table, and a third without any."""
+    async with open_arena(cell_database) as opened:
+        yield opened
