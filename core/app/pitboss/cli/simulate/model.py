@@ -145,6 +145,8 @@ class Wallet:
         elif leg.kind == "win":
             found = self.rounds.get(call.round)
             staked = any(known.leg is not None and known.leg.kind == "bet" for known in fresh.values())
+            if not staked and found is not None and found.state == "voided":
+                raise _Refused(ROLLED_BACK, sticky=leg)
             if not staked and (found is None or not found.bets):
                 raise _Refused(INTERNAL)
             change = self._credit(leg.amount_minor)

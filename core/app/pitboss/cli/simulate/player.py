@@ -344,6 +344,8 @@ class Player:
         back = self._leg("rollback", original=bet.reference)
         await self._send(Call("rollback", name, (back,), finished=True))
         await self._send(Call("rollback", name, (self._leg("rollback", original=bet.reference),), finished=True))
+        if self._chance(50):
+            await self._send(Call("betwin", name, (self._win(),), finished=True))
 
     async def _take_back_first(self, name: str) -> None:
         bet = self._bet()
