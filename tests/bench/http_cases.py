@@ -23,6 +23,7 @@ from pitboss.platform.settings import child_environ
 _START_SECONDS: Final = 30
 _COMMAND_SECONDS: Final = 120
 MEMORY_CONNECTIONS: Final = 64
+MEMORY_WARM_UP_SECONDS: Final = 30
 _MEMORY_STEP_SECONDS: Final = 10
 
 
@@ -150,7 +151,11 @@ class HttpCase:
 
 
 async def measure_memory(web: Web, seconds: float) -> list[float]:
-    """Load at 64 connections for `seconds` and return the memory of the web process, in MiB, every ten of them."""
+    """Load at 64 connections for `seconds` and return the memory of the web process, in MiB, every ten of them.
+
+    Half a minute of load comes before, so that caches and arenas are filled as they are in service.
+    """
+    await web.load(MEMORY_CONNECTIONS, MEMORY_WARM_UP_SECONDS)
     seen = [web.resident_mib()]
     for _ in range(int(seconds / _MEMORY_STEP_SECONDS)):
         await web.load(MEMORY_CONNECTIONS, _MEMORY_STEP_SECONDS)

@@ -174,10 +174,12 @@ def _add_spread(figures: dict[str, Any], name: str, found: Spread) -> None:
     figures[f"{name}_most"] = round(found.high, 4)
 
 
-def write_figures(outcome: Outcome, folder: Path) -> None:
-    """Write the figures where `make figures` reads them."""
+def write_figures(outcome: Outcome, folder: Path, *, keep_others: bool = False) -> None:
+    """Write the figures where `make figures` reads them; a run of a few cases may keep what others measured."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench.json").write_text(json.dumps(compute_figures(outcome), indent=1, ensure_ascii=False) + "\n")
+    path = folder / "bench.json"
+    before = json.loads(path.read_text()) if keep_others and path.exists() else {}
+    path.write_text(json.dumps({**before, **compute_figures(outcome)}, indent=1, ensure_ascii=False) + "\n")
 
 
 def draw(outcome: Outcome, folder: Path) -> None:

@@ -98,6 +98,8 @@ class Session:
                 await self._web.close()
             await self._pool.close()
         self.tell("verifying the ledger of every tenant")
+        # A proof reads whole tables; planned without statistics it would take minutes.
+        await self.stage.administer("analyze")
         findings = await self.stage.verify()
         return Outcome(self._length.mode, facts, self.measured, self.missing, sizes, growth, findings)
 
@@ -239,7 +241,7 @@ def run_session(length: Length, only: str | None, *, memory_only: bool = False) 
         session.stage.close()
         lock.release()
     print(render(outcome))
-    write_figures(outcome, FIGURES)
+    write_figures(outcome, FIGURES, keep_others=memory_only or only is not None)
     draw(outcome, FIGURES)
     return judge(outcome.findings, outcome.missing)
 

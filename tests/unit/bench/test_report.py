@@ -68,6 +68,15 @@ def test_what_was_not_measured_has_no_name_and_is_told(tmp_path: Path) -> None:
     assert "missing: wallet_http_64: the web process ended" in render(told)
 
 
+def test_a_run_of_few_cases_keeps_the_figures_of_others(tmp_path: Path) -> None:
+    write_figures(outcome(measured("pgbench", [1000]), measured("ledger_64", [5000])), tmp_path)
+    write_figures(outcome(measured("pgbench", [1000]), measured("ledger_16", [3000])), tmp_path, keep_others=True)
+    kept = json.loads((tmp_path / "bench.json").read_text())
+    assert (kept["ledger_per_pgbench_64"], kept["ledger_per_pgbench_16"]) == (5, 3)
+    write_figures(outcome(measured("pgbench", [1000])), tmp_path)
+    assert "ledger_per_pgbench_64" not in json.loads((tmp_path / "bench.json").read_text())
+
+
 def test_the_picture_is_drawn_with_and_without_cases(tmp_path: Path) -> None:
     draw(outcome(measured("pgbench", [1000])), tmp_path)
     draw(
