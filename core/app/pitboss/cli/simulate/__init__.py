@@ -26,7 +26,7 @@ from pitboss.platform.settings import load_settings, require
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the aggregator; by default that of gateway_url.")
 @click.option("--rate", type=click.IntRange(0), help="Rounds a second; 0: as fast as the players can.")
 @click.option("--players", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--duration", type=click.FloatRange(min=0), help="Seconds to play; without it until stopped.")
+@click.option("--duration", "seconds", type=click.FloatRange(min=0), help="Seconds to play; without it until stopped.")
 @click.option("--calls", type=click.IntRange(1), help="End after so many wallet calls.")
 @click.option("--seed", default="", help="Makes the choices of players repeatable; by default a fresh one.")
 @click.option("--duplicates", type=click.IntRange(0, 100), default=20, show_default=True, help="Percent sent twice.")
@@ -41,7 +41,7 @@ def simulate(
     port: int | None,
     rate: int | None,
     players: int,
-    duration: float | None,
+    seconds: float | None,
     calls: int | None,
     seed: str,
     duplicates: int,
@@ -71,7 +71,7 @@ def simulate(
         port=port or gateway.port or 80,
         rate=settings.simulate_rate if rate is None else rate,
         players=players,
-        seconds=duration,
+        seconds=seconds,
         calls=calls,
         seed=seed or secrets.token_hex(4),
         duplicate_percent=duplicates,
