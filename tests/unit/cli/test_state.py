@@ -81,3 +81,18 @@ def test_ports_of_servers_that_are_named_are_not_asked_for() -> None:
     with socket.create_server(("127.0.0.1", base + BLOCK["redis"])):
         given = frozenset({"port", "redis_url"})
         assert choose_block(Settings(port=base, redis_url="redis://elsewhere", given=given)) == base
+
+
+def test_tenants_follow_the_block_of_their_run(tmp_path: Path) -> None:
+    given = tmp_path / "tenants"
+    plugins = given / "aurora" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "softswiss.toml").write_text('gateway_url = "http://127.0.0.1:8089"\n')
+    state = State(tmp_path / "state")
+    state.folder.mkdir()
+    assert state.place_tenants(given, {"127.0.0.1:8089": "127.0.0.1:8089"}) == given
+    for port in (8099, 8109):
+        placed = state.place_tenants(given, {"127.0.0.1:8089": f"127.0.0.1:{port}"})
+        moved = placed / "aurora" / "plugins" / "softswiss.toml"
+        assert moved.read_text() == f'gateway_url = "http://127.0.0.1:{port}"\n'
+    assert "8089" in (plugins / "softswiss.toml").read_text()
