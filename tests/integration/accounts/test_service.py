@@ -372,23 +372,23 @@ async def test_another_tenants_player_is_not_found_and_not_touched(cell: Databas
     assert await fetch(cell, player.public_id) == player
 
 
-async def test_a_lane_learns_who_may_play(
+async def test_an_account_id_of_a_call_is_found_for_its_own_tenant_only(
     cell: Database, passwords: Passwords, module_cell_database: PlaneDatabase
 ) -> None:
     import asyncpg
 
     from pitboss.platform.db import SET_SESSION_CONTEXT, ContextSigner
 
-    active, suspended, closed = [await register(cell, passwords, make_registration()) for _ in range(3)]
+    own = await register(cell, passwords, make_registration())
     foreign = await register(cell, passwords, make_registration(), scope=JADE)
-    await set_status(cell, suspended, PlayerStatus.SUSPENDED)
-    await close(cell, closed)
-    asked = [(1, player.player_id) for player in (active, suspended, closed)]
-    asked += [(2, foreign.player_id), (1, foreign.player_id), (1, 2**62)]
+    asked = [(1, own.public_id), (2, foreign.public_id), (1, foreign.public_id), (2, own.public_id)]
     connection = await asyncpg.connect(module_cell_database.app_url)
     signer = ContextSigner(module_cell_database.context_keys)
     await connection.execute(SET_SESSION_CONTEXT, signer.sign([1, 2], connection.get_server_pid()))
-    assert await accounts.read_active_players(connection, asked) == {(1, active.player_id), (2, foreign.player_id)}
+    assert await accounts.read_player_numbers(connection, asked) == {
+        (1, own.public_id): own.player_id,
+        (2, foreign.public_id): foreign.player_id,
+    }
     await connection.execute(SET_SESSION_CONTEXT, signer.sign([1], connection.get_server_pid()))
-    assert await accounts.read_active_players(connection, asked) == {(1, active.player_id)}
+    assert await accounts.read_player_numbers(connection, asked) == {(1, own.public_id): own.player_id}
     await connection.close()

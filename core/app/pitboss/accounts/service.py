@@ -40,7 +40,7 @@ from pitboss.accounts.errors import (
     SessionInvalid,
     TooManyAttempts,
 )
-from pitboss.accounts.store import read_active_players, read_player_numbers
+from pitboss.accounts.store import read_player_numbers
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
 from pitboss.kernel.ids import new_uuid
@@ -48,7 +48,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR
 from pitboss.platform.outbox import enqueue
 
-__all__ = ["read_active_players", "read_player_numbers"]
+__all__ = ["read_player_numbers"]
 
 RESET_MAIL_JOB: Final = "accounts.send_password_reset"
 """Outbox job; its payload is the keyword arguments of `make_password_reset`, and `mail_id`, by which a job that

@@ -33,14 +33,6 @@ from pitboss.platform.db import id_array, number_array
 _SEEN_STEP = timedelta(minutes=1)
 """A session's last use is written at most so often, so that reading does not mean writing."""
 
-_READ_ACTIVE = """
-select p.tenant_id, p.player_id
-from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, player_id)
-join player p on p.tenant_id = n.tenant_id and p.player_id = n.player_id
-where p.status = 1
-"""
-
-
 _READ_NUMBERS = """
 select n.position, p.player_id
 from unnest($1::text::bigint[], $2::text::uuid[]) with ordinality as n(tenant_id, public_id, position)
@@ -56,16 +48,6 @@ async def read_player_numbers(
         _READ_NUMBERS, number_array([name[0] for name in names]), id_array([name[1].hex for name in names])
     )
     return {names[row[0] - 1]: row[1] for row in rows}
-
-
-async def read_active_players(
-    connection: asyncpg.Connection, players: Sequence[tuple[int, int]]
-) -> set[tuple[int, int]]:
-    """Return those of `players` (tenant id, player id) that may play; for lanes, after the wallets are locked."""
-    rows = await connection.fetch(
-        _READ_ACTIVE, number_array([player[0] for player in players]), number_array([player[1] for player in players])
-    )
-    return {(row[0], row[1]) for row in rows}
 
 
 def _player(row: PlayerRow) -> Player:

@@ -44,6 +44,13 @@ class AccountKind(IntEnum):
     ADJUSTMENTS = 4
 
 
+class WalletStatus(IntEnum):
+    """Whether new stakes, deposits and holds are taken; what is owed to the player always is."""
+
+    OPEN = 1
+    BLOCKED = 2
+
+
 class HoldState(IntEnum):
     """A hold is open until it is captured, released, or both in parts."""
 
@@ -89,6 +96,7 @@ class WalletState(msgspec.Struct):
     debt: int
     version_before: int
     has_awards: bool
+    is_open: bool = True
 
     @property
     def playable(self) -> int:

@@ -15,10 +15,3 @@ class HouseAccountNotFound(PitbossError):
 
     code = "ledger.house_account_not_found"
     kind = ErrorKind.NOT_FOUND
-
-
-class StaleWallet(PitbossError):
-    """A wallet moved although it was locked: the batch is not applied."""
-
-    code = "ledger.stale_wallet"
-    kind = ErrorKind.BUG

@@ -20,6 +20,7 @@ from pitboss.ledger.store.accounts import (
     open_house_accounts,
     open_wallet,
     seed_usage,
+    set_wallet_status,
 )
 from pitboss.ledger.store.posting import (
     lock_wallets,
@@ -62,5 +63,6 @@ __all__ = [
     "read_usage",
     "read_wallet_numbers",
     "seed_usage",
+    "set_wallet_status",
     "verify_tenant",
 ]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Computed,
     Date,
@@ -32,7 +33,11 @@ BATCH_BLOCKS = Sequence("batch_block_seq", metadata=CellBase.metadata)
 
 
 class WalletRow(CellBase):
-    """A player's money in one currency; one row, so that a call locks and writes one row."""
+    """A player's money in one currency; one row, so that a call locks and writes one row.
+
+    Logins may read and lock it and set its status; the balance is moved by the journal's trigger alone, which runs
+    as the owner.
+    """
 
     __tablename__ = "wallet"
     __table_args__ = (
@@ -44,8 +49,9 @@ class WalletRow(CellBase):
         {
             "info": table_info(
                 grants={
-                    "app": "select, insert, update (real_minor, bonus_minor, held_minor, debt_minor, version)",
-                    "worker": "select, update (real_minor, bonus_minor, held_minor, debt_minor, version)",
+                    "app": "select, insert, update (status)",
+                    "worker": "select, update (status)",
+                    "owner": "select, update",
                 }
             ),
             "postgresql_with": {"fillfactor": 70},
@@ -61,6 +67,8 @@ class WalletRow(CellBase):
     debt_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    status: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    has_awards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     currency: Mapped[str] = mapped_column(Text)
 
 

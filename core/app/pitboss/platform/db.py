@@ -42,7 +42,8 @@ _NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-Role = Literal["app", "worker", "relay", "platform"]
+Role = Literal["app", "worker", "relay", "platform", "owner"]
+"""Group roles that a table may grant to; the owner sees rows only where a definer function of ours needs it."""
 
 
 class ControlBase(DeclarativeBase):

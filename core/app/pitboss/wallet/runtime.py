@@ -15,7 +15,6 @@ from typing import Final, Protocol
 import asyncpg
 import structlog
 
-from pitboss.accounts import service as accounts
 from pitboss.kernel.clock import monotonic_seconds, utc_now
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, OpenAward, OpenHold, Outcome
@@ -161,8 +160,7 @@ class DatabasePoster:
             walk = BatchWalk(facts)
             results = [walk.decide(request) for request in requests]
             if walk.posting.keys:
-                wallets = [walk.touched[pair] for pair in sorted(walk.touched)]
-                await ledger.post(connection, batch_id, self._number, wallets, walk.posting)
+                await ledger.post(connection, batch_id, self._number, walk.posting)
             for book in facts.books.values():
                 await book.save(connection)
         return results
@@ -189,8 +187,7 @@ async def load_facts(
             if leg.reverses is not None:
                 keys.add((tenant_id, source_id, leg.reverses))
     known = await ledger.read_keys(connection, list(keys)) if keys else {}
-    players = sorted({(wallet.tenant_id, wallet.player_id) for wallet in wallets.values()})
-    active = await accounts.read_active_players(connection, players) if keys else set[tuple[int, int]]()
+    active = {(wallet.tenant_id, wallet.player_id) for wallet in wallets.values() if wallet.is_open}
     by_companion: dict[Companion, list[WalletRequest]] = {}
     for request in requests:
         if request.companion is not None:

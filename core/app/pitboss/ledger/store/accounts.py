@@ -8,13 +8,13 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, text
+from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
-from pitboss.ledger.contracts import AccountKind, Balance, Booking, HouseAccount, Op, Wallet
+from pitboss.ledger.contracts import AccountKind, Balance, Booking, HouseAccount, Op, Wallet, WalletStatus
 from pitboss.ledger.errors import HouseAccountNotFound, WalletNotFound
 from pitboss.ledger.tables import (
     HoldRow,
@@ -60,6 +60,15 @@ async def get_wallet(session: AsyncSession, scope: TenantScope, player_id: int, 
     if wallet is None:
         raise WalletNotFound(f"the player has no wallet in {currency}")
     return wallet
+
+
+async def set_wallet_status(session: AsyncSession, scope: TenantScope, player_id: int, status: WalletStatus) -> None:
+    """Open or block a player's wallets; waits for postings under way, and those that come later see it."""
+    await session.execute(
+        update(WalletRow)
+        .where(WalletRow.tenant_id == scope.tenant_id, WalletRow.player_id == player_id)
+        .values(status=int(status))
+    )
 
 
 async def list_wallets(

@@ -12,12 +12,11 @@ from datetime import date, datetime
 import asyncpg
 
 from pitboss.ledger.contracts import KnownKey, OpenAward, OpenHold, PostingBatch, WalletState
-from pitboss.ledger.errors import StaleWallet
 from pitboss.platform.db import id_array, number_array
 
 _LOCK = """
 select w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor, w.held_minor, w.debt_minor,
-    coalesce((select true from award a where a.tenant_id = w.tenant_id and a.wallet_id = w.wallet_id limit 1), false)
+    w.has_awards, w.status = 1
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id
 order by w.tenant_id, w.wallet_id
@@ -70,36 +69,28 @@ join wallet w on w.tenant_id = n.tenant_id and w.player_id = n.player_id and w.c
 """
 
 _POST = """
-with moved as (
-    update wallet w
-    set version = n.version, real_minor = n.real_minor, bonus_minor = n.bonus_minor,
-        held_minor = n.held_minor, debt_minor = n.debt_minor
-    from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[], $6::text::bigint[], $7::text::bigint[],
-        $8::text::bigint[]) as n(tenant_id, wallet_id, version_before, version, real_minor, bonus_minor, held_minor,
-        debt_minor)
-    where w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id and w.version = n.version_before
-    returning 1
-), booked as (
+with booked as (
     insert into journal (tenant_id, wallet_id, version, op, account_id, source_id, d_real, d_bonus, d_held, d_debt,
         real_after, bonus_after, held_after, debt_after, round_id, reference, reverses_version, batch_id)
-    select *, $9::bigint from unnest($10::text::bigint[], $11::text::bigint[], $12::text::bigint[], $13::text::smallint[], $14::text::int[],
-        $15::text::int[], $16::text::bigint[], $17::text::bigint[], $18::text::bigint[], $19::text::bigint[], $20::text::bigint[], $21::text::bigint[],
-        $22::text::bigint[], $23::text::bigint[], $24::text::uuid[], $25::text[], $26::text::bigint[])
+    select *, $1::bigint from unnest($2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
+        $5::text::smallint[], $6::text::int[], $7::text::int[], $8::text::bigint[], $9::text::bigint[],
+        $10::text::bigint[], $11::text::bigint[], $12::text::bigint[], $13::text::bigint[], $14::text::bigint[],
+        $15::text::bigint[], $16::text::uuid[], $17::text[], $18::text::bigint[])
 ), keyed as (
     insert into call_key (tenant_id, source_id, key, wallet_id, content_hash, outcome, refusal, version,
         answered_minor)
-    select * from unnest($27::text::bigint[], $28::text::int[], $29::text::uuid[], $30::text::bigint[], $31::text::bigint[], $32::text::smallint[],
-        $33::text::smallint[], $34::text::bigint[], $35::text::bigint[])
+    select * from unnest($19::text::bigint[], $20::text::int[], $21::text::uuid[], $22::text::bigint[],
+        $23::text::bigint[], $24::text::smallint[], $25::text::smallint[], $26::text::bigint[], $27::text::bigint[])
 ), housed as (
     insert into house_delta (tenant_id, account_id, batch_id, delta_minor)
-    select n.tenant_id, n.account_id, $9::bigint, n.delta
-    from unnest($36::text::bigint[], $37::text::int[], $38::text::bigint[]) as n(tenant_id, account_id, delta)
+    select n.tenant_id, n.account_id, $1::bigint, n.delta
+    from unnest($28::text::bigint[], $29::text::int[], $30::text::bigint[]) as n(tenant_id, account_id, delta)
 ), counted as (
     insert into batch (tenant_id, batch_id, lane, bookings, counter_minor)
-    select n.tenant_id, $9::bigint, $39::int, n.bookings, n.counter
-    from unnest($40::text::bigint[], $41::text::int[], $42::text::bigint[]) as n(tenant_id, bookings, counter)
+    select n.tenant_id, $1::bigint, $31::int, n.bookings, n.counter
+    from unnest($32::text::bigint[], $33::text::int[], $34::text::bigint[]) as n(tenant_id, bookings, counter)
 )
-select count(*) from moved
+select 1
 """
 
 _NEW_HOLDS = """
@@ -152,8 +143,10 @@ async def lock_wallets(connection: asyncpg.Connection, pairs: Sequence[Pair]) ->
     """Lock wallets in (tenant, wallet) order; `pairs` must be sorted. Unknown ones are not in the answer."""
     rows = await connection.fetch(_LOCK, *_columns(pairs, 2))
     return {
-        (tenant, wallet): WalletState(tenant, wallet, player, version, real, bonus, held, debt, version, awards)
-        for tenant, wallet, player, version, real, bonus, held, debt, awards in rows
+        (tenant, wallet): WalletState(
+            tenant, wallet, player, version, real, bonus, held, debt, version, awards, is_open
+        )
+        for tenant, wallet, player, version, real, bonus, held, debt, awards, is_open in rows
     }
 
 
@@ -209,10 +202,8 @@ async def read_wallet_numbers(
     return {names[row[0] - 1]: row[1] for row in rows}
 
 
-async def post(
-    connection: asyncpg.Connection, batch_id: int, lane: int, wallets: Sequence[WalletState], batch: PostingBatch
-) -> None:
-    """Write a whole batch; raise `StaleWallet` when a wallet is not where it was locked."""
+async def post(connection: asyncpg.Connection, batch_id: int, lane: int, batch: PostingBatch) -> None:
+    """Write a whole batch; the journal moves the wallets, and the server refuses rows that do not continue them."""
     per_tenant: dict[int, list[int]] = {}
     for row in batch.bookings:
         share = per_tenant.setdefault(row[0], [0, 0])
@@ -220,12 +211,8 @@ async def post(
         share[1] += row[9] - row[6] - row[7] - row[8]
     keys = sorted(batch.keys)
     bookings = batch.bookings
-    moved = await connection.fetchval(
+    await connection.execute(
         _POST,
-        *_columns(
-            [(w.tenant_id, w.wallet_id, w.version_before, w.version, w.real, w.bonus, w.held, w.debt) for w in wallets],
-            8,
-        ),
         batch_id,
         *_columns([row[:14] for row in bookings], 14),
         id_array([row[14] for row in bookings]),
@@ -238,8 +225,6 @@ async def post(
         lane,
         *_columns([(tenant, *share) for tenant, share in per_tenant.items()], 3),
     )
-    if moved != len(wallets):
-        raise StaleWallet(f"{len(wallets) - moved} of {len(wallets)} wallets moved while they were locked")
     if batch.new_holds or batch.holds or batch.new_awards or batch.awards or batch.usage:
         await _post_rare(connection, batch)
 

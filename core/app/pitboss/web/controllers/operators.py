@@ -13,6 +13,7 @@ from pitboss.accounts import service as accounts
 from pitboss.accounts.contracts import PlayerStatus, StatusReason
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
+from pitboss.ledger.contracts import WalletStatus
 from pitboss.platform.db import Database
 from pitboss.wallet import service as wallets
 from pitboss.wallet.runtime import Lanes
@@ -101,6 +102,8 @@ class OperatorController(Controller):
             else:
                 status = PlayerStatus[data.status.upper()]
                 player = await accounts.change_status(session, tenant, player_id, status=status, **change)
+                wallets = WalletStatus.OPEN if player.status is PlayerStatus.ACTIVE else WalletStatus.BLOCKED
+                await ledger.set_wallet_status(session, tenant, player.player_id, wallets)
         return view_player(player)
 
     @post(

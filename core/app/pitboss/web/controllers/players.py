@@ -30,7 +30,7 @@ from pitboss.kernel.clock import utc_now
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
-from pitboss.ledger.contracts import Booking, Wallet
+from pitboss.ledger.contracts import Booking, Wallet, WalletStatus
 from pitboss.platform.db import Database
 from pitboss.web.errors import Problem, UnknownHost
 from pitboss.web.security import bearer_token, host_name
@@ -270,9 +270,11 @@ async def close_account(
     holds_money = any(
         wallet.balance.playable_minor or wallet.balance.held_minor or wallet.balance.debt_minor for wallet in wallets
     )
-    return await accounts.close(
+    closed = await accounts.close(
         session, tenant, public_id, holds_money=holds_money, reason=reason, actor=actor, origin=origin
     )
+    await ledger.set_wallet_status(session, tenant, player.player_id, WalletStatus.BLOCKED)
+    return closed
 
 
 _PASSWORDS: Final = Passwords()
