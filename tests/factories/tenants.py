@@ -36,6 +36,14 @@ def edit(tenants_dir: Path, slug: str, old: str, new: str) -> None:
     file.write_text(content.replace(old, new))
 
 
+def edit_plugin(tenants_dir: Path, slug: str, plugin: str, old: str, new: str) -> None:
+    """Replace a piece of a plugin's configuration; the piece must be there."""
+    file = tenants_dir / slug / "plugins" / f"{plugin}.toml"
+    content = file.read_text()
+    assert old in content
+    file.write_text(content.replace(old, new))
+
+
 def twin(tenants_dir: Path, slug: str, public_id: str) -> None:
     """Add another tenant beside Aurora that claims nothing of hers."""
     shutil.copytree(tenants_dir / "aurora", tenants_dir / slug)

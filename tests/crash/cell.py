@@ -1,0 +1,204 @@
+"""A whole cell of real processes on servers with full durability, whose parts can be killed one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import asyncpg
+import msgspec
+from tests.factories.databases import DatabaseServer, PlaneDatabase
+from tests.factories.players import make_registration
+from tests.factories.tenants import (
+    copy_tenants,
+    edit_plugin,
+    environment_of,
+    open_deployment,
+    run_apply,
+    tenant_settings,
+)
+
+from pitboss.accounts import service as accounts
+from pitboss.accounts.contracts import BrandTerms
+from pitboss.accounts.runtime import Passwords
+from pitboss.cli.supervisor import is_ready
+from pitboss.games import service as games
+from pitboss.kernel.clock import utc_now
+from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
+from pitboss.ledger import service as ledger
+from pitboss.platform.db import ContextSigner, Database, create_engine
+from pitboss.platform.embedded import PostgresServer, RedisServer, write_private
+from pitboss.platform.processes import find_free_port, spawn, tail, wait_until
+from pitboss.platform.settings import Settings
+from pitboss_sdk.games import GameInfo
+
+TENANT, DOMAIN, PLUGIN, GAME = "aurora", "aurora.localhost", "softswiss", "acorns"
+SECRET_NAME = "demo-softswiss-api-secret"
+TERMS = BrandTerms("aurora", ("en", "es", "pt-BR"), "en", ("EUR",))
+READY_SECONDS = 60
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """A player as the traffic knows it."""
+
+    account: str
+    session: str
+    wallet_id: int
+    email: str
+
+
+class Cell:
+    """The servers, the databases and the processes of one cell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # Fixed ports: everything else finds the servers again after they were killed.
+        self.postgres = PostgresServer(folder / "postgres", port=find_free_port(), options={"shared_buffers": "64MB"})
+        self.redis = RedisServer(folder / "redis", port=find_free_port())
+        self.mail = folder / "mail"
+        self.secret = secrets.token_hex(24)
+        self.gateway_port = find_free_port()
+        self.ports = {name: find_free_port() for name in ("web", "worker", "relay")}
+        self.children: dict[str, Popen[bytes]] = {}
+        self.settings: Settings = Settings()
+        self.database: PlaneDatabase
+        self.scope = TenantScope(1, TENANT, "eu-1")
+
+    @contextmanager
+    def run(self, players: int) -> Iterator[list[Seat]]:
+        """Start everything, with that many players; stop everything at the end."""
+        with ExitStack() as stack:
+            self.postgres.start()
+            stack.callback(self.postgres.remove)
+            self.redis.start()
+            stack.callback(self.redis.remove)
+            server = DatabaseServer(self.postgres)
+            self.database = stack.enter_context(server.clone("cell"))
+            control = stack.enter_context(server.clone("control"))
+            self._configure(control)
+            asyncio.run(self._apply())
+            seats = asyncio.run(self._furnish(players))
+            stack.callback(self._stop)
+            for name in self.ports:
+                self.launch(name)
+            for name in self.ports:
+                self.wait_ready(name)
+            yield seats
+
+    def _configure(self, control: PlaneDatabase) -> None:
+        tenants_dir = copy_tenants(self.folder)
+        edit_plugin(tenants_dir, TENANT, PLUGIN, "127.0.0.1:8089", f"127.0.0.1:{self.gateway_port}")
+        secrets_file = self.folder / "secrets.toml"
+        write_private(secrets_file, f'{SECRET_NAME} = "{self.secret}"\n')
+        self.settings = msgspec.structs.replace(
+            tenant_settings(control, self.database, tenants_dir),
+            redis_url=self.redis.url(),
+            secrets_file=secrets_file,
+            mail_spool_dir=self.mail,
+            lanes=2,
+        )
+
+    async def _apply(self) -> None:
+        deployment = open_deployment(self.settings)
+        try:
+            assert await run_apply(deployment, TENANT) > 0
+        finally:
+            await deployment.close()
+
+    @contextmanager
+    def _cell_database(self) -> Iterator[Database]:
+        yield Database(create_engine(self.database.app_url), "eu-1", ContextSigner(self.database.context_keys))
+
+    async def _furnish(self, players: int) -> list[Seat]:
+        """Give the tenant a game, and players with a wallet and an open session each."""
+        actor, origin = Actor(ActorKind.DEPLOYMENT, "test"), Origin(request_id="test")
+        password_hash = await Passwords().hash("correct horse battery")
+        seats: list[Seat] = []
+        with self._cell_database() as database:
+            async with database.transaction(self.scope) as session:
+                await games.sync_catalogue(session, self.scope, PLUGIN, (GameInfo(GAME, "Acorns"),), actor, origin)
+            for _ in range(players):
+                registration = make_registration()
+                prepared = accounts.prepare_registration(registration, TERMS, utc_now().date())
+                async with database.transaction(self.scope) as session:
+                    player = await accounts.register(session, self.scope, prepared, password_hash, origin)
+                    wallet_id = await ledger.open_wallet(session, self.scope, player.player_id, "EUR")
+                    game = await games.get_game(session, self.scope, GAME)
+                    opened = await games.open_session(
+                        session,
+                        self.scope,
+                        player_id=player.player_id,
+                        wallet_id=wallet_id,
+                        game=game,
+                        actor=actor,
+                        origin=origin,
+                    )
+                    await games.finish_launch(session, self.scope, opened, opened=True)
+                seats.append(Seat(str(player.public_id), str(opened), wallet_id, registration.email))
+            await database.engine.dispose()
+        return seats
+
+    def launch(self, name: str) -> None:
+        """Start one process; call it from the main thread."""
+        arguments = {"web": ("web", "cell"), "worker": ("worker",), "relay": ("relay",)}[name]
+        port = "PITBOSS_PORT" if name == "web" else "PITBOSS_METRICS_PORT"
+        environ = {**environment_of(self.settings), port: str(self.ports[name]), "PITBOSS_PLANE": "cell"}
+        command = [sys.executable, "-m", "pitboss.bootstrap", *arguments]
+        self.children[name] = spawn(command, log=self.log(name), env=environ)
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def wait_ready(self, name: str) -> None:
+        """Wait until a process says that it is ready."""
+        ready = wait_until(lambda: is_ready("127.0.0.1", self.ports[name]), READY_SECONDS)
+        assert ready, f"{name} is not ready:\n{tail(self.log(name), 40)}"
+
+    def kill(self, victim: str) -> None:
+        """Kill a part with SIGKILL and start it again."""
+        if victim == "postgres":
+            pid = self.postgres.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            self.postgres.stop()
+            self.postgres.start()
+        elif victim == "backend":
+            asyncio.run(self._kill_backend())
+        else:
+            child = self.children[victim]
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+            self.launch(victim)
+
+    async def _kill_backend(self) -> None:
+        """Kill the server process behind a lane, so that PostgreSQL resets itself in the middle of postings."""
+        admin = await asyncpg.connect(self.postgres.admin_url())
+        try:
+            pids: list[Any] = await admin.fetch(
+                "select pid from pg_stat_activity where application_name like 'pitboss lane%' and datname = $1 order by pid",
+                self.database.name,
+            )
+            assert pids, "no lane is connected"
+            os.kill(pids[0]["pid"], signal.SIGKILL)
+        finally:
+            admin.terminate()
+
+    def revive(self) -> list[str]:
+        """Start again what ended by itself, and return which that was: nothing may."""
+        ended = [name for name, child in self.children.items() if child.poll() is not None]
+        for name in ended:
+            self.launch(name)
+        return ended
+
+    def _stop(self) -> None:
+        for child in self.children.values():
+            child.kill()
+            child.wait()

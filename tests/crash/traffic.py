@@ -1,0 +1,316 @@
+"""Signed traffic that never gives up: each call is sent with the same ids until it is acknowledged, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import random
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.crash.cell import DOMAIN, GAME, PLUGIN, TENANT, Cell, Seat
+
+TIMEOUT_SECONDS = 5.0
+PAUSE_SECONDS = 0.06
+"""Mean pause of a player between two calls: the machine is not what is tested."""
+RETRY_SECONDS = 0.1
+RESETS_PER_PLAYER = 3
+MAX_STAKE = 5_000
+SHARED, PLAYS_PER_SHARED = 2, 4
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status and body of an acknowledged call."""
+
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request whose repetition must be answered as the first time."""
+
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+class Connection:
+    """One keep-alive connection, opened anew whenever it breaks."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def send(self, call: Call) -> Answer:
+        """Send once and return the answer; raise OSError, EOFError or TimeoutError when there is none."""
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await self._exchange(call)
+        except (OSError, EOFError, ValueError, TimeoutError):
+            self.drop()
+            raise
+
+    async def _exchange(self, call: Call) -> Answer:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        headers = "".join(f"{name}: {value}\r\n" for name, value in call.headers)
+        head = f"POST {call.path} HTTP/1.1\r\nhost: {DOMAIN}\r\ncontent-length: {len(call.body)}\r\n{headers}\r\n"
+        writer.write(head.encode() + call.body)
+        await writer.drain()
+        answered = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+        fields = dict(line.split(": ", 1) for line in answered[1:] if ": " in line)
+        if "content-length" not in fields:
+            raise ValueError("an answer without a length")
+        body = await reader.readexactly(int(fields["content-length"]))
+        if fields.get("connection") == "close":
+            self.drop()
+        return Answer(int(answered[0].split(" ")[1]), body)
+
+    def drop(self) -> None:
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+        self._streams = None
+
+
+@dataclass
+class Book:
+    """What one player's calls must have led to."""
+
+    seat: Seat
+    balance: int = 0
+    open_bets: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    resets: int = 0
+    shared: bool = False
+    """Several players' calls meet on this wallet, so that no answer's balance can be foretold, only the last."""
+
+
+class Traffic:
+    """The aggregator and its players in a thread of their own, while the main thread kills."""
+
+    def __init__(self, cell: Cell, seats: list[Seat], seed: int) -> None:
+        self.cell = cell
+        self.books = [Book(seat, shared=number < SHARED) for number, seat in enumerate(seats)]
+        self.acknowledged: list[tuple[Call, Answer]] = []
+        self.legs: set[str] = set()
+        """References of accepted legs: each has exactly one row in the journal."""
+        self.resets = 0
+        self.retries = 0
+        self.wrong: list[str] = []
+        self._seed = seed
+        self._number = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run_thread, name="traffic")
+
+    @property
+    def count(self) -> int:
+        return len(self.acknowledged)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let every player finish the call that is under way, however long it takes to be acknowledged."""
+        self._stopping.set()
+        self._thread.join(timeout=120)
+        assert not self._thread.is_alive(), "a call was never acknowledged"
+
+    def _run_thread(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        gateway = await asyncio.start_server(_answer_games, "127.0.0.1", self.cell.gateway_port)
+        async with gateway:
+            plays: list[Coroutine[Any, Any, None]] = [
+                self._play(book, random.Random(self._seed * 1000 + number * 10 + play))
+                for number, book in enumerate(self.books)
+                for play in range(PLAYS_PER_SHARED if book.shared else 1)
+            ]
+            await asyncio.gather(*plays)
+
+    async def _play(self, book: Book, rng: random.Random) -> None:
+        connection = Connection(self.cell.ports["web"])
+        try:
+            await self._credit(connection, book, 10**9 if book.shared else 100_000)
+            while not self._stopping.is_set():
+                await self._act(connection, book, rng)
+                await asyncio.sleep(rng.expovariate(1 / PAUSE_SECONDS))
+        except Exception as error:  # noqa: BLE001 - told by the test, not swallowed with the thread
+            self.wrong.append(f"{book.seat.account}: {error!r}")
+        finally:
+            connection.drop()
+
+    async def _act(self, connection: Connection, book: Book, rng: random.Random) -> None:
+        draw = rng.random()
+        if draw < 0.40 or not book.open_bets:
+            await self._bet(connection, book, rng, win=draw < 0.10)
+        elif draw < 0.65:
+            await self._win(connection, book, rng)
+        elif draw < 0.80:
+            await self._roll_back(connection, book, rng)
+        elif draw < 0.88:
+            await self._roll_back_unknown(connection, book)
+        elif draw < 0.96:
+            await self._repeat(connection, rng)
+        elif draw < 0.98 and book.resets < RESETS_PER_PLAYER:
+            await self._ask_for_reset(connection, book)
+        else:
+            await self._credit(connection, book, rng.randrange(1, 20_000))
+
+    def _name(self, kind: str) -> str:
+        self._number += 1
+        return f"{kind}-{self._seed}-{self._number}"
+
+    async def _bet(self, connection: Connection, book: Book, rng: random.Random, *, win: bool) -> None:
+        stake, gain = rng.randrange(1, MAX_STAKE), rng.randrange(1, MAX_STAKE)
+        reference, prize, round_id = self._name("bet"), self._name("win"), self._name("round")
+        movements = [("bet", reference, stake), ("win", prize, gain)][: 2 if win else 1]
+        answer = await self._wallet(connection, "betwin", self._movements(book, round_id, movements))
+        if stake > book.balance:
+            self._expect(book, answer, 400, "100")
+            return
+        book.balance += gain - stake if win else -stake
+        self._expect(book, answer, 200)
+        self.legs |= {name for _, name, _ in movements}
+        if not win:
+            book.open_bets.append((reference, round_id, stake))
+
+    async def _win(self, connection: Connection, book: Book, rng: random.Random) -> None:
+        _, round_id, _ = book.open_bets.pop(0)
+        gain, reference = rng.randrange(1, MAX_STAKE), self._name("win")
+        body = self._movements(book, round_id, [("win", reference, gain)])
+        answer = await self._wallet(connection, "betwin", {**body, "finished": True})
+        book.balance += gain
+        self._expect(book, answer, 200)
+        self.legs.add(reference)
+
+    async def _roll_back(self, connection: Connection, book: Book, rng: random.Random) -> None:
+        original, round_id, stake = book.open_bets.pop(rng.randrange(len(book.open_bets)))
+        reference = self._name("back")
+        answer = await self._wallet(connection, "rollback", self._reversal(book, round_id, reference, original))
+        book.balance += stake
+        self._expect(book, answer, 200)
+        self.legs.add(reference)
+
+    async def _roll_back_unknown(self, connection: Connection, book: Book) -> None:
+        """Take back a bet that never came: the late bet is refused for good."""
+        original, round_id = self._name("late"), self._name("round")
+        body = self._reversal(book, round_id, self._name("back"), original)
+        self._expect(book, await self._wallet(connection, "rollback", body), 200)
+        late = self._movements(book, round_id, [("bet", original, 10)])
+        self._expect(book, await self._wallet(connection, "betwin", late), 400, "409")
+
+    async def _repeat(self, connection: Connection, rng: random.Random) -> None:
+        if self.acknowledged:
+            call, answer = rng.choice(self.acknowledged[-2000:])
+            again = await self._surely(connection, call)
+            if again != answer:
+                self.wrong.append(f"{call.body!r}: first {answer}, again {again}")
+
+    async def _credit(self, connection: Connection, book: Book, amount_minor: int) -> None:
+        reference = self._name("credit")
+        body = {"amount_minor": amount_minor, "currency": "EUR", "reference": reference, "reason": "test"}
+        headers = (
+            ("content-type", "application/json"),
+            ("authorization", f"Bearer {self.cell.settings.operator_token}"),
+        )
+        path = f"/api/v1/operator/players/{book.seat.account}/credits"
+        answer = await self._surely(connection, Call(path, json.dumps(body).encode(), headers))
+        book.balance += amount_minor
+        told = answer.json().get("playable_after_minor")
+        if answer.status != 201 or (told != book.balance and not book.shared):
+            self.wrong.append(f"{reference}: {answer}, expected {book.balance}")
+        self.legs.add(reference)
+
+    async def _ask_for_reset(self, connection: Connection, book: Book) -> None:
+        body = json.dumps({"email": book.seat.email}).encode()
+        call = Call("/api/v1/password-reset-requests", body, (("content-type", "application/json"),))
+        answer = await self._surely(connection, call)
+        book.resets += 1
+        if answer.status == 202:
+            self.resets += 1
+        elif answer.status == 429:  # attempts that were not acknowledged count too
+            book.resets = RESETS_PER_PLAYER
+        else:
+            self.wrong.append(f"password reset: {answer}")
+
+    def _movements(self, book: Book, round_id: str, legs: list[tuple[str, str, int]]) -> dict[str, Any]:
+        transactions = [{"id_provider": name, "type": kind, "amount": _decimal(amount)} for kind, name, amount in legs]
+        return {**self._base(book), "round_id": round_id, "transactions": transactions}
+
+    def _reversal(self, book: Book, round_id: str, reference: str, original: str) -> dict[str, Any]:
+        reversal = {"id_provider": reference, "type": "rollback", "original_id_provider": original}
+        return {**self._base(book), "round_id_provider": round_id, "finished": False, "transactions": [reversal]}
+
+    def _base(self, book: Book) -> dict[str, Any]:
+        return {"account_id": book.seat.account, "currency": "EUR", "game_id": GAME, "session_id": book.seat.session}
+
+    async def _wallet(self, connection: Connection, operation: str, body: dict[str, Any]) -> Answer:
+        raw = json.dumps(body).encode()
+        signature = hmac.digest(self.cell.secret.encode(), raw, "sha256").hex()
+        call = Call(f"/wallet/{TENANT}/{PLUGIN}/{operation}", raw, (("x-request-sign", signature),))
+        answer = await self._surely(connection, call)
+        self.acknowledged.append((call, answer))
+        return answer
+
+    async def _surely(self, connection: Connection, call: Call) -> Answer:
+        """Send the same call until it is acknowledged: an answer that is not *try again*."""
+        while True:
+            try:
+                answer = await connection.send(call)
+            except (OSError, EOFError, ValueError, TimeoutError):
+                answer = None
+            if answer is not None and answer.status < 500:
+                return answer
+            self.retries += 1
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _expect(self, book: Book, answer: Answer, status: int, api_code: str = "") -> None:
+        told = answer.json()
+        meta = told.get("meta", {})
+        found = meta.get("balance") if api_code else told.get("balance")
+        wanted = None if api_code == "409" else found if book.shared else _decimal(book.balance)
+        if (answer.status, meta.get("api_code", ""), found) != (status, api_code, wanted):
+            self.wrong.append(f"{answer}, expected {status} {api_code} {wanted}")
+
+    async def replay_all(self, connections: int = 32) -> list[str]:
+        """Send every acknowledged call once more and return those that are answered otherwise."""
+        waiting, different = list(self.acknowledged), list[str]()
+
+        async def work() -> None:
+            connection = Connection(self.cell.ports["web"])
+            while waiting:
+                call, answer = waiting.pop()
+                again = await self._surely(connection, call)
+                if again != answer:
+                    different.append(f"{call.body!r}: acknowledged {answer}, now {again}")
+            connection.drop()
+
+        await asyncio.gather(*[work() for _ in range(connections)])
+        return different
+
+
+def _decimal(amount_minor: int) -> str:
+    return f"{amount_minor // 100}.{amount_minor % 100:02d}"
+
+
+async def _answer_games(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve the list of games, which the worker asks for in between."""
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps({"games": [{"identifier": GAME, "title": "Acorns"}]}).encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+    except (OSError, EOFError, asyncio.LimitOverrunError):
+        pass
+    finally:
+        writer.close()
