@@ -152,7 +152,7 @@ class Stage:
         self._report("migrating the databases of control and cell")
         for plane, roles in LOGINS.items():
             urls = {f"pitboss_{role}": self.url(plane, role) for role in roles}
-            await provision(self.postgres.admin_url(), plane, urls)
+            await provision(self.postgres.admin_url(), urls)
             await upgrade(urls["pitboss_migrate"], plane, (self.context_key,) if plane == "cell" else ())
         self._report(f"applying {TENANTS} tenants")
         await self._apply_tenants()

@@ -77,7 +77,7 @@ class DatabaseServer:
         name = f"pitboss_test_{plane}_{next(self._numbers)}"
         asyncio.run(self._run(f"create database {name} template {template} owner pitboss_owner"))
         # A template hands on tables and schemas, but not who may connect.
-        asyncio.run(provision(self.postgres.admin_url(), plane, self.urls(plane, name)))
+        asyncio.run(provision(self.postgres.admin_url(), self.urls(plane, name)))
         try:
             yield PlaneDatabase(plane, name, self.urls(plane, name), self.postgres.admin_url(name), self.keys)
         finally:
@@ -85,7 +85,7 @@ class DatabaseServer:
 
     async def _make_template(self, plane: Plane, name: str) -> None:
         urls = self.urls(plane, name)
-        await provision(self.postgres.admin_url(), plane, urls)
+        await provision(self.postgres.admin_url(), urls)
         await upgrade(urls["pitboss_migrate"], plane, self.keys if plane == "cell" else ())
 
     async def _run(self, statement: str) -> None:

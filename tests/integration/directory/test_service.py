@@ -200,7 +200,7 @@ async def test_the_last_good_copy_serves_while_the_database_is_away(
     server.start()
     try:
         urls = {group: f"postgresql://{group}_away:secret@127.0.0.1:{server.port}/away" for group in cell_database.urls}
-        await provision(server.admin_url(), "cell", urls)
+        await provision(server.admin_url(), urls)
         await upgrade(urls["pitboss_migrate"], "cell", cell_database.context_keys)
         cell = Database(create_engine(urls["pitboss_app"]), "eu-1", ContextSigner(cell_database.context_keys))
         await store(cell, signed(1))

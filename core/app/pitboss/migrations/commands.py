@@ -33,7 +33,7 @@ def db() -> None:
 def provision_command(plane: Plane) -> None:
     """Make roles, logins and the database; needs PITBOSS_ADMIN_DATABASE_URL."""
     settings = load_settings()
-    name = asyncio.run(provision(require(settings, "admin_database_url"), plane, _urls(settings, plane)))
+    name = asyncio.run(provision(require(settings, "admin_database_url"), _urls(settings, plane)))
     click.echo(f"database {name} is provisioned")
 
 

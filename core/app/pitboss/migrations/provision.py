@@ -8,7 +8,7 @@ from contextlib import suppress
 import asyncpg
 import msgspec
 
-from pitboss.migrations.schema import GROUP_ROLES, Plane
+from pitboss.migrations.schema import GROUP_ROLES
 from pitboss.platform.db import parse_url
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
@@ -41,8 +41,8 @@ def logins_from_urls(urls: Mapping[str, str]) -> tuple[str, list[Login]]:
     return databases.pop(), logins
 
 
-async def provision(admin_url: str, plane: Plane, urls: Mapping[str, str]) -> str:
-    """Make group roles, logins and the database of `plane`; return the database's name.
+async def provision(admin_url: str, urls: Mapping[str, str]) -> str:
+    """Make group roles, logins and the database that `urls` name; return the database's name.
 
     A login connects to its own database only, and holds no right that its group does not.
     """
