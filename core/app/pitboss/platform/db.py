@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from pitboss.kernel.clock import epoch_seconds, monotonic_seconds
+from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 from pitboss.platform.settings import ContextKey
 from pitboss_sdk.errors import ErrorKind, PitbossError
@@ -26,7 +26,7 @@ CONTEXT_LIFETIME_SECONDS: Final = 300
 """A context older than this opens nothing; transactions are far shorter."""
 SNAPSHOT_LIFETIME_SECONDS: Final = 6 * 3600
 """A verification reads whole ledgers; its context still ends with its transaction."""
-CONTEXT_REFRESH_SECONDS: Final = 60.0
+CONTEXT_REFRESH_SECONDS: Final = 60
 """How long a lane keeps a context before it signs another."""
 REPLAN_AFTER: Final = (20, 200, 2_000, 20_000)
 """Uses after which a lane's plans are made anew, the last number again and again.
@@ -174,7 +174,7 @@ class LaneConnection:
         self._signer = signer
         self._connection: asyncpg.Connection | None = None
         self._covered: frozenset[int] = frozenset()
-        self._covered_until = 0.0
+        self._signed_at = 0
         self._uses = 0
 
     async def ready(self, tenant_ids: frozenset[int]) -> asyncpg.Connection:
@@ -186,11 +186,12 @@ class LaneConnection:
         self._uses += 1
         if self._uses in REPLAN_AFTER or self._uses % REPLAN_AFTER[-1] == 0:
             await connection.execute("discard plans")
-        if not tenant_ids <= self._covered or monotonic_seconds() > self._covered_until:
+        # By the clock that contexts end by: the monotonic one stands still while a machine sleeps.
+        if not tenant_ids <= self._covered or abs(epoch_seconds() - self._signed_at) > CONTEXT_REFRESH_SECONDS:
             union = tenant_ids | self._covered
             wanted = union if len(union) <= MAX_CONTEXT_TENANTS else tenant_ids
             await connection.execute(SET_SESSION_CONTEXT, self._signer.sign(wanted, connection.get_server_pid()))
-            self._covered, self._covered_until = wanted, monotonic_seconds() + CONTEXT_REFRESH_SECONDS
+            self._covered, self._signed_at = wanted, epoch_seconds()
         return connection
 
     def drop(self) -> None:
@@ -198,7 +199,7 @@ class LaneConnection:
         if self._connection is not None:
             self._connection.terminate()
         self._connection = None
-        self._covered, self._covered_until, self._uses = frozenset(), 0.0, 0
+        self._covered, self._signed_at, self._uses = frozenset(), 0, 0
 
     async def close(self) -> None:
         """Close the connection in order."""

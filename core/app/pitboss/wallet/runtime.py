@@ -18,6 +18,7 @@ import structlog
 from pitboss.kernel.clock import monotonic_seconds, utc_now
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, OpenAward, OpenHold, Outcome
+from pitboss.ledger.errors import WalletNotFound
 from pitboss.limits import service as limits
 from pitboss.platform.db import LaneConnection
 from pitboss.wallet.contracts import BatchBook, Companion, WalletRequest, WalletResult
@@ -179,6 +180,9 @@ async def load_facts(
     """Lock the wallets of `requests`, then read everything their decisions need."""
     pairs = sorted({(request.tenant_id, request.wallet_id) for request in requests})
     wallets = await ledger.lock_wallets(connection, pairs)
+    if len(wallets) != len(pairs):
+        # Wallets never vanish; what hides one must not become a final answer.
+        raise WalletNotFound(f"{len(pairs) - len(wallets)} of {len(pairs)} wallets are not to be seen")
     keys: set[tuple[int, int, bytes]] = set()
     for request in requests:
         tenant_id, source_id = request.tenant_id, request.source_id
