@@ -1,0 +1,200 @@
+"""Two tenants that live in one cell's web: players, money, rounds, limits and an aggregator's secret each."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import httpx
+import msgspec
+from tests.factories.databases import PlaneDatabase
+from tests.factories.players import AURORA, JADE, PASSWORD, make_origin
+from tests.factories.players import open_cell as open_database
+from tests.factories.web import ROOT, WebUnderTest, cell_settings, store_directory
+from tests.isolation.catalog import Relation, read_relations
+from tests.isolation.seeding import fingerprint
+
+from pitboss.accounts import service as accounts
+from pitboss.bootstrap import open_cell_web
+from pitboss.games import service as games
+from pitboss.kernel.ids import new_uuid
+from pitboss.kernel.scope import Actor, ActorKind, TenantScope
+from pitboss.ledger import service as ledger
+from pitboss.platform.telemetry import Metrics
+from pitboss.plughost import service as plughost
+from pitboss.plughost.runtime import load_host, read_cell_file
+from pitboss_sdk.games import GameInfo
+
+PLUGIN = "softswiss"
+ACTOR = Actor(ActorKind.DEPLOYMENT, "tester")
+
+
+@dataclass
+class Side:
+    """What one tenant has, as calls name it. `marks` are texts that stand nowhere else."""
+
+    scope: TenantScope
+    host: str
+    secret: str
+    ids: dict[str, str] = field(default_factory=dict[str, str])
+    marks: list[str] = field(default_factory=list[str])
+
+    @property
+    def token(self) -> str:
+        return self.ids["session_token"]
+
+    def movement(self, kind: str, reference: str, **changes: Any) -> dict[str, Any]:
+        """Return the body of a bet or win of this tenant's player."""
+        return {
+            "account_id": self.ids["player_id"],
+            "currency": "EUR",
+            "game_id": self.ids["code"],
+            "session_id": self.ids["game_session"],
+            "round_id": self.ids["provider_round"],
+            "transactions": [{"id_provider": reference, "type": kind, "amount": "1.00"}],
+            **changes,
+        }
+
+    def sign(self, body: bytes) -> dict[str, str]:
+        return {"x-request-sign": hmac.digest(self.secret.encode(), body, "sha256").hex()}
+
+
+@dataclass
+class World:
+    """The web, both tenants, and an administrator's eye on the database."""
+
+    web: WebUnderTest
+    database: PlaneDatabase
+    admin: asyncpg.Connection
+    relations: list[Relation]
+    a: Side
+    b: Side
+
+    async def fingerprint_b(self) -> dict[str, str]:
+        return await fingerprint(self.admin, self.relations, self.b.scope.tenant_id)
+
+    async def call_wallet(
+        self, client: httpx.AsyncClient, path: str, side: Side, body: dict[str, Any]
+    ) -> httpx.Response:
+        """Send a wallet call with the signature of `side`."""
+        raw = json.dumps(body).encode()
+        return await client.post(f"/wallet/{path}", content=raw, headers=side.sign(raw))
+
+
+@asynccontextmanager
+async def open_world(database: PlaneDatabase, redis_url: str, folder: Path) -> AsyncIterator[World]:
+    """Open the web of a cell in which both tenants have one of everything."""
+    sides = [Side(scope, f"{scope.slug}.localhost", f"secret of {scope.slug}") for scope in (AURORA, JADE)]
+    secrets_file = folder / "secrets.toml"
+    secrets_file.touch(mode=0o600)
+    secrets_file.write_text("".join(f'{side.scope.slug} = "{side.secret}"\n' for side in sides))
+    settings = msgspec.structs.replace(cell_settings(database, redis_url), secrets_file=secrets_file)
+    for side in sides:
+        await _open_books(database, side)
+    await store_directory(settings)
+    admin = await asyncpg.connect(database.admin_url)
+    metrics = Metrics()
+    try:
+        async with open_cell_web(settings, metrics) as front:
+            web = WebUnderTest(front, settings, metrics)
+            world = World(web, database, admin, await read_relations(admin), *sides)
+            for side in sides:
+                await _live(world, side)
+            yield world
+    finally:
+        await admin.close()
+
+
+async def _open_books(database: PlaneDatabase, side: Side) -> None:
+    """Enable the plugin, open accounts and list games as an apply and a sync do."""
+    scope, host = side.scope, load_host(read_cell_file(ROOT / "deploy/cells/eu-1.toml"))
+    table = {"casino_id": scope.slug, "gateway_url": "http://127.0.0.1:9", "api_secret": {"secret": scope.slug}}
+    side.ids["code"] = f"game-of-{scope.slug}"
+    async with open_database(database) as cell, cell.transaction(scope) as session:
+        await plughost.enable_plugin(
+            session, scope, host.get_plugin(PLUGIN), table, locality="eu", actor=ACTOR, origin=make_origin()
+        )
+        await ledger.open_house_accounts(session, scope, ("EUR", "BTC"), (PLUGIN,))
+        await ledger.ensure_source(session, scope, f"games.{PLUGIN}")
+        listed = (GameInfo(side.ids["code"], f"Title of {scope.slug}"), GameInfo(f"second-{scope.slug}", "Second"))
+        await games.sync_catalogue(session, scope, PLUGIN, listed, ACTOR, make_origin())
+
+
+async def _live(world: World, side: Side) -> None:
+    """Register, sign in, deposit, play, be limited, forget the password."""
+    slug, ids, web = side.scope.slug, side.ids, world.web
+    ids["email"] = f"canary.{slug}@example.com"
+    person = {"first_name": f"First{slug}", "last_name": f"Last{slug}", "birth_date": "1990-02-28", "country": "MT"}
+    async with web.client(side.host) as client:
+        registration = {"email": ids["email"], "password": PASSWORD, **person}
+        player = _taken(await client.post("/api/v1/players", json=registration), 201)
+        ids["player_id"] = player["player_id"]
+        signed_in = await client.post("/api/v1/sessions", json={"email": ids["email"], "password": PASSWORD})
+        ids["session_token"] = _taken(signed_in, 201)["token"]
+        operate = f"/api/v1/operator/players/{ids['player_id']}"
+        ids["reference"] = f"credit-of-{slug}"
+        credit = {"amount_minor": 100_00, "currency": "EUR", "reference": ids["reference"], "reason": "test"}
+        _taken(await client.post(f"{operate}/credits", json=credit, headers=web.operator), 201)
+        limit = {"kind": "deposit", "period": "month", "amount_minor": 900_00}
+        _taken(await client.put(f"{operate}/limits", json=limit, headers=web.operator), 200)
+        ids["game_session"] = await _open_session(world.database, side)
+        for number in (1, 2):
+            ids["provider_round"], ids["bet"] = f"round-of-{slug}-{number}", f"bet-of-{slug}-{number}"
+            path = f"{slug}/{PLUGIN}/betwin"
+            played = _taken(await world.call_wallet(client, path, side, side.movement("bet", ids["bet"])), 200)
+            ids["round_id"] = played["round_id"]
+        rounds = await client.get("/api/v1/operator/rounds?page_size=1", headers=web.operator)
+        ids["cursor"] = _taken(rounds, 200)["next_cursor"]
+    ids["token"] = await _forget_password(world.database, side)
+    kept = {name for name in ids if name != "cursor"}
+    side.marks = [ids[name] for name in sorted(kept)] + [
+        f"First{slug}",
+        f"Last{slug}",
+        f"Title of {slug}",
+        f"second-{slug}",
+    ]
+
+
+def _taken(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def _open_session(database: PlaneDatabase, side: Side) -> str:
+    async with open_database(database) as cell, cell.transaction(side.scope) as session:
+        player = await accounts.get_player(session, side.scope, _uuid(side.ids["player_id"]))
+        wallet = await ledger.get_wallet(session, side.scope, player.player_id, "EUR")
+        opened = await games.open_session(
+            session,
+            side.scope,
+            player_id=player.player_id,
+            wallet_id=wallet.wallet_id,
+            game=await games.get_game(session, side.scope, side.ids["code"]),
+            actor=ACTOR,
+            origin=make_origin(),
+        )
+        await games.finish_launch(session, side.scope, opened, opened=True)
+    return str(opened)
+
+
+async def _forget_password(database: PlaneDatabase, side: Side) -> str:
+    """Return a reset token as it stands in the mail."""
+    async with open_database(database, database.worker_url) as cell, cell.transaction(side.scope) as session:
+        player = await accounts.get_player(session, side.scope, _uuid(side.ids["player_id"]))
+        letter = await accounts.make_password_reset(
+            session, side.scope, player_id=player.player_id, domain=side.host, causation_id=str(new_uuid())
+        )
+    assert letter is not None
+    return letter.body.partition("#token=")[2].split()[0]
+
+
+def _uuid(text: str) -> UUID:
+    return UUID(text)
