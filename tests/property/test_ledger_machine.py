@@ -7,7 +7,7 @@ import copy
 import os
 from collections.abc import Coroutine, Iterator, Sequence
 from itertools import permutations
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import asyncpg
 import pytest
@@ -106,236 +106,229 @@ class World:
                 await limits.set_limit(session, scope, wallet, limit, TESTER, make_origin())
 
 
-def machine_of(world: World) -> type[RuleBasedStateMachine]:
-    """Return the machine that plays in `world`."""
+class LedgerMachine(RuleBasedStateMachine):
+    """What players, providers and operators may do, in any order; `world` is set by the test."""
 
-    class LedgerMachine(RuleBasedStateMachine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = Model()
-            self.seats: list[Seat] = []
-            self.sent: list[Ask] = []
-            self.bets: list[tuple[int, str, str]] = []
-            self.holds: list[tuple[int, str]] = []
-            self.rounds: list[tuple[int, str]] = []
-            self.number = 0
+    world: ClassVar[World]
 
-        @initialize(codes=st.lists(st.sampled_from(list(CODES.values())), min_size=3, max_size=3))
-        def open_wallets(self, codes: list[str]) -> None:
-            for code in codes:
-                (seat,) = world.run(world.house.add_players(1, code))
-                self.seats.append(seat)
-                self.model.purses[seat.wallet_id] = Purse()
-                self._play(
-                    0, self._ask(len(self.seats) - 1, Step("deposit", self._ref("start"), self._minor(seat, 20)))
-                )
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.seats: list[Seat] = []
+        self.sent: list[Ask] = []
+        self.bets: list[tuple[int, str, str]] = []
+        self.holds: list[tuple[int, str]] = []
+        self.rounds: list[tuple[int, str]] = []
+        self.number = 0
 
-        # What every rule uses.
+    @initialize(codes=st.lists(st.sampled_from(list(CODES.values())), min_size=3, max_size=3))
+    def open_wallets(self, codes: list[str]) -> None:
+        for code in codes:
+            (seat,) = self.world.run(self.world.house.add_players(1, code))
+            self.seats.append(seat)
+            self.model.purses[seat.wallet_id] = Purse()
+            self._play(0, self._ask(len(self.seats) - 1, Step("deposit", self._ref("start"), self._minor(seat, 20))))
 
-        def _ref(self, kind: str) -> str:
-            self.number += 1
-            return f"{kind}-{self.number}-{self.seats[0].wallet_id}"
+    # What every rule uses.
 
-        @staticmethod
-        def _minor(seat: Seat, units: int, odd: int = 0) -> int:
-            """Return an amount as a provider's decimal text gives it."""
-            decimals = CURRENCIES[seat.currency].decimals
-            return minor_from_decimal(decimal_from_minor(units * 10**decimals + odd, decimals), decimals)
+    def _ref(self, kind: str) -> str:
+        self.number += 1
+        return f"{kind}-{self.number}-{self.seats[0].wallet_id}"
 
-        def _ask(self, wallet: int, *steps: Step, **more: Any) -> Ask:
-            return Ask(self.seats[wallet].wallet_id, world.house.source_id, steps, **more)
+    @staticmethod
+    def _minor(seat: Seat, units: int, odd: int = 0) -> int:
+        """Return an amount as a provider's decimal text gives it."""
+        decimals = CURRENCIES[seat.currency].decimals
+        return minor_from_decimal(decimal_from_minor(units * 10**decimals + odd, decimals), decimals)
 
-        def _seat(self, ask: Ask) -> Seat:
-            return next(seat for seat in self.seats if seat.wallet_id == ask.wallet)
+    def _ask(self, wallet: int, *steps: Step, **more: Any) -> Ask:
+        return Ask(self.seats[wallet].wallet_id, self.world.house.source_id, steps, **more)
 
-        def _play(self, lane: int, ask: Ask) -> Answer:
-            (answer,) = world.run(world.ask((lane, ask, self._seat(ask))))
-            wanted = self.model.ask(ask)
-            assert _plain(answer) == _plain(wanted), f"{ask}: {answer} instead of {wanted}"
-            self.sent.append(ask)
-            return answer
+    def _seat(self, ask: Ask) -> Seat:
+        return next(seat for seat in self.seats if seat.wallet_id == ask.wallet)
 
-        def _play_together(self, lanes: Sequence[int], asks: Sequence[Ask]) -> None:
-            sent = [(lane, ask, self._seat(ask)) for lane, ask in zip(lanes, asks, strict=True)]
-            answers = [_plain(answer) for answer in world.run(world.ask(*sent))]
-            unlike: list[str] = []
-            for order in permutations(range(len(asks))):
-                model = copy.deepcopy(self.model)
-                wanted = {number: _plain(model.ask(asks[number])) for number in order}
-                if all(wanted[number] == answer for number, answer in enumerate(answers)):
-                    unlike = self._differences(model)
-                    if not unlike:
-                        self.model = model
-                        self.sent += asks
-                        return
-            raise AssertionError(f"no order explains {list(zip(asks, answers, strict=True))}, {unlike}")
+    def _play(self, lane: int, ask: Ask) -> Answer:
+        (answer,) = self.world.run(self.world.ask((lane, ask, self._seat(ask))))
+        wanted = self.model.ask(ask)
+        assert _plain(answer) == _plain(wanted), f"{ask}: {answer} instead of {wanted}"
+        self.sent.append(ask)
+        return answer
 
-        def _differences(self, model: Model) -> list[str]:
-            return world.run(self._compare(model))
+    def _play_together(self, lanes: Sequence[int], asks: Sequence[Ask]) -> None:
+        sent = [(lane, ask, self._seat(ask)) for lane, ask in zip(lanes, asks, strict=True)]
+        answers = [_plain(answer) for answer in self.world.run(self.world.ask(*sent))]
+        unlike: list[str] = []
+        for order in permutations(range(len(asks))):
+            model = copy.deepcopy(self.model)
+            wanted = {number: _plain(model.ask(asks[number])) for number in order}
+            if all(wanted[number] == answer for number, answer in enumerate(answers)):
+                unlike = self._differences(model)
+                if not unlike:
+                    self.model = model
+                    self.sent += asks
+                    return
+        raise AssertionError(f"no order explains {list(zip(asks, answers, strict=True))}, {unlike}")
 
-        async def _compare(self, model: Model) -> list[str]:
-            wallets = [seat.wallet_id for seat in self.seats]
-            rows = await world.house.administer(_WALLETS, world.house.scope.tenant_id, wallets)
-            found = {row[0]: (row[1], tuple(row)[2:]) for row in rows}
-            wanted = {wallet: (len(purse.rows), purse.buckets) for wallet, purse in model.purses.items()}
-            differences = [] if found == wanted else [f"wallets {found}, the model says {wanted}"]
-            ids = {compute_round_id(world.house.source_id, name): (name, wallet) for wallet, name in self.rounds}
-            rounds = await world.house.administer(_ROUNDS, world.house.scope.tenant_id, list(ids))
-            stored = {(row[1], ids[row[0]][0]): tuple(row)[2:] for row in rows_of(rounds)}
-            expected = {
-                (wallet, name): _sum_up(model.purses[wallet], name)
-                for wallet, name in self.rounds
-                if model.purses[wallet].played(name)
-            }
-            return differences if stored == expected else [*differences, f"rounds {stored}, the model says {expected}"]
+    def _differences(self, model: Model) -> list[str]:
+        return self.world.run(self._compare(model))
 
-        # Rules.
+    async def _compare(self, model: Model) -> list[str]:
+        wallets = [seat.wallet_id for seat in self.seats]
+        rows = await self.world.house.administer(_WALLETS, self.world.house.scope.tenant_id, wallets)
+        found = {row[0]: (row[1], tuple(row)[2:]) for row in rows}
+        wanted = {wallet: (len(purse.rows), purse.buckets) for wallet, purse in model.purses.items()}
+        differences = [] if found == wanted else [f"wallets {found}, the model says {wanted}"]
+        ids = {compute_round_id(self.world.house.source_id, name): (name, wallet) for wallet, name in self.rounds}
+        rounds = await self.world.house.administer(_ROUNDS, self.world.house.scope.tenant_id, list(ids))
+        stored = {(row[1], ids[row[0]][0]): tuple(row)[2:] for row in rows_of(rounds)}
+        expected = {
+            (wallet, name): _sum_up(model.purses[wallet], name)
+            for wallet, name in self.rounds
+            if model.purses[wallet].played(name)
+        }
+        return differences if stored == expected else [*differences, f"rounds {stored}, the model says {expected}"]
 
-        @rule(wallet=WALLETS, lane=LANES, units=st.integers(0, 12), odd=st.integers(0, 9), more=st.booleans())
-        def bet(self, wallet: int, lane: int, units: int, odd: int, more: bool) -> None:
-            seat, name = self.seats[wallet], self._ref("round")
-            if more and self.rounds:
-                owner, name = self.rounds[-1]
-                wallet = next(number for number, its in enumerate(self.seats) if its.wallet_id == owner)
-                seat = self.seats[wallet]
-            ref = self._ref("bet")
-            self.rounds = (
-                [*self.rounds, (seat.wallet_id, name)] if (seat.wallet_id, name) not in self.rounds else self.rounds
-            )
-            self.bets.append((wallet, ref, name))
-            self._play(lane, self._ask(wallet, Step("bet", ref, self._minor(seat, units, odd + 1)), round=name))
+    # Rules.
 
-        @precondition(lambda self: self.bets)
-        @rule(data=st.data(), lane=LANES, units=st.integers(0, 30), odd=st.integers(1, 9), finished=st.booleans())
-        def win(self, data: st.DataObject, lane: int, units: int, odd: int, finished: bool) -> None:
-            wallet, ref, name = data.draw(st.sampled_from(self.bets))
-            seat, ref = self.seats[wallet], self._ref("win")
-            ask = self._ask(wallet, Step("win", ref, self._minor(seat, units, odd)), round=name, finished=finished)
-            self.bets.append((wallet, ref, name))
-            self._play(lane, ask)
-
-        @rule(wallet=WALLETS, lane=LANES, units=st.integers(0, 9), wins=st.integers(0, 9), late=st.booleans())
-        def bet_and_win(self, wallet: int, lane: int, units: int, wins: int, late: bool) -> None:
-            seat, name, bet, won = self.seats[wallet], self._ref("round"), self._ref("bet"), self._ref("win")
-            self.rounds.append((seat.wallet_id, name))
-            self.bets += [(wallet, bet, name), (wallet, won, name)]
-            steps = [Step("bet", bet, self._minor(seat, units, 1)), Step("win", won, self._minor(seat, wins, 1))]
-            if late:
-                self._play(lane, self._ask(wallet, steps[1], round=name))
-                self._play(lane, self._ask(wallet, steps[0], round=name))
-            self._play(lane, self._ask(wallet, *steps, round=name, finished=True))
-
-        @precondition(lambda self: self.bets)
-        @rule(data=st.data(), lane=LANES, stray=st.booleans())
-        def roll_back(self, data: st.DataObject, lane: int, stray: bool) -> None:
-            wallet, ref, name = data.draw(st.sampled_from(self.bets))
-            if stray and data.draw(st.integers(0, 3)) == 0:
-                wallet = (wallet + 1) % 3
-            self._play(lane, self._ask(wallet, Step("rollback", self._ref("back"), 0, ref), round=name))
-
-        @rule(wallet=WALLETS, lanes=st.permutations([0, 1, 2]), units=st.integers(1, 5))
-        def bet_and_rollback_race(self, wallet: int, lanes: list[int], units: int) -> None:
-            seat, name, ref = self.seats[wallet], self._ref("round"), self._ref("bet")
-            self.rounds.append((seat.wallet_id, name))
-            bet = self._ask(wallet, Step("bet", ref, self._minor(seat, units)), round=name)
-            back = self._ask(wallet, Step("rollback", self._ref("back"), 0, ref), round=name)
-            self.bets.append((wallet, ref, name))
-            self._play_together(lanes[:2], [bet, back])
-            self._play(lanes[2], bet)
-
-        @rule(wallet=WALLETS, lane=LANES, units=st.integers(0, 9), op=st.sampled_from(["deposit", "award"]))
-        def credit(self, wallet: int, lane: int, units: int, op: str) -> None:
-            self._play(lane, self._ask(wallet, Step(op, self._ref(op), self._minor(self.seats[wallet], units, 1))))
-
-        @rule(wallet=WALLETS, lane=LANES, units=st.integers(-9, 9), op=st.sampled_from(["adjustment", "award_forfeit"]))
-        def correct(self, wallet: int, lane: int, units: int, op: str) -> None:
-            amount = abs(units) or 1
-            minor = self._minor(self.seats[wallet], amount) * (-1 if units < 0 else 1)
-            self._play(lane, self._ask(wallet, Step(op, self._ref(op), minor)))
-
-        @rule(wallet=WALLETS, lane=LANES, units=st.integers(1, 9))
-        def hold(self, wallet: int, lane: int, units: int) -> None:
-            ref = self._ref("hold")
-            self.holds.append((wallet, ref))
-            self._play(lane, self._ask(wallet, Step("hold", ref, self._minor(self.seats[wallet], units))))
-
-        @precondition(lambda self: self.holds)
-        @rule(data=st.data(), lane=LANES, op=st.sampled_from(["capture", "void"]), units=st.integers(0, 9))
-        def resolve(self, data: st.DataObject, lane: int, op: str, units: int) -> None:
-            wallet, ref = data.draw(st.sampled_from(self.holds))
-            amount = 0 if op == "void" else self._minor(self.seats[wallet], units, 1)
-            self._play(lane, self._ask(wallet, Step(op, self._ref(op), amount, ref)))
-
-        @rule(wallet=WALLETS, kind=st.sampled_from(LimitKind), units=st.one_of(st.none(), st.integers(0, 30)))
-        def set_limit(self, wallet: int, kind: LimitKind, units: int | None) -> None:
+    @rule(wallet=WALLETS, lane=LANES, units=st.integers(0, 12), odd=st.integers(0, 9), more=st.booleans())
+    def bet(self, wallet: int, lane: int, units: int, odd: int, more: bool) -> None:
+        seat, name = self.seats[wallet], self._ref("round")
+        if more and self.rounds:
+            owner, name = self.rounds[-1]
+            wallet = next(number for number, its in enumerate(self.seats) if its.wallet_id == owner)
             seat = self.seats[wallet]
-            amount_minor = None if units is None else self._minor(seat, units)
-            world.run(world.set_limit(seat, kind, amount_minor))
-            of_purse = self.model.purses[seat.wallet_id].limits
-            of_purse.pop(kind.name.lower(), None)
-            if amount_minor is not None:
-                of_purse[kind.name.lower()] = amount_minor
+        ref = self._ref("bet")
+        self.rounds = (
+            [*self.rounds, (seat.wallet_id, name)] if (seat.wallet_id, name) not in self.rounds else self.rounds
+        )
+        self.bets.append((wallet, ref, name))
+        self._play(lane, self._ask(wallet, Step("bet", ref, self._minor(seat, units, odd + 1)), round=name))
 
-        @rule(wallet=WALLETS, active=st.booleans())
-        def block(self, wallet: int, active: bool) -> None:
-            seat = self.seats[wallet]
-            world.run(world.set_status(seat, WalletStatus.OPEN if active else WalletStatus.BLOCKED))
-            self.model.purses[seat.wallet_id].active = active
+    @precondition(lambda self: self.bets)
+    @rule(data=st.data(), lane=LANES, units=st.integers(0, 30), odd=st.integers(1, 9), finished=st.booleans())
+    def win(self, data: st.DataObject, lane: int, units: int, odd: int, finished: bool) -> None:
+        wallet, ref, name = data.draw(st.sampled_from(self.bets))
+        seat, ref = self.seats[wallet], self._ref("win")
+        ask = self._ask(wallet, Step("win", ref, self._minor(seat, units, odd)), round=name, finished=finished)
+        self.bets.append((wallet, ref, name))
+        self._play(lane, ask)
 
-        @precondition(lambda self: self.sent)
-        @rule(data=st.data(), lane=LANES)
-        def send_again(self, data: st.DataObject, lane: int) -> None:
-            self._play(lane, data.draw(st.sampled_from(self.sent)))
+    @rule(wallet=WALLETS, lane=LANES, units=st.integers(0, 9), wins=st.integers(0, 9), late=st.booleans())
+    def bet_and_win(self, wallet: int, lane: int, units: int, wins: int, late: bool) -> None:
+        seat, name, bet, won = self.seats[wallet], self._ref("round"), self._ref("bet"), self._ref("win")
+        self.rounds.append((seat.wallet_id, name))
+        self.bets += [(wallet, bet, name), (wallet, won, name)]
+        steps = [Step("bet", bet, self._minor(seat, units, 1)), Step("win", won, self._minor(seat, wins, 1))]
+        if late:
+            self._play(lane, self._ask(wallet, steps[1], round=name))
+            self._play(lane, self._ask(wallet, steps[0], round=name))
+        self._play(lane, self._ask(wallet, *steps, round=name, finished=True))
 
-        @precondition(lambda self: self.sent)
-        @rule(data=st.data(), lanes=st.permutations([0, 1, 2]))
-        def send_again_three_times_at_once(self, data: st.DataObject, lanes: list[int]) -> None:
-            self._play_together(lanes, [data.draw(st.sampled_from(self.sent))] * 3)
+    @precondition(lambda self: self.bets)
+    @rule(data=st.data(), lane=LANES, stray=st.booleans())
+    def roll_back(self, data: st.DataObject, lane: int, stray: bool) -> None:
+        wallet, ref, name = data.draw(st.sampled_from(self.bets))
+        if stray and data.draw(st.integers(0, 3)) == 0:
+            wallet = (wallet + 1) % 3
+        self._play(lane, self._ask(wallet, Step("rollback", self._ref("back"), 0, ref), round=name))
 
-        @precondition(lambda self: any(len(ask.steps) == 1 for ask in self.sent))
-        @rule(data=st.data(), lane=LANES, change=st.sampled_from(["amount", "wallet", "round"]))
-        def misuse(self, data: st.DataObject, lane: int, change: str) -> None:
-            ask = data.draw(st.sampled_from([ask for ask in self.sent if len(ask.steps) == 1]))
-            (step,) = ask.steps
-            wallet = next(number for number, seat in enumerate(self.seats) if seat.wallet_id == ask.wallet)
-            if change == "wallet":
-                self._play(lane, self._ask((wallet + 1) % 3, step, round=ask.round))
-            elif change == "amount":
-                self._play(
-                    lane, self._ask(wallet, Step(step.op, step.ref, step.amount + 1, step.target), round=ask.round)
-                )
-            else:
-                self._play(lane, self._ask(wallet, step, round=self._ref("round")))
+    @rule(wallet=WALLETS, lanes=st.permutations([0, 1, 2]), units=st.integers(1, 5))
+    def bet_and_rollback_race(self, wallet: int, lanes: list[int], units: int) -> None:
+        seat, name, ref = self.seats[wallet], self._ref("round"), self._ref("bet")
+        self.rounds.append((seat.wallet_id, name))
+        bet = self._ask(wallet, Step("bet", ref, self._minor(seat, units)), round=name)
+        back = self._ask(wallet, Step("rollback", self._ref("back"), 0, ref), round=name)
+        self.bets.append((wallet, ref, name))
+        self._play_together(lanes[:2], [bet, back])
+        self._play(lanes[2], bet)
 
-        @rule(wallet=WALLETS, lanes=st.permutations([0, 1, 2]), units=st.integers(1, 9))
-        def one_key_on_two_wallets(self, wallet: int, lanes: list[int], units: int) -> None:
-            ref, other = self._ref("bet"), (wallet + 1) % 3
-            asks = [self._ask(at, Step("bet", ref, self._minor(self.seats[at], units))) for at in (wallet, other)]
-            self._play_together(lanes[:2], asks)
+    @rule(wallet=WALLETS, lane=LANES, units=st.integers(0, 9), op=st.sampled_from(["deposit", "award"]))
+    def credit(self, wallet: int, lane: int, units: int, op: str) -> None:
+        self._play(lane, self._ask(wallet, Step(op, self._ref(op), self._minor(self.seats[wallet], units, 1))))
 
-        @rule(lanes=st.permutations([0, 1, 2]), wallet=WALLETS, units=st.integers(1, 12))
-        def three_at_once(self, lanes: list[int], wallet: int, units: int) -> None:
-            seat = self.seats[wallet]
-            asks = [
-                self._ask(wallet, Step(op, self._ref(op), self._minor(seat, units))) for op in ("bet", "hold", "bet")
-            ]
-            self._play_together(lanes, asks)
+    @rule(wallet=WALLETS, lane=LANES, units=st.integers(-9, 9), op=st.sampled_from(["adjustment", "award_forfeit"]))
+    def correct(self, wallet: int, lane: int, units: int, op: str) -> None:
+        amount = abs(units) or 1
+        minor = self._minor(self.seats[wallet], amount) * (-1 if units < 0 else 1)
+        self._play(lane, self._ask(wallet, Step(op, self._ref(op), minor)))
 
-        @invariant()
-        def everything_is_as_the_model_says(self) -> None:
-            world.steps += 1
-            assert not self._differences(self.model)
+    @rule(wallet=WALLETS, lane=LANES, units=st.integers(1, 9))
+    def hold(self, wallet: int, lane: int, units: int) -> None:
+        ref = self._ref("hold")
+        self.holds.append((wallet, ref))
+        self._play(lane, self._ask(wallet, Step("hold", ref, self._minor(self.seats[wallet], units))))
 
-        def teardown(self) -> None:
-            for seat in self.seats:
-                purse = self.model.purses[seat.wallet_id]
-                awards = world.run(world.house.administer(_AWARDS, seat.tenant_id, seat.wallet_id))
-                assert {row[0]: row[1] for row in awards} == purse.awards
-                holds = world.run(world.house.administer(_HOLDS, seat.tenant_id, seat.wallet_id))
-                stored = {row[0]: (row[1], row[2], row[3]) for row in holds}
-                assert stored == {at: (hold.amount, hold.captured, hold.released) for at, hold in purse.holds.items()}
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), lane=LANES, op=st.sampled_from(["capture", "void"]), units=st.integers(0, 9))
+    def resolve(self, data: st.DataObject, lane: int, op: str, units: int) -> None:
+        wallet, ref = data.draw(st.sampled_from(self.holds))
+        amount = 0 if op == "void" else self._minor(self.seats[wallet], units, 1)
+        self._play(lane, self._ask(wallet, Step(op, self._ref(op), amount, ref)))
 
-    return LedgerMachine
+    @rule(wallet=WALLETS, kind=st.sampled_from(LimitKind), units=st.one_of(st.none(), st.integers(0, 30)))
+    def set_limit(self, wallet: int, kind: LimitKind, units: int | None) -> None:
+        seat = self.seats[wallet]
+        amount_minor = None if units is None else self._minor(seat, units)
+        self.world.run(self.world.set_limit(seat, kind, amount_minor))
+        of_purse = self.model.purses[seat.wallet_id].limits
+        of_purse.pop(kind.name.lower(), None)
+        if amount_minor is not None:
+            of_purse[kind.name.lower()] = amount_minor
+
+    @rule(wallet=WALLETS, active=st.booleans())
+    def block(self, wallet: int, active: bool) -> None:
+        seat = self.seats[wallet]
+        self.world.run(self.world.set_status(seat, WalletStatus.OPEN if active else WalletStatus.BLOCKED))
+        self.model.purses[seat.wallet_id].active = active
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), lane=LANES)
+    def send_again(self, data: st.DataObject, lane: int) -> None:
+        self._play(lane, data.draw(st.sampled_from(self.sent)))
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), lanes=st.permutations([0, 1, 2]))
+    def send_again_three_times_at_once(self, data: st.DataObject, lanes: list[int]) -> None:
+        self._play_together(lanes, [data.draw(st.sampled_from(self.sent))] * 3)
+
+    @precondition(lambda self: any(len(ask.steps) == 1 for ask in self.sent))
+    @rule(data=st.data(), lane=LANES, change=st.sampled_from(["amount", "wallet", "round"]))
+    def misuse(self, data: st.DataObject, lane: int, change: str) -> None:
+        ask = data.draw(st.sampled_from([ask for ask in self.sent if len(ask.steps) == 1]))
+        (step,) = ask.steps
+        wallet = next(number for number, seat in enumerate(self.seats) if seat.wallet_id == ask.wallet)
+        if change == "wallet":
+            self._play(lane, self._ask((wallet + 1) % 3, step, round=ask.round))
+        elif change == "amount":
+            self._play(lane, self._ask(wallet, Step(step.op, step.ref, step.amount + 1, step.target), round=ask.round))
+        else:
+            self._play(lane, self._ask(wallet, step, round=self._ref("round")))
+
+    @rule(wallet=WALLETS, lanes=st.permutations([0, 1, 2]), units=st.integers(1, 9))
+    def one_key_on_two_wallets(self, wallet: int, lanes: list[int], units: int) -> None:
+        ref, other = self._ref("bet"), (wallet + 1) % 3
+        asks = [self._ask(at, Step("bet", ref, self._minor(self.seats[at], units))) for at in (wallet, other)]
+        self._play_together(lanes[:2], asks)
+
+    @rule(lanes=st.permutations([0, 1, 2]), wallet=WALLETS, units=st.integers(1, 12))
+    def three_at_once(self, lanes: list[int], wallet: int, units: int) -> None:
+        seat = self.seats[wallet]
+        asks = [self._ask(wallet, Step(op, self._ref(op), self._minor(seat, units))) for op in ("bet", "hold", "bet")]
+        self._play_together(lanes, asks)
+
+    @invariant()
+    def everything_is_as_the_model_says(self) -> None:
+        self.world.steps += 1
+        assert not self._differences(self.model)
+
+    def teardown(self) -> None:
+        for seat in self.seats:
+            purse = self.model.purses[seat.wallet_id]
+            awards = self.world.run(self.world.house.administer(_AWARDS, seat.tenant_id, seat.wallet_id))
+            assert {row[0]: row[1] for row in awards} == purse.awards
+            holds = self.world.run(self.world.house.administer(_HOLDS, seat.tenant_id, seat.wallet_id))
+            stored = {row[0]: (row[1], row[2], row[3]) for row in holds}
+            assert stored == {at: (hold.amount, hold.captured, hold.released) for at, hold in purse.holds.items()}
 
 
 def rows_of(rows: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -384,7 +377,7 @@ def world(cell_database: PlaneDatabase) -> Iterator[World]:
 
 
 def test_no_history_breaks_a_promise(world: World) -> None:
-    machine = machine_of(world)
+    LedgerMachine.world = world
     violations = 1
     rules = settings(
         max_examples=max(8, STEPS // STEPS_A_RUN // 4),
@@ -396,7 +389,7 @@ def test_no_history_breaks_a_promise(world: World) -> None:
     )
     try:
         while world.steps < STEPS:
-            run_state_machine_as_test(machine, settings=rules)
+            run_state_machine_as_test(LedgerMachine, settings=rules)
         proof = world.run(world.house.verify())
         assert proof.findings == ()
         assert proof.bookings > STEPS / 4
