@@ -33,6 +33,7 @@ class Web:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._port = 0
+        self._wallet_port = 0
         self._log = stage.folder / "web.log"
         self._server: subprocess.Popen[bytes] | None = None
         self._generator: asyncio.subprocess.Process | None = None
@@ -40,8 +41,9 @@ class Web:
     async def start(self) -> None:
         """Start both; raise `CaseFailed` when the web does not become ready."""
         self._port = find_free_port()
+        self._wallet_port = find_free_port()
         command = Path(sys.executable).with_name("pitboss")
-        environ = child_environ(self._stage.web_environ(self._port))
+        environ = child_environ(self._stage.web_environ(self._port, self._wallet_port))
         self._server = spawn([str(command), "web", "cell"], log=self._log, env=environ)
         for _ in range(_START_SECONDS * 5):
             await asyncio.sleep(0.2)
@@ -54,7 +56,7 @@ class Web:
     def _is_ready(self) -> bool:
         """Say whether every tenant's callback address answers: an unsigned call is refused for its signature."""
         for books in self._stage.books.values():
-            url = f"http://127.0.0.1:{self._port}/wallet/{books.scope.slug}/{PLUGIN}/balance"
+            url = f"http://127.0.0.1:{self._wallet_port}/wallet/{books.scope.slug}/{PLUGIN}/balance"
             try:
                 urlopen(url, data=b"{}", timeout=2).close()
             except HTTPError as refused:
@@ -68,7 +70,7 @@ class Web:
         slugs = {tenant_id: books.scope.slug for tenant_id, books in self._stage.books.items()}
         plan = {
             "host": "127.0.0.1",
-            "port": self._port,
+            "port": self._wallet_port,
             "secret": self._stage.secret,
             "plugin": PLUGIN,
             "game": GAME,

@@ -117,13 +117,14 @@ class Stage:
             tenants_dir=self.folder / "tenants",
         )
 
-    def web_environ(self, port: int) -> dict[str, str]:
+    def web_environ(self, port: int, wallet_port: int) -> dict[str, str]:
         """Return the settings of a cell's web process as environment variables."""
         public = self._signing.public_key().public_bytes_raw()
         return {
             "PITBOSS_PLANE": "cell",
             "PITBOSS_CELL": CELL,
             "PITBOSS_PORT": str(port),
+            "PITBOSS_WALLET_PORT": str(wallet_port),
             "PITBOSS_CELL_DATABASE_URL": self.url("cell", "app"),
             "PITBOSS_REDIS_URL": self.redis.url(),
             "PITBOSS_CONTEXT_KEYS": f"{self.context_key.key_id}:{self.context_key.secret.hex()}",

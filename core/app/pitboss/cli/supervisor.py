@@ -30,8 +30,8 @@ from pitboss.platform.processes import (
 from pitboss.platform.settings import Settings, SettingsInvalid, child_environ, raw_values, variable
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
-BLOCK: Final = {"control": 0, "cell": 1, "worker": 5, "relay": 6, "postgres": 7, "redis": 8, "simulate": 9}
-"""Offset of each port in the block that begins with PITBOSS_PORT; +2 to +4 are for more cells."""
+BLOCK: Final = {"control": 0, "cell": 1, "wallet": 3, "worker": 5, "relay": 6, "postgres": 7, "redis": 8, "simulate": 9}
+"""Offset of each port in the block that begins with PITBOSS_PORT; +2 and +4 are for another cell."""
 _DEMO_PORT: Final = 8080
 """First port of the block that the addresses in the shipped tenants' files belong to."""
 _NEXT_BLOCK: Final = 10
@@ -194,6 +194,8 @@ class Supervisor:
         values[variable("plane")] = "control" if name == "control" else "cell"
         ports = {"worker": "metrics_port", "relay": "metrics_port"}
         values[variable(ports.get(name, "port"))] = str(self.port(name))
+        if name == "cell":
+            values[variable("wallet_port")] = str(self.port("wallet"))
         environ = child_environ({**values, MARK: str(self.state.folder)})
         self.processes.append(Process(name, arguments, self.port(name), environ))
 
@@ -307,6 +309,7 @@ class Supervisor:
         rows = [
             ("control", f"http://{host}:{self.port('control')}/"),
             (f"cell {self.settings.cell}", f"http://{host}:{self.port('cell')}/"),
+            ("wallet calls", f"http://{host}:{self.port('wallet')}/wallet/<tenant>/<plugin>/<operation>"),
             *((f"brand {name}", f"http://{domain}:{self.port('cell')}/") for name, domain in self._brands()),
             ("operator token", self._values.get(variable("operator_token"), "")),
             ("metrics", ", ".join(f"{p.name} :{p.port}/metrics" for p in self.processes if p.name != "simulate")),

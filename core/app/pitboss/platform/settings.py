@@ -81,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int | None,
         _about("Port on which a worker or relay serves /healthz, /readyz and /metrics; unset, it serves none."),
     ] = None
+    wallet_port: Annotated[
+        int | None,
+        _about("Port on which the web of a cell takes wallet calls and nothing else; unset, only its web port does."),
+    ] = None
     state_dir: Annotated[Path, _about("Folder of `pitboss run`: servers, logs, generated secrets.")] = Path(".pitboss")
     control_database_url: Annotated[str | None, _about("Control database, login of the application.", secret=True)] = (
         None
@@ -340,6 +344,7 @@ def _token(value: str) -> None:
 _CHECKS: Final[dict[str, Callable[[Any], None]]] = {
     "port": _port,
     "metrics_port": _port,
+    "wallet_port": _port,
     "cell": _slug,
     "locality": _slug,
     "lanes": _lanes,

@@ -34,6 +34,8 @@ from pitboss_sdk.games import (
 )
 
 PREFIX: Final = "/wallet/"
+MAX_BODY_BYTES: Final = 256 * 1024
+"""Nothing larger is read to its end; each dialect has a lower limit of its own."""
 _PARTS: Final = 3
 _LOG = structlog.get_logger("pitboss.wallet_route")
 _TOO_LARGE: Final = "body too large"
@@ -84,42 +86,51 @@ class WalletRoute:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one wallet call."""
-        began = monotonic_seconds()
+        """Answer one wallet call that came through the web of the cell."""
         request: Any = scope
-        parts = request["path"][len(PREFIX) :].split("/")
-        if len(parts) != _PARTS or request["method"] != "POST":
-            await _send(send, _problem(404, "there is nothing here"))
-            return
+        try:
+            body = await _read_body(receive)
+        except DialectRefusal:
+            body = None
+        response = await self.answer(request["method"], request["path"], _Headers(request["headers"]), body)
+        await _send(send, response)
+
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> DialectResponse:
+        """Answer one wallet call; `body` is None when it was larger than any dialect takes."""
+        began = monotonic_seconds()
+        parts = path[len(PREFIX) :].split("/")
+        if len(parts) != _PARTS or method != "POST" or not path.startswith(PREFIX):
+            return problem(404, "there is nothing here")
         tenant, plugin, operation = parts
         endpoint = self._endpoints.find(tenant, plugin)
         if endpoint is None:
             response, outcome = self._refuse_stranger(tenant, plugin), "tenant_unknown"
             tenant = plugin = "unknown"
         else:
-            response, outcome = await self._answer(endpoint, operation, scope, receive)
-        await _send(send, response)
+            response, outcome = await self._answer(endpoint, operation, headers, body)
         self._metrics.record_wallet_call(tenant, plugin, outcome, monotonic_seconds() - began)
+        return response
 
     def _refuse_stranger(self, tenant: str, plugin_slug: str) -> DialectResponse:
         elsewhere = self._directory.find_elsewhere_by_slug(tenant)
         if elsewhere is not None:
             _LOG.warning("wallet.foreign_tenant", tenant=tenant)
-            return _problem(421, f"this tenant is served at {elsewhere.address}")
+            return problem(421, f"this tenant is served at {elsewhere.address}")
         plugin = self._endpoints.find_plugin(plugin_slug)
         if plugin is None:
-            return _problem(404, "there is nothing here")
+            return problem(404, "there is nothing here")
         return plugin.driver.render_refusal(Refusal.TENANT_UNKNOWN)
 
     async def _answer(
-        self, endpoint: Endpoint, operation: str, scope: Scope, receive: Receive
+        self, endpoint: Endpoint, operation: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[DialectResponse, str]:
         dialect = endpoint.dialect
         try:
             if operation not in dialect.operations:
                 raise DialectRefusal(Refusal.OPERATION_UNKNOWN)
-            body = await _read_body(receive, dialect.max_body_bytes)
-            raw = RawCall(operation, _Headers(scope["headers"]), body)
+            if body is None or len(body) > dialect.max_body_bytes:
+                raise DialectRefusal(Refusal.MALFORMED, _TOO_LARGE)
+            raw = RawCall(operation, headers, body)
             dialect.verify(raw)
             call = dialect.parse(raw)
         except DialectRefusal as refused:
@@ -152,19 +163,19 @@ class WalletRoute:
         return build_answer(request, await self._lanes.submit(request, patience_ms=endpoint.patience_ms))
 
 
-async def _read_body(receive: Receive, max_bytes: int) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     message: Any = await receive()
     body: bytes = message.get("body", b"")
-    if not message.get("more_body") and len(body) <= max_bytes:
+    if not message.get("more_body"):
         return body
     chunks, size = [body], len(body)
-    while message.get("more_body") and size <= max_bytes:
+    while message.get("more_body"):
+        if size > MAX_BODY_BYTES:
+            raise DialectRefusal(Refusal.MALFORMED, _TOO_LARGE)
         message = await receive()
         chunk = message.get("body", b"")
         chunks.append(chunk)
         size += len(chunk)
-    if size > max_bytes:
-        raise DialectRefusal(Refusal.MALFORMED, _TOO_LARGE)
     return b"".join(chunks)
 
 
@@ -179,6 +190,7 @@ async def _send(send: Send, response: DialectResponse) -> None:
     await send(end)
 
 
-def _problem(status: int, detail: str) -> DialectResponse:
+def problem(status: int, detail: str) -> DialectResponse:
+    """Return a problem document for a call that names no plugin whose shape it could have."""
     body = msgspec.json.encode({"type": "about:blank", "status": status, "detail": detail})
     return DialectResponse(status, body, "application/problem+json")

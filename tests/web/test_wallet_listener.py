@@ -1,0 +1,130 @@
+"""The listener for wallet calls: real sockets, real route, hostile bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from pitboss.platform.processes import find_free_port
+from pitboss.web.wallet_listener import listen
+from pitboss_sdk.games import DialectResponse
+
+PATH = b"/wallet/aurora/softswiss/betwin"
+
+
+class Echo:
+    """A route that answers what it was given, after as many turns of the loop as the body asks for."""
+
+    async def answer(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> DialectResponse:
+        if body is not None and body.startswith(b"wait"):
+            await asyncio.sleep(0.05)
+        told = {
+            "method": method,
+            "path": path,
+            "sign": headers.get("x-request-sign", ""),
+            "size": None if body is None else len(body),
+            "digest": None if body is None else hashlib.sha256(body).hexdigest(),
+        }
+        return DialectResponse(200, json.dumps(told).encode())
+
+
+@asynccontextmanager
+async def listening() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    port = find_free_port()
+    route: Any = Echo()
+    async with listen(route, "127.0.0.1", port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        yield reader, writer
+        writer.close()
+
+
+def call(body: bytes, *extra: bytes) -> bytes:
+    signature = hmac.digest(b"secret", body, "sha256").hex().encode()
+    head = [b"POST " + PATH + b" HTTP/1.1", b"Host: a", b"X-Request-Sign: " + signature, *extra]
+    return b"\r\n".join([*head, b"Content-Length: %d" % len(body), b"", body])
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, Any]]:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    lines = head.split(b"\r\n")
+    size = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
+    return int(lines[0].split()[1]), json.loads(await reader.readexactly(size))
+
+
+async def test_a_call_in_pieces_and_calls_ahead_are_answered_in_order() -> None:
+    bodies = [b"wait first", b"second", b"wait third", b"fourth"]
+    async with listening() as (reader, writer):
+        for piece in call(bodies[0]).partition(b"Sign"):
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        writer.write(b"".join(map(call, bodies[1:])))
+        for body in bodies:
+            status, told = await read_answer(reader)
+            assert status == 200
+            assert told["digest"] == hashlib.sha256(body).hexdigest()
+            assert told["path"] == PATH.decode()
+            assert told["sign"] == hmac.digest(b"secret", body, "sha256").hex()
+
+
+async def test_a_chunked_body_is_put_together() -> None:
+    async with listening() as (reader, writer):
+        head = b"POST " + PATH + b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"4\r\nabcd\r\n3\r\nefg\r\n0\r\n\r\n")
+        assert (await read_answer(reader))[1]["digest"] == hashlib.sha256(b"abcdefg").hexdigest()
+
+
+async def test_a_huge_body_is_not_kept_and_the_next_call_is_answered() -> None:
+    async with listening() as (reader, writer):
+        writer.write(call(b"x" * (1024 * 1024)))
+        assert (await read_answer(reader))[1]["size"] is None
+        writer.write(call(b"small"))
+        assert (await read_answer(reader))[1]["size"] == 5
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + b"".join(b"h%d: v\r\n" % number for number in range(200)) + b"\r\n",
+        b"POST / HTTP/1.1\r\nh: " + b"v" * 70_000 + b"\r\n\r\n",
+    ],
+    ids=["tls", "no version", "other version", "two lengths", "negative", "many headers", "long header"],
+)
+async def test_what_is_not_a_call_is_refused_and_closed(raw: bytes) -> None:
+    async with listening() as (reader, writer):
+        writer.write(raw)
+        status, _ = await read_answer(reader)
+        assert status == 400
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_connection_close_is_kept() -> None:
+    async with listening() as (reader, writer):
+        writer.write(call(b"last", b"Connection: close"))
+        assert (await read_answer(reader))[0] == 200
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_the_end_answers_what_was_read() -> None:
+    port = find_free_port()
+    route: Any = Echo()
+    async with listen(route, "127.0.0.1", port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(call(b"wait for it"))
+        await asyncio.sleep(0.02)
+    assert (await read_answer(reader))[0] == 200
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", port)
