@@ -124,3 +124,15 @@ async def test_a_missing_guard_of_the_web_is_seen(
         await PROBES[probe](HttpProber(world, report))
     figures.sabotages[name] = bool(report.leaks_of(*words))
     assert figures.sabotages[name], f"not among the findings: {report.leaks[:10]}"
+
+
+async def test_with_the_wall_open_each_query_keeps_to_its_tenant(
+    cell_database: PlaneDatabase, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figures: Figures
+) -> None:
+    """Two walls: under a context of both tenants, the conditions of the queries alone hold as well."""
+    report = figures.new_report("http")
+    async with open_world(cell_database, redis_url, tmp_path) as world:
+        _open_every_tenant(monkeypatch)
+        for probe in PROBES.values():
+            await probe(HttpProber(world, report))
+    assert report.leaks == [], "\n".join(report.leaks)

@@ -6,14 +6,16 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from pitboss.migrations.schema import Plane, clear_statement
+from pitboss.migrations.schema import GROUP_ROLES, Plane, clear_statement, load_metadata
 from pitboss.migrations.upgrade import apply_context, apply_guards, run_script
 from pitboss.platform.db import parse_url
+
+_NAMES = ", ".join(f"'{role}'" for role in GROUP_ROLES)
 
 _QUERIES = {
     "function": """
         select p.oid::regprocedure::text, pg_get_functiondef(p.oid) || ' owner ' || pg_get_userbyid(p.proowner)
-            || ' acl ' || coalesce(p.proacl::text, '')
+            || ' acl ' || coalesce((select string_agg(item::text, ',' order by item::text) from unnest(p.proacl) item), '')
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where n.nspname in ('public', 'ctx') and p.prokind in ('f', 'p')""",
     "policy": """
@@ -31,17 +33,20 @@ _QUERIES = {
         where n.nspname in ('public', 'ctx') and c.relkind in ('r', 'v', 'm', 'S', 'p')
             and c.relname <> 'alembic_version'""",
     "column grant": """
-        select c.relname || '.' || a.attname, a.attacl::text from pg_attribute a join pg_class c on c.oid = a.attrelid
+        select c.relname || '.' || a.attname,
+            (select string_agg(item::text, ',' order by item::text) from unnest(a.attacl) item) from pg_attribute a join pg_class c on c.oid = a.attrelid
         join pg_namespace n on n.oid = c.relnamespace
         where n.nspname in ('public', 'ctx') and a.attacl is not null""",
-    "role": """
-        select rolname, concat_ws('|', rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication)
-        from pg_roles where rolname like 'pitboss%'""",
-    "role power": """
-        select rolname, 'superuser, bypassrls or createrole' from pg_roles
-        where rolname like 'pitboss%' and (rolsuper or rolbypassrls or rolcreaterole)""",
+    "role power": f"""
+        select r.rolname, 'superuser, bypassrls, createrole, or the owner of what it uses' from pg_roles r
+        where (r.rolsuper or r.rolbypassrls or r.rolcreaterole
+                or exists (select from pg_auth_members m where m.member = r.oid
+                    and m.roleid::regrole::text in ('pitboss_owner', 'pitboss_ctx')))
+            and (r.rolname in ({_NAMES}) or exists (select from pg_auth_members m where m.member = r.oid
+                and m.roleid::regrole::text in ({_NAMES})))""",
     "schema": """
-        select nspname, nspacl::text || ' owner ' || pg_get_userbyid(nspowner) from pg_namespace
+        select nspname, concat_ws('|', pg_get_userbyid(nspowner),
+            (select string_agg(item::text, ',' order by item::text) from unnest(nspacl) item)) from pg_namespace
         where nspname in ('public', 'ctx')""",
 }
 
@@ -70,6 +75,11 @@ def _find_drift(connection: Connection, plane: Plane) -> list[str]:
     findings = [f"{name}: not in the code" for name in live if name not in wanted]
     findings += [f"{name}: missing in the database" for name in wanted if name not in live]
     findings += [f"{name}: differs from the code" for name in live if wanted.get(name, live[name]) != live[name]]
+    declared = {f"relation public.{table}" for table in load_metadata(plane).tables} | {"relation ctx.key"}
+    tables = {
+        name for name, definition in live.items() if name.startswith("relation ") and definition[:2] in {"r|", "p|"}
+    }
+    findings += [f"{name}: not in the code" for name in tables - declared]
     findings += [f"{name}: has too much power" for name in live if name.startswith("role power ")]
     return sorted(findings)
 

@@ -70,7 +70,7 @@ def policy_statements(table: Table) -> list[str]:
 
 def wanted_statements(plane: Plane) -> list[str]:
     """Return every statement that makes policies, grants, functions and triggers what the code says."""
-    statements = [clear_statement()]
+    statements = [clear_statement(), f"grant usage on schema public to {', '.join(GROUP_ROLES)}"]
     for table in sorted(load_metadata(plane).tables.values(), key=lambda found: found.name):
         statements += policy_statements(table)
     for sequence in ("usage on all sequences in schema public to pitboss_app, pitboss_worker",):
@@ -80,8 +80,9 @@ def wanted_statements(plane: Plane) -> list[str]:
 
 def clear_statement() -> str:
     """Return the block that drops every policy, trigger and function of ours, so that none can outlive its file."""
-    roles = ", ".join(GROUP_ROLES)
-    return f"""
+    return (
+        revoke_statement("public")
+        + """;
 do $clear$
 declare found record;
 begin
@@ -92,18 +93,49 @@ begin
         join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'public' and not t.tgisinternal loop
         execute format('drop trigger %I on public.%I', found.tgname, found.relname);
     end loop;
-    for found in select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'public' and c.relkind = 'v' loop
-        execute format('drop view public.%I cascade', found.relname);
+    for found in select c.relname, case c.relkind when 'v' then '' else 'materialized' end as kind
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'public' and c.relkind in ('v', 'm') loop
+        execute format('drop %s view public.%I cascade', found.kind, found.relname);
     end loop;
     for found in select p.oid::regprocedure as name, p.prokind from pg_proc p
         join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'public' loop
         execute format('drop routine %s cascade', found.name);
     end loop;
-    revoke all on all sequences in schema public from public, {roles};
-    revoke all on all tables in schema public from public, {roles};
 end
 $clear$"""
+    )
+
+
+def revoke_statement(schema: str) -> str:
+    """Return the block that takes every right on a schema and what is in it from everybody but the owners.
+
+    Whoever was granted something by hand loses it, a login or a stranger too; what the code grants comes after.
+    """
+    return f"""
+do $revoke$
+declare found record;
+begin
+    for found in
+        select format('%s %I.%I', case c.relkind when 'S' then 'sequence' else 'table' end, n.nspname, c.relname) as what,
+            g.grantee, '' as columns
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) g
+        where n.nspname = '{schema}' and g.grantee <> c.relowner
+        union select format('table %I.%I', n.nspname, c.relname), g.grantee, format('(%I)', a.attname)
+        from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace,
+            aclexplode(a.attacl) g
+        where n.nspname = '{schema}' and g.grantee <> c.relowner
+        union select 'routine ' || p.oid::regprocedure, g.grantee, ''
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace, aclexplode(p.proacl) g
+        where n.nspname = '{schema}' and g.grantee <> p.proowner
+        union select format('schema %I', n.nspname), g.grantee, '' from pg_namespace n, aclexplode(n.nspacl) g
+        where n.nspname = '{schema}' and g.grantee <> n.nspowner
+    loop
+        execute format('revoke all %s on %s from %s', found.columns, found.what,
+            case found.grantee when 0 then 'public' else found.grantee::regrole::text end);
+    end loop;
+end
+$revoke$"""
 
 
 def wanted_digest(plane: Plane) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from pitboss.kernel.clock import utc_now
-from pitboss.migrations.schema import Plane, wanted_digest, wanted_statements
+from pitboss.migrations.schema import Plane, revoke_statement, wanted_digest, wanted_statements
 from pitboss.platform.db import ContextKey, parse_url
 
 _HERE = Path(__file__).parent
@@ -78,6 +78,7 @@ def _upgrade(connection: Connection, plane: Plane, context_keys: Sequence[Contex
 
 def apply_context(connection: Connection) -> None:
     """Write the signed context's table and function; runs as `pitboss_ctx`, which owns both."""
+    run_script(connection, revoke_statement("ctx"))
     run_script(connection, (_HERE / "sql" / "context.sql").read_text())
 
 
