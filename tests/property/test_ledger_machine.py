@@ -11,8 +11,10 @@ from typing import Any, ClassVar, TypeVar
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
+import structlog
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -27,6 +29,7 @@ from tests.factories.money import House, Seat
 from tests.factories.players import make_origin, open_cell
 from tests.property.asks import make_request, read_answer
 from tests.property.model import Answer, Ask, Model, Purse, Step
+from tests.property.mutants import MUTANTS
 
 from pitboss.games.rules import compute_round_id
 from pitboss.kernel.scope import Actor, ActorKind
@@ -34,6 +37,8 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import WalletStatus
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
+from pitboss.wallet import runtime
+from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.runtime import Lane
 from pitboss_sdk.money import CURRENCIES, decimal_from_minor, minor_from_decimal
 
@@ -397,3 +402,23 @@ def test_no_history_breaks_a_promise(world: World) -> None:
     finally:
         figures = {"state_machine_steps": world.steps, "state_machine_violations": violations}
         write_figures("state_machine", figures)
+
+
+@pytest.mark.parametrize(
+    "fault", ["reversed twice", "content is not compared", "a win is split the other way round"]
+)
+def test_a_planted_fault_is_found(world: World, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == fault)
+    monkeypatch.setattr(runtime, "BatchWalk", mutant.parts().walk)
+    LedgerMachine.world = world
+    # What the database's guards stop is a call that is never answered, and found as such.
+    rules = settings(
+        max_examples=120,
+        stateful_step_count=STEPS_A_RUN,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    with structlog.testing.capture_logs(), pytest.raises((AssertionError, LanesBusy, FlakyFailure)):
+        run_state_machine_as_test(LedgerMachine, settings=rules)
