@@ -404,9 +404,7 @@ def test_no_history_breaks_a_promise(world: World) -> None:
         write_figures("state_machine", figures)
 
 
-@pytest.mark.parametrize(
-    "fault", ["reversed twice", "content is not compared", "a win is split the other way round"]
-)
+@pytest.mark.parametrize("fault", ["reversed twice", "content is not compared", "a win is split the other way round"])
 def test_a_planted_fault_is_found(world: World, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == fault)
     monkeypatch.setattr(runtime, "BatchWalk", mutant.parts().walk)
