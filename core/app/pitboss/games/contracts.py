@@ -152,3 +152,4 @@ class RoundFacts(msgspec.Struct):
     round_version_id: int = 0
     session: UUID | str | None = None
     dirty: bool = False
+    stored: bool = False

@@ -97,6 +97,7 @@ class WalletState(msgspec.Struct):
     version_before: int
     has_awards: bool
     is_open: bool = True
+    has_limits: bool = False
 
     @property
     def playable(self) -> int:

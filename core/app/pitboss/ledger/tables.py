@@ -49,8 +49,8 @@ class WalletRow(CellBase):
         {
             "info": table_info(
                 grants={
-                    "app": "select, insert, update (status)",
-                    "worker": "select, update (status)",
+                    "app": "select, insert, update (status, has_limits)",
+                    "worker": "select, update (status, has_limits)",
                     "owner": "select, update",
                 }
             ),
@@ -69,6 +69,7 @@ class WalletRow(CellBase):
     opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     status: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     has_awards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    has_limits: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     currency: Mapped[str] = mapped_column(Text)
 
 

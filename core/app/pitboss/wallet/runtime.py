@@ -201,7 +201,8 @@ async def load_facts(
     }
     facts = BatchFacts(wallets, known, active, utc_now().date(), books, spend_orders=spend_orders)
     if keys:
-        facts.limits = await limits.read_limits(connection, pairs)
+        limited = [pair for pair, wallet in wallets.items() if wallet.has_limits]
+        facts.limits = await limits.read_limits(connection, limited) if limited else {}
         await _load_rare(connection, facts)
     return facts
 

@@ -29,22 +29,32 @@ left join game g on g.tenant_id = n.tenant_id and g.plugin = n.plugin and g.code
 left join round r on r.tenant_id = n.tenant_id and r.round_id = n.round_id and r.wallet_id = n.wallet_id
 """
 
-_SAVE = """
-insert into round as r (tenant_id, wallet_id, source_id, first_version, last_version, bet_real, bet_bonus, win_minor,
+_OPEN = """
+insert into round (tenant_id, wallet_id, source_id, first_version, last_version, bet_real, bet_bonus, win_minor,
     jackpot_minor, balance_before, balance_after, bets, mode, state, game_version_id, player_id, round_id, session_id,
     reference, jackpot_pool, currency)
 select * from unnest($1::text::bigint[], $2::text::bigint[], $3::text::int[], $4::text::bigint[], $5::text::bigint[],
     $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
     $11::text::bigint[], $12::text::int[], $13::text::smallint[], $14::text::smallint[], $15::text::bigint[],
     $16::text::bigint[], $17::text::uuid[], $18::text::uuid[], $19::text[], $20::text[], $21::text[])
-on conflict (tenant_id, round_id, wallet_id) do update set
-    last_version = excluded.last_version, bet_real = excluded.bet_real, bet_bonus = excluded.bet_bonus,
-    win_minor = excluded.win_minor, jackpot_minor = excluded.jackpot_minor, balance_after = excluded.balance_after,
-    bets = excluded.bets, mode = excluded.mode, state = excluded.state, updated_at = now(),
-    jackpot_pool = case when excluded.jackpot_pool <> '' then excluded.jackpot_pool else r.jackpot_pool end
+"""
+
+_CONTINUE = """
+update round r set
+    last_version = n.last_version, bet_real = n.bet_real, bet_bonus = n.bet_bonus, win_minor = n.win_minor,
+    jackpot_minor = n.jackpot_minor, balance_after = n.balance_after, bets = n.bets, mode = n.mode, state = n.state,
+    updated_at = now(), jackpot_pool = case when n.jackpot_pool <> '' then n.jackpot_pool else r.jackpot_pool end
+from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[],
+    $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::int[], $10::text::smallint[],
+    $11::text::smallint[], $12::text::uuid[], $13::text[])
+    as n(tenant_id, wallet_id, last_version, bet_real, bet_bonus, win_minor, jackpot_minor, balance_after, bets, mode,
+    state, round_id, jackpot_pool)
+where r.tenant_id = n.tenant_id and r.round_id = n.round_id and r.wallet_id = n.wallet_id
 """
 
 RoundName = tuple[int, str, int]
+ChangedRound = tuple[RoundName, int, RoundSubject, RoundFacts]
+"""A round's name, the source of the call that changed it last, that call, and what the round is now."""
 
 
 async def read_rounds(connection: asyncpg.Connection, requests: Sequence[WalletRequest]) -> list[RoundFacts]:
@@ -62,14 +72,21 @@ async def read_rounds(connection: asyncpg.Connection, requests: Sequence[WalletR
     )
     found: list[RoundFacts | None] = [None] * len(requests)
     for row in rows:
-        found[row[0] - 1] = RoundFacts(*row[1:]) if row[4] else RoundFacts(row[1], row[2], row[3], False)
+        found[row[0] - 1] = RoundFacts(*row[1:], stored=True) if row[4] else RoundFacts(row[1], row[2], row[3], False)
     return [facts if facts is not None else RoundFacts(False, False, 0, False) for facts in found]
 
 
-async def save_rounds(
-    connection: asyncpg.Connection, rounds: Sequence[tuple[RoundName, int, RoundSubject, RoundFacts]]
-) -> None:
-    """Write the rounds that a batch changed; each comes with its name and source."""
+async def save_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedRound]) -> None:
+    """Write the rounds that a batch changed; the wallet's lock keeps others from opening the same one."""
+    opened = [changed for changed in rounds if not changed[3].stored]
+    if opened:
+        await _open_rounds(connection, opened)
+    continued = [changed for changed in rounds if changed[3].stored]
+    if continued:
+        await _continue_rounds(connection, continued)
+
+
+async def _open_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedRound]) -> None:
     numbers = [
         (
             name[0],
@@ -92,13 +109,38 @@ async def save_rounds(
         for name, source_id, subject, facts in rounds
     ]
     await connection.execute(
-        _SAVE,
+        _OPEN,
         *[number_array(column) for column in zip(*numbers, strict=True)],
         id_array([name[1] for name, _, _, _ in rounds]),
         id_array([str(facts.session or "") for _, _, _, facts in rounds]),
         [subject.round_reference for _, _, subject, _ in rounds],
         [subject.jackpot_pool for _, _, subject, _ in rounds],
         [subject.currency for _, _, subject, _ in rounds],
+    )
+
+
+async def _continue_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedRound]) -> None:
+    numbers = [
+        (
+            name[0],
+            name[2],
+            facts.last_version,
+            facts.bet_real,
+            facts.bet_bonus,
+            facts.win_minor,
+            facts.jackpot_minor,
+            facts.balance_after,
+            facts.bets,
+            facts.mode,
+            facts.state,
+        )
+        for name, _, _, facts in rounds
+    ]
+    await connection.execute(
+        _CONTINUE,
+        *[number_array(column) for column in zip(*numbers, strict=True)],
+        id_array([name[1] for name, _, _, _ in rounds]),
+        [subject.jackpot_pool for _, _, subject, _ in rounds],
     )
 
 

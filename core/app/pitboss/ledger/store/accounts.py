@@ -286,12 +286,13 @@ async def seed_usage(
 ) -> None:
     """Write what a wallet used of a window before it had the limit: `sign` × player's change over `ops`.
 
-    The wallet must be locked by the caller's transaction, so that no posting falls between sum and limit.
+    From here on the wallet is marked as limited and stays locked until the transaction ends, so that no posting
+    falls between sum and limit.
     """
     await session.execute(
-        select(WalletRow.version)
+        update(WalletRow)
         .where(WalletRow.tenant_id == scope.tenant_id, WalletRow.wallet_id == wallet_id)
-        .with_for_update(key_share=True)
+        .values(has_limits=True)
     )
     used = await session.scalar(
         select(func.coalesce(func.sum(sign * (JournalRow.d_real + JournalRow.d_bonus - JournalRow.d_debt)), 0)).where(

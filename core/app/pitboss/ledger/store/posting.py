@@ -16,7 +16,7 @@ from pitboss.platform.db import id_array, number_array
 
 _LOCK = """
 select w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor, w.held_minor, w.debt_minor,
-    w.has_awards, w.status = 1
+    w.has_awards, w.status = 1, w.has_limits
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id
 order by w.tenant_id, w.wallet_id
@@ -142,12 +142,11 @@ def _columns(rows: Sequence[Sequence[int | None]], width: int) -> list[str]:
 async def lock_wallets(connection: asyncpg.Connection, pairs: Sequence[Pair]) -> dict[Pair, WalletState]:
     """Lock wallets in (tenant, wallet) order; `pairs` must be sorted. Unknown ones are not in the answer."""
     rows = await connection.fetch(_LOCK, *_columns(pairs, 2))
-    return {
-        (tenant, wallet): WalletState(
-            tenant, wallet, player, version, real, bonus, held, debt, version, awards, is_open
-        )
-        for tenant, wallet, player, version, real, bonus, held, debt, awards, is_open in rows
-    }
+    wallets: dict[Pair, WalletState] = {}
+    for tenant, wallet, player, version, real, bonus, held, debt, awards, is_open, limited in rows:
+        state = WalletState(tenant, wallet, player, version, real, bonus, held, debt, version, awards, is_open, limited)
+        wallets[(tenant, wallet)] = state
+    return wallets
 
 
 async def read_keys(

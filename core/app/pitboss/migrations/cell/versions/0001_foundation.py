@@ -279,6 +279,7 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("status", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
         sa.Column("has_awards", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("has_limits", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.CheckConstraint("bonus_minor >= 0", name=op.f("ck_wallet_bonus")),
         sa.CheckConstraint("debt_minor >= 0", name=op.f("ck_wallet_debt")),
@@ -290,8 +291,8 @@ def upgrade() -> None:
             "tenant": True,
             "why_no_tenant": "",
             "grants": {
-                "app": "select, insert, update (status)",
-                "worker": "select, update (status)",
+                "app": "select, insert, update (status, has_limits)",
+                "worker": "select, update (status, has_limits)",
                 "owner": "select, update",
             },
         },
