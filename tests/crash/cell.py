@@ -67,6 +67,7 @@ class Cell:
         self.secret = secrets.token_hex(24)
         self.gateway_port = find_free_port()
         self.ports = {name: find_free_port() for name in ("web", "worker", "relay")}
+        self.wallet_port = find_free_port()
         self.children: dict[str, Popen[bytes]] = {}
         self.settings: Settings = Settings()
         self.database: PlaneDatabase
@@ -151,6 +152,8 @@ class Cell:
         arguments = {"web": ("web", "cell"), "worker": ("worker",), "relay": ("relay",)}[name]
         port = "PITBOSS_PORT" if name == "web" else "PITBOSS_METRICS_PORT"
         environ = {**environment_of(self.settings), port: str(self.ports[name]), "PITBOSS_PLANE": "cell"}
+        if name == "web":
+            environ["PITBOSS_WALLET_PORT"] = str(self.wallet_port)
         command = [sys.executable, "-m", "pitboss.bootstrap", *arguments]
         self.children[name] = spawn(command, log=self.log(name), env=environ)
 

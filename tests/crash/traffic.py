@@ -81,6 +81,22 @@ class Connection:
         self._streams = None
 
 
+class Line:
+    """A player's two ways to the cell: wallet calls go to their own listener or, for every other player, to the web."""
+
+    def __init__(self, cell: Cell, number: int) -> None:
+        self._web = Connection(cell.ports["web"])
+        self._wallet = Connection(cell.wallet_port) if number % 2 else self._web
+
+    async def send(self, call: Call) -> Answer:
+        """Send once, the way that such calls go."""
+        return await (self._wallet if call.path.startswith("/wallet/") else self._web).send(call)
+
+    def drop(self) -> None:
+        self._web.drop()
+        self._wallet.drop()
+
+
 @dataclass
 class Book:
     """What one player's calls must have led to."""
@@ -130,14 +146,13 @@ class Traffic:
         gateway = await asyncio.start_server(_answer_games, "127.0.0.1", self.cell.gateway_port)
         async with gateway:
             plays: list[Coroutine[Any, Any, None]] = [
-                self._play(book, random.Random(self._seed * 1000 + number * 10 + play))
+                self._play(book, Line(self.cell, number), random.Random(self._seed * 1000 + number * 10 + play))
                 for number, book in enumerate(self.books)
                 for play in range(PLAYS_PER_SHARED if book.shared else 1)
             ]
             await asyncio.gather(*plays)
 
-    async def _play(self, book: Book, rng: random.Random) -> None:
-        connection = Connection(self.cell.ports["web"])
+    async def _play(self, book: Book, connection: Line, rng: random.Random) -> None:
         try:
             await self._credit(connection, book, 10**9 if book.shared else 100_000)
             while not self._stopping.is_set():
@@ -148,7 +163,7 @@ class Traffic:
         finally:
             connection.drop()
 
-    async def _act(self, connection: Connection, book: Book, rng: random.Random) -> None:
+    async def _act(self, connection: Line, book: Book, rng: random.Random) -> None:
         draw = rng.random()
         if draw < 0.40 or not book.open_bets:
             await self._bet(connection, book, rng, win=draw < 0.10)
@@ -169,7 +184,7 @@ class Traffic:
         self._number += 1
         return f"{kind}-{self._seed}-{self._number}"
 
-    async def _bet(self, connection: Connection, book: Book, rng: random.Random, *, win: bool) -> None:
+    async def _bet(self, connection: Line, book: Book, rng: random.Random, *, win: bool) -> None:
         stake, gain = rng.randrange(1, MAX_STAKE), rng.randrange(1, MAX_STAKE)
         reference, prize, round_id = self._name("bet"), self._name("win"), self._name("round")
         movements = [("bet", reference, stake), ("win", prize, gain)][: 2 if win else 1]
@@ -183,7 +198,7 @@ class Traffic:
         if not win:
             book.open_bets.append((reference, round_id, stake))
 
-    async def _win(self, connection: Connection, book: Book, rng: random.Random) -> None:
+    async def _win(self, connection: Line, book: Book, rng: random.Random) -> None:
         _, round_id, _ = book.open_bets.pop(0)
         gain, reference = rng.randrange(1, MAX_STAKE), self._name("win")
         body = self._movements(book, round_id, [("win", reference, gain)])
@@ -192,7 +207,7 @@ class Traffic:
         self._expect(book, answer, 200)
         self.legs.add(reference)
 
-    async def _roll_back(self, connection: Connection, book: Book, rng: random.Random) -> None:
+    async def _roll_back(self, connection: Line, book: Book, rng: random.Random) -> None:
         original, round_id, stake = book.open_bets.pop(rng.randrange(len(book.open_bets)))
         reference = self._name("back")
         answer = await self._wallet(connection, "rollback", self._reversal(book, round_id, reference, original))
@@ -200,7 +215,7 @@ class Traffic:
         self._expect(book, answer, 200)
         self.legs.add(reference)
 
-    async def _roll_back_unknown(self, connection: Connection, book: Book) -> None:
+    async def _roll_back_unknown(self, connection: Line, book: Book) -> None:
         """Take back a bet that never came: the late bet is refused for good."""
         original, round_id = self._name("late"), self._name("round")
         body = self._reversal(book, round_id, self._name("back"), original)
@@ -208,14 +223,14 @@ class Traffic:
         late = self._movements(book, round_id, [("bet", original, 10)])
         self._expect(book, await self._wallet(connection, "betwin", late), 400, "409")
 
-    async def _repeat(self, connection: Connection, rng: random.Random) -> None:
+    async def _repeat(self, connection: Line, rng: random.Random) -> None:
         if self.acknowledged:
             call, answer = rng.choice(self.acknowledged[-2000:])
             again = await self._surely(connection, call)
             if again != answer:
                 self.wrong.append(f"{call.body!r}: first {answer}, again {again}")
 
-    async def _credit(self, connection: Connection, book: Book, amount_minor: int) -> None:
+    async def _credit(self, connection: Line, book: Book, amount_minor: int) -> None:
         reference = self._name("credit")
         body = {"amount_minor": amount_minor, "currency": "EUR", "reference": reference, "reason": "test"}
         headers = (
@@ -230,7 +245,7 @@ class Traffic:
             self.wrong.append(f"{reference}: {answer}, expected {book.balance}")
         self.legs.add(reference)
 
-    async def _ask_for_reset(self, connection: Connection, book: Book) -> None:
+    async def _ask_for_reset(self, connection: Line, book: Book) -> None:
         body = json.dumps({"email": book.seat.email}).encode()
         call = Call("/api/v1/password-reset-requests", body, (("content-type", "application/json"),))
         answer = await self._surely(connection, call)
@@ -253,7 +268,7 @@ class Traffic:
     def _base(self, book: Book) -> dict[str, Any]:
         return {"account_id": book.seat.account, "currency": "EUR", "game_id": GAME, "session_id": book.seat.session}
 
-    async def _wallet(self, connection: Connection, operation: str, body: dict[str, Any]) -> Answer:
+    async def _wallet(self, connection: Line, operation: str, body: dict[str, Any]) -> Answer:
         raw = json.dumps(body).encode()
         signature = hmac.digest(self.cell.secret.encode(), raw, "sha256").hex()
         call = Call(f"/wallet/{TENANT}/{PLUGIN}/{operation}", raw, (("x-request-sign", signature),))
@@ -261,7 +276,7 @@ class Traffic:
         self.acknowledged.append((call, answer))
         return answer
 
-    async def _surely(self, connection: Connection, call: Call) -> Answer:
+    async def _surely(self, connection: Line, call: Call) -> Answer:
         """Send the same call until it is acknowledged: an answer that is not *try again*."""
         while True:
             try:
@@ -285,8 +300,8 @@ class Traffic:
         """Send every acknowledged call once more and return those that are answered otherwise."""
         waiting, different = list(self.acknowledged), list[str]()
 
-        async def work() -> None:
-            connection = Connection(self.cell.ports["web"])
+        async def work(number: int) -> None:
+            connection = Line(self.cell, number)
             while waiting:
                 call, answer = waiting.pop()
                 again = await self._surely(connection, call)
@@ -294,7 +309,7 @@ class Traffic:
                     different.append(f"{call.body!r}: acknowledged {answer}, now {again}")
             connection.drop()
 
-        await asyncio.gather(*[work() for _ in range(connections)])
+        await asyncio.gather(*[work(number) for number in range(connections)])
         return different
 
 
