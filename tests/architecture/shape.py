@@ -21,7 +21,7 @@ TOP_LEVEL = set(
     ".editorconfig sgconfig.yml".split()
 )
 LOCAL = set(
-    ".git .venv .pitboss build uv.lock dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache "
+    ".git .venv .venv.lock .pitboss build uv.lock dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache "
     "node_modules __pycache__".split()
 )
 SHAPELESS = re.compile(r"^_?(utils?|helpers?|common|misc|managers?|base|stuff)$")
