@@ -98,14 +98,55 @@ async def test_a_huge_body_is_not_kept_and_the_next_call_is_answered() -> None:
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\n" + b"".join(b"h%d: v\r\n" % number for number in range(200)) + b"\r\n",
         b"POST / HTTP/1.1\r\nh: " + b"v" * 70_000 + b"\r\n\r\n",
+        b"POST /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\n\r\n",
     ],
-    ids=["tls", "no version", "other version", "two lengths", "negative", "many headers", "long header"],
+    ids=[
+        "tls",
+        "no version",
+        "other version",
+        "two lengths",
+        "negative",
+        "many headers",
+        "long header",
+        "long path",
+        "connect",
+    ],
 )
 async def test_what_is_not_a_call_is_refused_and_closed(raw: bytes) -> None:
     async with listening() as (reader, writer):
         writer.write(raw)
         status, _ = await read_answer(reader)
         assert status == 400
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_call_keeps_its_answer_when_garbage_follows() -> None:
+    async with listening() as (reader, writer):
+        writer.write(call(b"wait first") + call(b"second") + b"\x16\x03garbage\r\n\r\n")
+        assert (await read_answer(reader))[1]["digest"] == hashlib.sha256(b"wait first").hexdigest()
+        assert (await read_answer(reader))[1]["digest"] == hashlib.sha256(b"second").hexdigest()
+        assert (await read_answer(reader))[0] == 400
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_an_upgrade_is_refused_and_not_carried_out() -> None:
+    async with listening() as (reader, writer):
+        writer.write(call(b"x", b"Connection: Upgrade", b"Upgrade: websocket"))
+        assert (await read_answer(reader))[0] == 400
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_of_two_equal_headers_the_first_counts() -> None:
+    async with listening() as (reader, writer):
+        writer.write(call(b"x", b"X-Request-Sign: second"))
+        assert (await read_answer(reader))[1]["sign"] == hmac.digest(b"secret", b"x", "sha256").hex()
+
+
+async def test_what_follows_the_last_call_is_not_heard() -> None:
+    async with listening() as (reader, writer):
+        writer.write(call(b"wait", b"Connection: close") + call(b"never"))
+        assert (await read_answer(reader))[1]["digest"] == hashlib.sha256(b"wait").hexdigest()
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
@@ -119,11 +160,14 @@ async def test_connection_close_is_kept() -> None:
 async def test_the_end_answers_what_was_read() -> None:
     port = find_free_port()
     route: Any = Echo()
+    bodies = [b"wait for it", b"wait again", b"and this"]
     async with listen(route, "127.0.0.1", port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(call(b"wait for it"))
+        writer.write(b"".join(map(call, bodies)))
         await asyncio.sleep(0.02)
-    assert (await read_answer(reader))[0] == 200
+    for body in bodies:
+        status, told = await read_answer(reader)
+        assert (status, told["digest"]) == (200, hashlib.sha256(body).hexdigest())
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
     with pytest.raises(OSError, match=r"refused|Connect call failed"):

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import httptools
 import structlog
@@ -21,13 +21,24 @@ from pitboss.web.wallet_route import MAX_BODY_BYTES, WalletRoute, problem
 from pitboss_sdk.games import DialectResponse
 
 MAX_HEADERS: Final = 100
-MAX_HEADER_BYTES: Final = 16 * 1024
+MAX_HEAD_BYTES: Final = 16 * 1024
+MAX_CONNECTIONS: Final = 4096
 MAX_WAITING: Final = 64
 """Most requests that one connection may send ahead of their answers."""
-IDLE_SECONDS: Final = 75.0
+IDLE_SECONDS: Final = 75
+READING_SECONDS: Final = 30
+"""Longest time from the first byte of a request to its last."""
 _LOG = structlog.get_logger("pitboss.wallet_listener")
-_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-_Request = tuple[str, str, dict[str, str], bytes | None, bool]
+_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+_NOT_UNDERSTOOD: Final = "this is not HTTP/1.1 as it is understood here"
+
+
+class _Request(NamedTuple):
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | None
+    keep_alive: bool
 
 
 class _Connection(asyncio.Protocol):
@@ -37,43 +48,54 @@ class _Connection(asyncio.Protocol):
         self._route = route
         self._connections = connections
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Request] = deque()
+        self._waiting: deque[_Request | None] = deque()  # None stands for bytes that were not understood
         self._task: asyncio.Task[None] | None = None
-        self._closing = False
-        self._heard_at = self._loop.time()
+        self._deaf = False
+        self._quiet_since = self._loop.time()
+        self._reading_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpRequestParser(self)
         self._connections.add(self)
+        if len(self._connections) > MAX_CONNECTIONS:
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
-        self._closing = True
+        self._deaf = True
         self._connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+        if self._deaf:
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._closing = True
-            self._write(problem(400, "this is not HTTP/1.1 as it is understood here"), keep_alive=False)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self._deaf:
+                self._queue(None)
 
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers: dict[str, str] = {}
-        self._header_bytes = 0
+        self._head_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._reading_since = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > MAX_HEADER_BYTES or len(self._headers) >= MAX_HEADERS:
+        self._count_head(len(name) + len(value))
+        if len(self._headers) >= MAX_HEADERS:
             raise httptools.HttpParserError("too many headers")
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise httptools.HttpParserError("too much before the body")
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -81,10 +103,21 @@ class _Connection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        self._reading_since = None
+        if self._deaf:
+            return
+        if self._parser.should_upgrade():
+            self._queue(None)
+            return
         body = b"".join(self._body) if self._body_bytes <= MAX_BODY_BYTES else None
         method = self._parser.get_method().decode("latin-1")
         path = self._url.split(b"?", 1)[0].decode("latin-1")
-        self._waiting.append((method, path, self._headers, body, self._parser.should_keep_alive()))
+        self._queue(_Request(method, path, self._headers, body, self._parser.should_keep_alive()))
+
+    def _queue(self, request: _Request | None) -> None:
+        """Let a request wait its turn; after the last one of a connection nothing more is heard."""
+        self._deaf = request is None or not request.keep_alive
+        self._waiting.append(request)
         if len(self._waiting) >= MAX_WAITING:
             self._transport.pause_reading()
         if self._task is None:
@@ -92,43 +125,51 @@ class _Connection(asyncio.Protocol):
 
     async def _answer_all(self) -> None:
         while self._waiting:
-            method, path, headers, body, keep_alive = self._waiting.popleft()
+            request = self._waiting.popleft()
             try:
-                response = await self._route.answer(method, path, headers, body)
-            except Exception as error:  # noqa: BLE001 - the caller gets an answer, whatever happened
+                self._write(await self._answer(request), last=self._deaf and not self._waiting)
+            except Exception as error:  # noqa: BLE001 - a fault of ours ends the connection, not the process
                 _LOG.exception("wallet.answer_failed", error_type=type(error).__name__)
-                response = problem(500, "the call could not be carried out; try again")
-            self._write(response, keep_alive=keep_alive and not self._closing)
+                self._waiting.clear()
+                self._transport.close()
         self._task = None
-        self._transport.resume_reading()
+        self._quiet_since = self._loop.time()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
-    def _write(self, response: DialectResponse, *, keep_alive: bool) -> None:
+    async def _answer(self, request: _Request | None) -> DialectResponse:
+        if request is None:
+            return problem(400, _NOT_UNDERSTOOD)
+        return await self._route.answer(request.method, request.path, request.headers, request.body)
+
+    def _write(self, response: DialectResponse, *, last: bool) -> None:
         if self._transport.is_closing():
             return
-        connection = b"" if keep_alive else b"connection: close\r\n"
         self._transport.write(
-            b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
             % (
-                _STATUS_LINES[response.status],
+                response.status,
+                _PHRASES.get(response.status, b""),
                 response.content_type.encode(),
                 len(response.body),
-                connection,
+                b"connection: close\r\n" if last else b"",
                 response.body,
             )
         )
-        if not keep_alive:
+        if last:
             self._transport.close()
 
     async def drain(self) -> None:
         """Answer what has been read, then close."""
-        self._closing = True
+        self._deaf = True
         if self._task is not None:
             await self._task
         self._transport.close()
 
     def close_if_idle(self, now: float) -> None:
-        """Close a connection on which nothing happens."""
-        if self._task is None and now - self._heard_at > IDLE_SECONDS:
+        """Close a connection on which nothing happens, or a request that comes too slowly."""
+        slow = self._reading_since is not None and now - self._reading_since > READING_SECONDS
+        if slow or (self._task is None and now - self._quiet_since > IDLE_SECONDS):
             self._transport.close()
 
 
@@ -141,7 +182,7 @@ async def listen(route: WalletRoute, host: str, port: int) -> AsyncGenerator[Non
 
     async def close_idle() -> None:
         while True:
-            await asyncio.sleep(IDLE_SECONDS / 5)
+            await asyncio.sleep(5)
             for connection in list(connections):
                 connection.close_if_idle(loop.time())
 
