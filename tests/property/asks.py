@@ -58,7 +58,7 @@ def make_request(
         round_reference=ask.round,
         finished=ask.finished,
         free_spin=False,
-        jackpot_minor=0,
+        jackpots={},
         jackpot_pool="",
     )
     return WalletRequest(tenant_id, wallet_id, source_id, legs, round_id, ROUNDS, subject)

@@ -22,7 +22,7 @@ def subject(**changes: object) -> RoundSubject:
         "round_reference": "r",
         "finished": False,
         "free_spin": False,
-        "jackpot_minor": 0,
+        "jackpots": {},
         "jackpot_pool": "",
     }
     return RoundSubject(**{**values, **changes})  # type: ignore[arg-type]
@@ -123,3 +123,15 @@ def test_free_spins_and_bonus_money_name_the_mode() -> None:
 def test_a_round_id_is_the_same_everywhere_and_no_other_round_has_it() -> None:
     assert compute_round_id(1, "r") == compute_round_id(1, "r")
     assert len({compute_round_id(source, name) for source in (1, 2) for name in ("r", "1|r", "2|r")}) == 6
+
+
+def test_a_jackpot_counts_once_however_often_its_leg_comes() -> None:
+    facts = fresh()
+    first = subject(jackpots={"b": 7}, jackpot_pool="mega")
+    apply_call(facts, first, [LegResult("b", 1, 1, int(Op.BET), -100, 0, -100, replayed=False)], 1000, 900)
+    legs = [
+        LegResult("b", 1, 1, int(Op.BET), -100, 0, -100, replayed=True),
+        LegResult("w", 1, 2, int(Op.WIN), 50, 0, 50, replayed=False),
+    ]
+    apply_call(facts, subject(jackpots={"b": 7, "w": 5}), legs, 900, 950)
+    assert (facts.jackpot_minor, facts.jackpot_pool) == (12, "mega")

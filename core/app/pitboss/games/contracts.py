@@ -104,7 +104,8 @@ class RoundSubject(msgspec.Struct, gc=False):
     round_reference: str
     finished: bool
     free_spin: bool
-    jackpot_minor: int
+    jackpots: Mapping[str, int]
+    """Jackpot part of each leg that has one, by its reference, in minor units."""
     jackpot_pool: str
 
 
@@ -152,4 +153,5 @@ class RoundFacts(msgspec.Struct):
     round_version_id: int = 0
     session: UUID | str | None = None
     dirty: bool = False
+    jackpot_pool: str = ""
     stored: bool = False

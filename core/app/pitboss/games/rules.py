@@ -56,7 +56,9 @@ def apply_call(
         facts.exists = True
         facts.last_version = fresh[-1].version
         facts.balance_after = after_minor
-        facts.jackpot_minor += subject.jackpot_minor
+        if subject.jackpots:
+            facts.jackpot_minor += sum(subject.jackpots.get(leg.reference, 0) for leg in fresh)
+        facts.jackpot_pool = subject.jackpot_pool or facts.jackpot_pool
         facts.dirty = True
         facts.mode = int(_mode(facts, subject))
         rolled_back = any(leg.op == Op.BET_ROLLBACK for leg in fresh)

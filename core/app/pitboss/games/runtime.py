@@ -109,7 +109,7 @@ class Holders:
             future = self._asked[name] = asyncio.get_running_loop().create_future()
             if self._task is None:
                 self._task = asyncio.create_task(self._look_up(), name="holders")
-        return await future
+        return await asyncio.shield(future)
 
     async def _look_up(self) -> None:
         while self._asked:
@@ -120,7 +120,8 @@ class Holders:
                 _LOG.warning("games.look_up_failed", error_type=type(error).__name__)
                 self._connection.drop()
                 for future in asked.values():
-                    future.set_exception(DatabaseUnavailable("the database does not answer"))
+                    if not future.done():
+                        future.set_exception(DatabaseUnavailable("the database does not answer"))
                 continue
             if len(self._known) > self._most:
                 self._known.clear()

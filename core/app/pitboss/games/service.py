@@ -72,7 +72,7 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> Walle
         call.round,
         call.round_finished,
         call.free_spin,
-        sum([leg.jackpot_minor for leg in call.legs]),
+        {leg.reference: leg.jackpot_minor for leg in call.legs if leg.jackpot_minor},
         call.jackpot_pool,
     )
     account_id = endpoint.revenue_accounts[call.currency] if call.legs else 0

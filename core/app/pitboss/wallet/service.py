@@ -71,17 +71,21 @@ async def expire_holds(lanes: Lanes, scope: TenantScope, holds: Sequence[tuple[i
     """Give back what open holds kept aside (wallet id, opened version, source id, reference); return how many were voided.
 
     The key is derived from the hold, so that doing it again moves nothing; one that was captured meanwhile stays so.
+    A hold that is refused for another reason does not keep the others aside; it is raised when they are done.
     """
     voided = 0
+    failed: MovementRefused | None = None
     for wallet_id, version, source_id, reference in holds:
         leg = make_leg(Op.VOID, wallet_id, f"expiry:{wallet_id}-{version}", 0, 0, reverses=reference)
         try:
             await post_movement(lanes, scope, source_id=source_id, leg=leg, wallet_id=wallet_id)
         except MovementRefused as refused:
             if refused.refusal is not Refusal.ALREADY_REVERSED:
-                raise
+                failed = refused
         else:
             voided += 1
+    if failed is not None:
+        raise failed
     return voided
 
 

@@ -15,7 +15,7 @@ from pitboss_sdk.errors import ErrorKind, PitbossError
 Handler = Callable[[AsyncSession, TenantScope, Mapping[str, Any]], Awaitable[object]]
 """Runs in a transaction of the tenant and never ends it; what it writes and that it is done commit together."""
 
-DEFAULT_TIMEOUT_SECONDS: Final = 45
+DEFAULT_TIMEOUT_SECONDS: Final = 15
 """Below the lease of the outbox, so that a job is rarely sent again while it runs."""
 
 

@@ -18,7 +18,7 @@ from pitboss.platform.db import id_array, number_array
 from pitboss.wallet.contracts import WalletRequest
 
 _READ = """
-select n.position, coalesce(s.player_id = n.player_id and s.state <= 2 and s.expires_at > now(), false),
+select n.position, coalesce(s.player_id = n.player_id and s.wallet_id = n.wallet_id and s.state <= 2 and s.expires_at > now(), false),
     coalesce(g.enabled, false), coalesce(g.version_id, 0), r.first_version is not null,
     r.first_version, r.last_version, r.bet_real, r.bet_bonus, r.win_minor, r.jackpot_minor,
     r.balance_before, r.balance_after, r.bets, r.mode, r.state, r.game_version_id, r.session_id
@@ -114,7 +114,7 @@ async def _open_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedR
         id_array([name[1] for name, _, _, _ in rounds]),
         id_array([str(facts.session or "") for _, _, _, facts in rounds]),
         [subject.round_reference for _, _, subject, _ in rounds],
-        [subject.jackpot_pool for _, _, subject, _ in rounds],
+        [facts.jackpot_pool for _, _, _, facts in rounds],
         [subject.currency for _, _, subject, _ in rounds],
     )
 
@@ -140,7 +140,7 @@ async def _continue_rounds(connection: asyncpg.Connection, rounds: Sequence[Chan
         _CONTINUE,
         *[number_array(column) for column in zip(*numbers, strict=True)],
         id_array([name[1] for name, _, _, _ in rounds]),
-        [subject.jackpot_pool for _, _, subject, _ in rounds],
+        [facts.jackpot_pool for _, _, _, facts in rounds],
     )
 
 
@@ -198,9 +198,14 @@ async def list_rounds(
     if wallet_id is not None:
         statement = statement.where(RoundRow.wallet_id == wallet_id)
     if cursor is not None:
-        started_at, round_id = decode_cursor(cursor, tuple[datetime, UUID])
-        statement = statement.where(tuple_(RoundRow.started_at, RoundRow.round_id) < (started_at, round_id))
-    statement = statement.order_by(RoundRow.started_at.desc(), RoundRow.round_id.desc()).limit(page_size + 1)
+        key = decode_cursor(cursor, tuple[datetime, UUID, int])
+        statement = statement.where(tuple_(RoundRow.started_at, RoundRow.round_id, RoundRow.wallet_id) < key)
+    statement = statement.order_by(
+        RoundRow.started_at.desc(), RoundRow.round_id.desc(), RoundRow.wallet_id.desc()
+    ).limit(page_size + 1)
     found = [_summary(row, version) for row, version in await session.execute(statement)]
     items = found[:page_size]
-    return Page(items, encode_cursor(items[-1].started_at, items[-1].round) if len(found) > page_size else None)
+    return Page(
+        items,
+        encode_cursor(items[-1].started_at, items[-1].round, items[-1].wallet_id) if len(found) > page_size else None,
+    )

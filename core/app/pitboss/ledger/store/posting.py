@@ -7,7 +7,7 @@ one CTE with another: that goes quadratic.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 
 import asyncpg
 
@@ -252,8 +252,3 @@ async def _post_rare(connection: asyncpg.Connection, batch: PostingBatch) -> Non
 async def next_batch_block(connection: asyncpg.Connection) -> int:
     """Return a number that no lane had before; it stands for a block of batch ids."""
     return int(await connection.fetchval("select nextval('batch_block_seq')"))
-
-
-async def transaction_time(connection: asyncpg.Connection) -> datetime:
-    """Return the database's time at the start of the transaction."""
-    return await connection.fetchval("select now()")

@@ -184,7 +184,7 @@ class BatchWalk:
         self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: _Draft
     ) -> None:
         op = leg.op
-        if leg.amount_minor <= 0 and op not in _UNBOUND:
+        if (leg.amount_minor <= 0 and op not in _UNBOUND) or (op is Op.ADJUSTMENT and not leg.amount_minor):
             raise _Refused(Refusal.MALFORMED, detail="an amount is above zero")
         if op is Op.BET:
             self._admit(request, leg, wallet, book)
