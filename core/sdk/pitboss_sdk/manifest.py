@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -56,3 +57,17 @@ class GamesCapability(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jackpots: bool
     game_list: bool
     launch_demo: bool
+
+
+def list_egress_hosts(manifest: Manifest, config: msgspec.Struct) -> tuple[str, ...]:
+    """Return the hosts (with the port where one is written) that a plugin may call for a tenant's configuration."""
+    hosts: list[str] = []
+    for entry in manifest.egress:
+        field = entry.removeprefix("config:")
+        if field == entry:
+            hosts.append(entry)
+            continue
+        parts = urlsplit(str(getattr(config, field, "") or ""))
+        if parts.hostname:
+            hosts.append(f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname)
+    return tuple(hosts)

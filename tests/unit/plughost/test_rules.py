@@ -16,12 +16,11 @@ from pitboss.plughost.rules import (
     decode_config,
     decode_manifest,
     demand_locality,
-    find_contract_faults,
-    list_secrets,
 )
+from pitboss_sdk.contract import find_contract_faults
 from pitboss_sdk.games import DialectResponse, Refusal
 from pitboss_sdk.manifest import Manifest
-from pitboss_sdk.secrets import SecretRef
+from pitboss_sdk.secrets import SecretRef, list_secrets
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import tomllib
 from collections import Counter
@@ -18,27 +17,14 @@ from pitboss.audit.contracts import Change
 from pitboss.plughost.contracts import ENTRY_POINT_PREFIX, KINDS, Candidate, CellFile, Enablement, LoadedPlugin, Stage
 from pitboss.plughost.errors import FileInvalid, LocalityRefused
 from pitboss_sdk import SDK_VERSION
-from pitboss_sdk.games import DialectResponse, GamesPlugin, Refusal
 from pitboss_sdk.manifest import MANIFEST_VERSION, GamesCapability, Manifest
-from pitboss_sdk.secrets import SecretRef
 
 T = TypeVar("T")
 
-_MAX_BODY_BYTES: Final = 1024 * 1024
 _OPERATION: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 _PATH: Final = re.compile(r"(?s)(.*?)(?: - at `(.*)`)?")
 _NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
-
-GAMES_METHODS: Final = {
-    "verify": False,
-    "parse": False,
-    "render": False,
-    "render_refusal": False,
-    "list_games": True,
-    "launch": True,
-}
-"""Methods of a plugin of kind `games`, and whether they are asynchronous."""
 
 
 def decode_toml(file: str, text: str, shape: type[T]) -> T:
@@ -173,99 +159,9 @@ def decide_allowed(candidate: Candidate, cell: CellFile) -> Candidate:
     return msgspec.structs.replace(candidate, stage=Stage.ALLOWED)
 
 
-def find_contract_faults(driver: object, manifest: Manifest) -> list[str]:
-    """Return where the loaded object disagrees with the contract of its kind or with its manifest."""
-    if not isinstance(driver, type):
-        return ["the entry point does not name a class"]
-    faults = [*_config_faults(driver, manifest), *_attribute_faults(driver, manifest)]
-    for method, asynchronous in GAMES_METHODS.items():
-        faults += _method_faults(driver, method, asynchronous=asynchronous)
-    if not faults:
-        faults += _refusal_faults(driver)
-    return faults
-
-
-def _config_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
-    config = getattr(driver, "Config", None)
-    if not (isinstance(config, type) and issubclass(config, msgspec.Struct)):
-        yield "Config is not a msgspec.Struct"
-        return
-    if not config.__struct_config__.forbid_unknown_fields:
-        yield "Config accepts unknown fields: a misspelt key would be ignored (forbid_unknown_fields=True)"
-    for host in manifest.egress:
-        field = host.removeprefix("config:")
-        if field != host and field not in config.__struct_fields__:
-            yield f"egress names the configuration field {field!r}, which Config does not have"
-
-
-def _attribute_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
-    operations = getattr(driver, "operations", None)
-    if not isinstance(operations, frozenset):
-        yield "operations is not a frozenset"
-    else:
-        declared = set(decode_capability("manifest.toml", manifest).operations)
-        spoken = {str(operation) for operation in cast("frozenset[object]", operations)}
-        if spoken != declared:
-            yield f"operations are {sorted(spoken)}, but the manifest declares {sorted(declared)}"
-    body_bytes, answer_ms = getattr(driver, "max_body_bytes", None), getattr(driver, "answer_within_ms", None)
-    if not (type(body_bytes) is int and 0 < body_bytes <= _MAX_BODY_BYTES):
-        yield f"max_body_bytes is not a whole number from 1 to {_MAX_BODY_BYTES}"
-    if not (type(answer_ms) is int and answer_ms > 0):
-        yield "answer_within_ms is not a positive whole number"
-
-
-def _method_faults(driver: type[Any], method: str, *, asynchronous: bool) -> Iterator[str]:
-    found: object = inspect.getattr_static(driver, method, None)
-    bound = isinstance(found, (classmethod, staticmethod))
-    function: object = getattr(driver, method, None) if bound else found
-    if not callable(function):
-        yield f"{method} is missing"
-        return
-    if inspect.iscoroutinefunction(function) is not asynchronous:
-        yield f"{method} must {'' if asynchronous else 'not '}be asynchronous"
-    if method == "render_refusal" and not bound:
-        yield "render_refusal must be a class method: it answers before a tenant is known"
-        return
-    wanted = list(inspect.signature(getattr(GamesPlugin, method)).parameters)
-    try:
-        inspect.signature(getattr(driver, method)).bind(*wanted)
-    except (TypeError, ValueError) as error:
-        yield f"{method} cannot be called with ({', '.join(wanted)}): {error}"
-
-
-def _refusal_faults(driver: type[Any]) -> Iterator[str]:
-    for refusal in Refusal:
-        try:
-            answer: object = driver.render_refusal(refusal, "detail")
-        except Exception as error:  # noqa: BLE001 whatever the plugin raises is its fault and is told
-            yield f"render_refusal({refusal.value}) raises {type(error).__name__}: {error}"
-            continue
-        if not (isinstance(answer, DialectResponse) and type(answer.body) is bytes and 200 <= answer.status < 600):
-            yield f"render_refusal({refusal.value}) is not an answer"
-
-
 def decode_config(plugin: LoadedPlugin, table: Mapping[str, Any], file: str) -> msgspec.Struct:
     """Return a tenant's table as the plugin's configuration; raise `FileInvalid`."""
     return cast("msgspec.Struct", decode_table(file, table, plugin.driver.Config))
-
-
-def list_secrets(config: object) -> tuple[str, ...]:
-    """Return the names of the secrets that a configuration refers to, wherever they stand in it."""
-    return tuple(sorted(set(_walk_secrets(config))))
-
-
-def _walk_secrets(value: object) -> Iterator[str]:
-    if isinstance(value, SecretRef):
-        yield value.secret
-    elif isinstance(value, msgspec.Struct):
-        for field in value.__struct_fields__:
-            yield from _walk_secrets(getattr(value, field))
-    elif isinstance(value, Mapping):
-        for part in cast("Mapping[object, object]", value).values():
-            yield from _walk_secrets(part)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for part in cast("Sequence[object]", value):
-            yield from _walk_secrets(part)
 
 
 def demand_locality(manifest: Manifest, locality: str) -> None:

@@ -34,10 +34,10 @@ from pitboss.plughost.rules import (
     decode_cell_file,
     decode_config,
     decode_manifest,
-    find_contract_faults,
 )
 from pitboss.plughost.service import Secrets, build_plugin
-from pitboss_sdk.manifest import Manifest
+from pitboss_sdk.contract import find_contract_faults
+from pitboss_sdk.manifest import list_egress_hosts
 
 MANIFEST_NAME: Final = "manifest.toml"
 _MAX_FILE_BYTES: Final = 256 * 1024
@@ -227,17 +227,3 @@ def _read_text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "is not UTF-8 text"
         raise FileInvalid(str(path), "", f"cannot be read: {reason}") from None
-
-
-def list_egress_hosts(manifest: Manifest, config: msgspec.Struct) -> tuple[str, ...]:
-    """Return the hosts (with the port where one is written) that a plugin may call for a tenant's configuration."""
-    hosts: list[str] = []
-    for entry in manifest.egress:
-        field = entry.removeprefix("config:")
-        if field == entry:
-            hosts.append(entry)
-            continue
-        parts = urlsplit(str(getattr(config, field, "") or ""))
-        if parts.hostname:
-            hosts.append(f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname)
-    return tuple(hosts)

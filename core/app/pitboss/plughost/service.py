@@ -14,8 +14,9 @@ from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.plughost import store
 from pitboss.plughost.contracts import ConfiguredPlugins, Enablement, LoadedPlugin
 from pitboss.plughost.errors import PluginNotEnabled
-from pitboss.plughost.rules import compute_changes, decode_config, demand_locality, list_secrets
+from pitboss.plughost.rules import compute_changes, decode_config, demand_locality
 from pitboss_sdk.errors import PitbossError
+from pitboss_sdk.secrets import list_secrets
 
 
 class Secrets(Protocol):
