@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,16 +15,16 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories.runs import PITBOSS, ROOT, free_block
 
-from pitboss.cli.state import MARK, State, generated_values
-from pitboss.cli.supervisor import BLOCK, is_ready
+from pitboss.cli.stack import BLOCK
+from pitboss.cli.state import MARK, State, logins_of_cell, secrets_of_cell
+from pitboss.cli.supervisor import is_ready
 from pitboss.platform.embedded import PostgresServer
-from pitboss.platform.processes import is_port_free, processes_marked, wait_until
-from pitboss.platform.settings import Settings, child_environ
+from pitboss.platform.processes import processes_marked, wait_until
+from pitboss.platform.settings import child_environ, variable
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
-ROOT = Path(__file__).resolve().parents[3]
-PITBOSS = (sys.executable, "-m", "pitboss.bootstrap")
 DEMO_GATEWAY = "127.0.0.1:8089"
 
 
@@ -34,19 +33,18 @@ class Platform:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.base = next(
-            base for base in range(28080, 32000, 50) if all(is_port_free(base + offset) for offset in BLOCK.values())
-        )
+        self.base = free_block(28080, 32000)
         self.tenants = folder / "tenants"
         shutil.copytree(ROOT / "tenants", self.tenants)
         config = self.tenants / "aurora" / "plugins" / "softswiss.toml"
         assert DEMO_GATEWAY in config.read_text()
-        config.write_text(config.read_text().replace(DEMO_GATEWAY, f"127.0.0.1:{self.base + BLOCK['simulate']}"))
+        config.write_text(config.read_text().replace(DEMO_GATEWAY, f"127.0.0.1:{self.base + BLOCK['simulate'][0]}"))
         self.state = folder / "state"
         self.output = folder / "output"
         settings = {
             "PITBOSS_STATE_DIR": str(self.state),
             "PITBOSS_PORT": str(self.base),
+            "PITBOSS_CELL": "eu-1",
             "PITBOSS_SIMULATE_RATE": "0",
             "PITBOSS_TENANTS_DIR": str(self.tenants),
         }
@@ -55,10 +53,12 @@ class Platform:
                 [*PITBOSS, "run"], cwd=ROOT, env=child_environ(settings), stdout=output, stderr=subprocess.STDOUT
             )
         assert wait_until(lambda: "Pitboss runs after" in self.output.read_text(), 120), self.output.read_text()
-        values = generated_values(Settings(), State(self.state), self.base + BLOCK["postgres"])
+        state = State(self.state)
+        fields = {**logins_of_cell(state, "eu-1", self.base + BLOCK["postgres"][0]), **secrets_of_cell(state, "eu-1")}
+        values = {variable(field): value for field, value in fields.items()}
         self.environ = child_environ({**values, "PITBOSS_TENANTS_DIR": str(self.tenants)})
         self.operator = {"authorization": f"Bearer {values['PITBOSS_OPERATOR_TOKEN']}", "host": "aurora.localhost"}
-        self.address = f"http://127.0.0.1:{self.base + BLOCK['cell']}"
+        self.address = f"http://127.0.0.1:{self.base + BLOCK['web'][0]}"
 
     def spawn(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -94,7 +94,7 @@ class Platform:
         return min(self.list_players() - known)
 
     def web_process(self) -> int:
-        wanted = f"PITBOSS_PORT={self.base + BLOCK['cell']}".encode()
+        wanted = f"PITBOSS_PORT={self.base + BLOCK['web'][0]}".encode()
         (pid,) = [
             pid
             for pid in processes_marked(MARK, str(self.state))
@@ -161,7 +161,7 @@ def test_a_killed_web_loses_and_repeats_nothing(platform: Platform) -> None:
     assert process.returncode == 0, said
     assert summary["mismatches"] == 0
     assert summary["retries"] > 0
-    assert wait_until(lambda: is_ready("127.0.0.1", platform.base + BLOCK["cell"]), 30)
+    assert wait_until(lambda: is_ready("127.0.0.1", platform.base + BLOCK["web"][0]), 30)
     platform.verify()
 
 
@@ -189,7 +189,7 @@ def test_a_signal_ends_it_at_once(platform: Platform) -> None:
 
 
 def test_it_waits_for_a_platform_that_is_not_there(platform: Platform) -> None:
-    nobody = platform.base + BLOCK["control"] + 3
+    nobody = platform.base + BLOCK["control"][0] + 3
     process = platform.spawn("simulate", "--target", f"http://127.0.0.1:{nobody}", "--json", "--rate", "1")
     time.sleep(4)
     assert process.poll() is None

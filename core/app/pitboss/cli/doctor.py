@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from pitboss.cli.stack import BLOCK, DATABASE_FIELDS, find_cells, list_ports
 from pitboss.cli.state import MARK, State
-from pitboss.cli.supervisor import BLOCK, DATABASE_FIELDS, fetch
+from pitboss.cli.supervisor import fetch
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.embedded import PostgresServer, find_redis_server, wheel_binaries
 from pitboss.platform.processes import is_port_free, processes_in, processes_marked
-from pitboss.platform.settings import Settings, load_settings, variable
+from pitboss.platform.settings import Settings, SettingsInvalid, load_settings, variable
 from pitboss_sdk.errors import PitbossError
 
 LIBRARIES = ("litestar", "granian", "sqlalchemy", "asyncpg", "msgspec", "redis", "dramatiq", "alembic", "stevedore")
@@ -134,15 +135,16 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    if settings.cell_file.is_file():
-        yield Finding("cell file", "ok", str(settings.cell_file))
-    else:
-        yield Finding("cell file", "fail", f"{settings.cell_file} does not exist", "run this in the project's folder")
+    try:
+        cells = ", ".join(f"{cell.name} ({cell.locality})" for cell in find_cells(settings))
+        yield Finding("cells", "ok", f"{cells} in {settings.cell_file.parent}")
+    except SettingsInvalid as error:
+        yield Finding("cells", "fail", error.detail, "run this in the project's folder")
     tenants = sorted(path.parent.name for path in settings.tenants_dir.glob("*/tenant.toml"))
     verdict = "ok" if tenants else "warn"
     yield Finding("tenants", verdict, ", ".join(tenants) or f"none in {settings.tenants_dir}", "add a folder for one")
     state = State(settings.state_dir)
-    for path in (state.folder / "secrets.toml", state.plugin_secrets):
+    for path in (state.folder / "secrets.toml", *sorted(state.folder.glob("plugin-secrets-*.toml"))):
         if path.exists():
             private = path.stat().st_mode & 0o077 == 0
             yield Finding("secrets", "ok" if private else "fail", str(path), f"chmod 600 {path}")
@@ -156,24 +158,30 @@ def _ports_and_processes(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "processes", "warn", f"left over: {', '.join(map(str, leftovers))}", "`pitboss stop` ends them"
             )
-        busy = [settings.port + offset for offset in BLOCK.values() if not is_port_free(settings.port + offset)]
-        names = f"{settings.port} and the block behind it"
+        ports = [settings.port + offset for offset in list_ports(settings, find_cells(settings))]
+        busy = [port for port in ports if not is_port_free(port)]
         if busy:
             advice = (
                 f"end what listens there, or set {variable('port')}; unset, `pitboss run` takes the next free block"
             )
             yield Finding("ports", "warn", f"in use: {', '.join(map(str, busy))}", advice)
         else:
-            yield Finding("ports", "ok", f"{names} are free")
+            yield Finding("ports", "ok", f"{', '.join(map(str, ports))} are free")
         yield Finding("run", "ok", f"none is up for {state.folder}")
         return
     base = int(state.read_facts().get("port", settings.port))
     yield Finding("run", "ok", f"process {state.lock.holder()}, ports from {base}")
-    for name in ("control", "cell", "worker", "relay"):
-        status, body = fetch(settings.host, base + BLOCK[name], "/readyz")
+    watched = [("control", base + BLOCK["control"][0], "control")]
+    for cell in find_cells(settings):
+        watched += [
+            (f"{name} of {cell.name}", base + BLOCK[name][cell.number], f"{cell.name}-{name}")
+            for name in ("web", "worker", "relay")
+        ]
+    for name, port, log in watched:
+        status, body = fetch(settings.host, port, "/readyz")
         answer = {200: "ready", 0: "does not answer"}.get(status, f"status {status}: {body[:120]}")
-        log = state.logs / f"{name}.log"
-        yield Finding(name, "ok" if status == 200 else "fail", f"port {base + BLOCK[name]}: {answer}", f"read {log}")
+        advice = f"read {state.logs / log}.log"
+        yield Finding(name, "ok" if status == 200 else "fail", f"port {port}: {answer}", advice)
 
 
 def _servers(settings: Settings) -> Iterator[Finding]:

@@ -5,29 +5,21 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 from pitboss.platform.embedded import write_private
 from pitboss.platform.processes import FolderLock
-from pitboss.platform.settings import Settings, variable
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
 STATE_VERSION: Final = 1
 MARK: Final = "SUPERVISED_BY_PITBOSS"
 """Environment variable of every supervised process; its value is the state folder, so leftovers can be told."""
 
-PASSWORDS: Final = (
-    "app_control",
-    "migrate_control",
-    "app_cell",
-    "worker_cell",
-    "relay_cell",
-    "migrate_cell",
-)
+_CONTROL_LOGINS: Final = ("app", "migrate")
+_CELL_LOGINS: Final = ("app", "worker", "relay", "migrate")
 
 
 class StateUnusable(PitbossError):
@@ -45,7 +37,6 @@ class State:
         self.logs = self.folder / "logs"
         self.postgres = self.folder / "postgres"
         self.redis = self.folder / "redis"
-        self.plugin_secrets = self.folder / "plugin-secrets.toml"
         self.lock = FolderLock(self.folder / "lock")
         self._facts = self.folder / "state.toml"
         self._secrets = self.folder / "secrets.toml"
@@ -76,79 +67,94 @@ class State:
         fresh.write_text(_write_toml(facts))
         fresh.replace(self._facts)
 
-    def secrets(self) -> dict[str, str]:
-        """Return the generated secrets; what is missing is made now, what is there stays."""
+    def secrets(self, cells: Iterable[str] = ()) -> dict[str, str]:
+        """Return the generated secrets; what control or one of `cells` misses is made now, what is there stays."""
         known = cast("dict[str, str]", _read_toml(self._secrets))
-        wanted = {**_generate(known), **known}
+        wanted = {**_generate(known, cells), **known}
         if wanted != known:
             write_private(self._secrets, _write_toml(wanted))
         return wanted
 
-    def prepare_plugin_secrets(self, tenants_dir: Path) -> None:
-        """Make a value for every secret that a tenant's plugin configuration names and that has none yet."""
-        known = _read_toml(self.plugin_secrets)
+    def plugin_secrets(self, cell: str) -> Path:
+        """Return the file with the secrets of the plugins of a cell's tenants."""
+        return self.folder / f"plugin-secrets-{cell}.toml"
+
+    def prepare_plugin_secrets(self, cell: str, folders: Iterable[Path]) -> None:
+        """Make a value for every secret that the plugin configurations in `folders` name and that has none yet."""
+        file = self.plugin_secrets(cell)
+        known = _read_toml(file)
         names = {
-            name for path in sorted(tenants_dir.glob("*/plugins/*.toml")) for name in _references(_read_toml(path))
+            name
+            for folder in folders
+            for path in sorted(folder.glob("plugins/*.toml"))
+            for name in _references(_read_toml(path))
         }
         missing = names - known.keys()
-        if missing or not self.plugin_secrets.exists():
+        if missing or not file.exists():
             made = {name: "demo-" + secrets.token_hex(32) for name in sorted(missing)}
-            write_private(self.plugin_secrets, _write_toml({**known, **made}))
-
-    def place_tenants(self, tenants_dir: Path, moved: Mapping[str, str]) -> Path:
-        """Return a folder of tenants with the addresses of `moved` replaced: the given one where nothing changes."""
-        if all(old == new for old, new in moved.items()):
-            return tenants_dir
-        placed = self.folder / "tenants"
-        shutil.rmtree(placed, ignore_errors=True)
-        shutil.copytree(tenants_dir, placed)
-        for file in placed.glob("*/plugins/*.toml"):
-            content = file.read_text()
-            for old, new in moved.items():
-                content = content.replace(old, new)
-            file.write_text(content)
-        return placed
+            write_private(file, _write_toml({**known, **made}))
 
 
-def generated_values(settings: Settings, state: State, postgres_port: int) -> dict[str, str]:
-    """Return settings for processes that use the embedded PostgreSQL and the generated secrets."""
-    known = state.secrets()
-    cell = settings.cell.replace("-", "_")
-
-    def url(role: str, suffix: str, secret: str) -> str:
-        return f"postgresql://pitboss_{role}_{suffix}:{known[secret]}@127.0.0.1:{postgres_port}/pitboss_{suffix}"
-
-    fields = {
-        "control_database_url": url("app", "control", "app_control"),
-        "control_migrate_url": url("migrate", "control", "migrate_control"),
-        "cell_database_url": url("app", cell, "app_cell"),
-        "cell_worker_database_url": url("worker", cell, "worker_cell"),
-        "cell_relay_database_url": url("relay", cell, "relay_cell"),
-        "cell_migrate_url": url("migrate", cell, "migrate_cell"),
-        **generated_keys(state),
-    }
-    return {variable(field): value for field, value in fields.items()}
-
-
-def generated_keys(state: State) -> dict[str, str]:
-    """Return the settings (by field) whose values are generated whatever the servers are."""
+def logins_of_control(state: State, postgres_port: int) -> dict[str, str]:
+    """Return the settings, by field, that lead to control's database on the embedded PostgreSQL."""
     known = state.secrets()
     return {
-        "context_keys": known["context_key"],
-        "directory_signing_key": known["directory_signing_key"],
-        "directory_public_keys": known["directory_public_key"],
-        "operator_token": known["operator_token"],
-        "secrets_file": str(state.plugin_secrets),
-        "mail_spool_dir": str(state.folder / "mail"),
+        "control_database_url": _url(known, "app", "control", postgres_port),
+        "control_migrate_url": _url(known, "migrate", "control", postgres_port),
     }
 
 
-def _generate(known: Mapping[str, str]) -> dict[str, str]:
+def logins_of_cell(state: State, cell: str, postgres_port: int) -> dict[str, str]:
+    """Return the settings, by field, that lead to a cell's database on the embedded PostgreSQL."""
+    known = state.secrets([cell])
+    return {
+        "cell_database_url": _url(known, "app", cell, postgres_port),
+        "cell_worker_database_url": _url(known, "worker", cell, postgres_port),
+        "cell_relay_database_url": _url(known, "relay", cell, postgres_port),
+        "cell_migrate_url": _url(known, "migrate", cell, postgres_port),
+    }
+
+
+def _url(known: Mapping[str, str], role: str, place: str, port: int) -> str:
+    suffix = _suffix(place)
+    return f"postgresql://pitboss_{role}_{suffix}:{known[f'{role}_{suffix}']}@127.0.0.1:{port}/pitboss_{suffix}"
+
+
+def _suffix(place: str) -> str:
+    return place.replace("-", "_")
+
+
+def secrets_of_control(state: State) -> dict[str, str]:
+    """Return control's settings, by field, whose values are generated whatever the servers are."""
+    known = state.secrets()
+    return {name: known[name] for name in ("directory_signing_key", "operator_token")} | {
+        "directory_public_keys": known["directory_public_key"]
+    }
+
+
+def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
+    """Return a cell's settings, by field, whose values are generated whatever the servers are."""
+    known = state.secrets([cell])
+    suffix = _suffix(cell)
+    return {
+        "context_keys": known[f"context_key_{suffix}"],
+        "directory_public_keys": known["directory_public_key"],
+        "operator_token": known[f"operator_token_{suffix}"],
+        "secrets_file": str(state.plugin_secrets(cell)),
+        "mail_spool_dir": str(state.folder / "mail" / cell),
+    }
+
+
+def _generate(known: Mapping[str, str], cells: Iterable[str]) -> dict[str, str]:
+    """Return fresh secrets of control and of each cell; no two databases share a password, a key or a token."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    made = {name: "demo-" + secrets.token_hex(24) for name in PASSWORDS}
+    made = {f"{role}_control": "demo-" + secrets.token_hex(24) for role in _CONTROL_LOGINS}
     made["operator_token"] = "demo-" + secrets.token_urlsafe(24)
-    made["context_key"] = "demo1:" + secrets.token_hex(32)
+    for suffix in map(_suffix, cells):
+        made |= {f"{role}_{suffix}": "demo-" + secrets.token_hex(24) for role in _CELL_LOGINS}
+        made[f"operator_token_{suffix}"] = "demo-" + secrets.token_urlsafe(24)
+        made[f"context_key_{suffix}"] = "demo1:" + secrets.token_hex(32)
     if "directory_signing_key" not in known:
         key = Ed25519PrivateKey.generate()
         made["directory_signing_key"] = "demo1:" + key.private_bytes_raw().hex()

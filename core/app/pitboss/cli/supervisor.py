@@ -8,18 +8,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 import msgspec
 
-from pitboss.cli.state import MARK, State, generated_keys, generated_values
+from pitboss.cli.stack import (
+    BLOCK,
+    CELL_FIELDS,
+    CONTROL_FIELDS,
+    DATABASE_FIELDS,
+    RunCell,
+    Values,
+    choose_block,
+    find_cells,
+    group_tenants,
+    read_toml,
+)
+from pitboss.cli.state import MARK, State
 from pitboss.platform.embedded import PostgresServer, RedisServer, postgres_version
 from pitboss.platform.processes import (
-    PortBusy,
-    is_port_free,
     kill_all,
     kill_group,
     processes_marked,
@@ -27,15 +37,9 @@ from pitboss.platform.processes import (
     tail,
     wait_until,
 )
-from pitboss.platform.settings import Settings, SettingsInvalid, child_environ, raw_values, variable
+from pitboss.platform.settings import Settings, SettingsInvalid, child_environ, variable
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
-BLOCK: Final = {"control": 0, "cell": 1, "wallet": 3, "worker": 5, "relay": 6, "postgres": 7, "redis": 8, "simulate": 9}
-"""Offset of each port in the block that begins with PITBOSS_PORT; +2 and +4 are for another cell."""
-_DEMO_PORT: Final = 8080
-"""First port of the block that the addresses in the shipped tenants' files belong to."""
-_NEXT_BLOCK: Final = 10
-_MAX_BLOCKS: Final = 20
 _READY_SECONDS: Final = 60
 _STARTS_BEFORE_READY: Final = 3
 _MAX_BACKOFF_SECONDS: Final = 30
@@ -43,24 +47,16 @@ _STEADY_SECONDS: Final = 60
 _PATIENCE_SECONDS: Final = 8
 _MAX_LOG_BYTES: Final = 20_000_000
 
-DATABASE_FIELDS: Final = (
-    "control_database_url",
-    "control_migrate_url",
-    "cell_database_url",
-    "cell_worker_database_url",
-    "cell_relay_database_url",
-    "cell_migrate_url",
-)
 _EVERYWHERE: Final = ("environment", "log_level", "host", "state_dir")
 _CELL: Final = ("cell", "locality", "cell_file", "redis_url", "context_keys", "directory_public_keys")
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "control": ("control_database_url", "directory_signing_key", "directory_public_keys", "operator_token"),
-    "cell": (*_CELL, "cell_database_url", "operator_token", "secrets_file", "lanes", "mail_spool_dir"),
+    "web": (*_CELL, "cell_database_url", "operator_token", "secrets_file", "lanes", "mail_spool_dir"),
     "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir"),
     "relay": (*_CELL, "cell_relay_database_url"),
     "simulate": ("cell", "operator_token", "secrets_file", "tenants_dir", "simulate_rate"),
 }
-"""Settings that each process is given: no process holds a login that it does not use."""
+"""Settings that each process is given: no process holds a login that it does not use, none of another cell."""
 
 
 class StepFailed(PitbossError):
@@ -75,9 +71,10 @@ class StopRequested(BaseException):
 
 
 class Process(msgspec.Struct):
-    """One supervised program and what became of it."""
+    """One supervised program and what became of it; `cell` is None for those of control."""
 
     name: str
+    cell: RunCell | None
     arguments: tuple[str, ...]
     port: int
     environ: dict[str, str]
@@ -86,6 +83,16 @@ class Process(msgspec.Struct):
     restart_at: float = 0.0
     failures: int = 0
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.name} of {self.cell.name}" if self.cell else f"{self.name} web"
+
+    @property
+    def label(self) -> str:
+        """What files call it."""
+        return f"{self.cell.name}-{self.name}" if self.cell else self.name
+
 
 class Supervisor:
     """Runs servers, steps and processes of one state folder until it is told to stop."""
@@ -93,20 +100,24 @@ class Supervisor:
     def __init__(self, settings: Settings, state: State) -> None:
         self.settings = settings
         self.state = state
-        self.base = choose_block(settings)
+        self.cells = find_cells(settings)
+        self.base = choose_block(settings, self.cells)
         self.processes: list[Process] = []
-        self._values: dict[str, str] = {}
         self._line_open = False
         self._steps: list[subprocess.Popen[bytes]] = []
         self._external = any(field in settings.given for field in DATABASE_FIELDS)
         self._postgres = (
             None if self._external else PostgresServer(state.postgres, self.port("postgres"), report=self._say)
         )
-        self._redis = None if "redis_url" in settings.given else RedisServer(state.redis, self.port("redis"))
+        self._redis = (
+            {}
+            if "redis_url" in settings.given
+            else {cell.name: RedisServer(state.redis / cell.name, self.port("redis", cell)) for cell in self.cells}
+        )
 
-    def port(self, name: str) -> int:
+    def port(self, name: str, cell: RunCell | None = None) -> int:
         """Return the port of a process or server in this run's block."""
-        return self.base + BLOCK[name]
+        return self.base + BLOCK[name][cell.number if cell else 0]
 
     def run(self) -> None:
         """Start everything, watch it, and stop it when a signal or a failure ends the run."""
@@ -130,77 +141,93 @@ class Supervisor:
         self.state.write_facts({"port": self.base})
         if self._postgres is not None:
             self._step(f"PostgreSQL {postgres_version()} on port {self._postgres.port}", self._postgres.start)
-        if self._redis is not None:
-            self._step(f"Redis on port {self._redis.port}", self._redis.start)
+        if self._redis:
+            ports = ", ".join(str(server.port) for server in self._redis.values())
+            self._step(f"Redis on port {ports}", lambda: [server.start() for server in self._redis.values()])
         self._compose_values()
         self._provision()
         self._step(
             "databases at their newest version",
-            lambda: self._commands(["db", "migrate", "control"], ["db", "migrate", "cell"]),
+            lambda: self._commands(
+                (self._values.control, "db migrate control"),
+                *((self._values.cells[cell.name], "db migrate cell") for cell in self.cells),
+            ),
         )
-        for folder in sorted(path.parent for path in self.settings.tenants_dir.glob("*/tenant.toml")):
-            slug = folder.name
-            self._step(f"tenant {slug}", lambda slug=slug: self._commands(["tenant", "apply", slug]))
-        self._define("control", "web", "control")
-        self._define("cell", "web", "cell")
-        self._define("worker", "worker")
-        self._define("relay", "relay")
-        self._step(", ".join(self._title(process.name) for process in self.processes), self._launch_all)
-        if self.settings.simulate_rate > 0:
-            target = f"http://{self.settings.host}:{self.port('cell')}"
-            self._define("simulate", "simulate", "--target", target, "--port", str(self.port("simulate")))
-            self._step("traffic source", lambda: self._launch(self.processes[-1]))
+        for cell in self.cells:
+            for slug in self._tenants[cell.name]:
+                self._step(
+                    f"tenant {slug}",
+                    lambda slug=slug, cell=cell: self._commands((self._values.both(cell.name), f"tenant apply {slug}")),
+                )
+        self._define("control", None, "web", "control")
+        for cell in self.cells:
+            self._define("web", cell, "web", "cell")
+            self._define("worker", cell, "worker")
+            self._define("relay", cell, "relay")
+        self._step(", ".join(process.title for process in self.processes), self._launch_all)
+        self._start_traffic()
+
+    def _start_traffic(self) -> None:
+        """Let the first tenant of each cell be played; a tenant's slug is its brand's and its aggregator's too."""
+        if self.settings.simulate_rate == 0:
+            return
+        for cell in self.cells:
+            for slug, domain in self._brands(cell)[:1]:
+                target = f"http://{self.settings.host}:{self.port('web', cell)}"
+                port = str(self.port("simulate", cell))
+                words = ("--target", target, "--port", port, "--tenant", slug, "--domain", domain)
+                self._define("simulate", cell, "simulate", *words)
+                self._step(f"traffic for {slug}", lambda: self._launch(self.processes[-1]))
 
     def _compose_values(self) -> None:
         """Settings of the children: generated ones, replaced by those of our own environment."""
-        values: dict[str, str] = {}
+        self._values = Values(self.settings, self.state, self.cells, self.base)
         if self._postgres is not None:
-            values = generated_values(self.settings, self.state, self._postgres.port)
-            values[variable("admin_database_url")] = self._postgres.admin_url()
+            self._values.use_postgres(self.state, self._postgres.port, self._postgres.admin_url())
         else:
             missing = [variable(field) for field in DATABASE_FIELDS if field not in self.settings.given]
             if missing:
                 raise SettingsInvalid(f"some database is set, so all must be; missing: {', '.join(missing)}")
-            values = {variable(field): value for field, value in generated_keys(self.state).items()}
-        if self._redis is not None:
-            values[variable("redis_url")] = self._redis.url()
-        self._values = {**values, **raw_values(self.settings), variable("state_dir"): str(self.state.folder)}
+        for name, server in self._redis.items():
+            self._values.use_redis(name, server.url())
+        known = {path.stem for path in self.settings.cell_file.parent.glob("*.toml")}
+        self._tenants = group_tenants(self.settings.tenants_dir, self.cells, known)
         if "secrets_file" not in self.settings.given:
-            self.state.prepare_plugin_secrets(self.settings.tenants_dir)
-        if self.settings.simulate_rate > 0:
-            # The shipped files name the traffic source at the first block; it moves with the block of this run.
-            moved = {f"127.0.0.1:{_DEMO_PORT + BLOCK['simulate']}": f"127.0.0.1:{self.port('simulate')}"}
-            tenants_dir = self.state.place_tenants(self.settings.tenants_dir, moved)
-            self._values[variable("tenants_dir")] = str(tenants_dir)
+            for name, slugs in self._tenants.items():
+                self.state.prepare_plugin_secrets(name, [self.settings.tenants_dir / slug for slug in slugs])
 
     def _provision(self) -> None:
         """Make roles and databases; skipped when the same logins were provisioned on the same server before."""
-        if variable("admin_database_url") not in self._values:
+        values = self._values
+        if variable("admin_database_url") not in values.control:
             click.echo(f"databases are taken as provisioned: {variable('admin_database_url')} is not set")
             return
-        subject = [self._values[variable(field)] for field in ("admin_database_url", *DATABASE_FIELDS)]
+        subject = [values.control[variable(field)] for field in ("admin_database_url", *CONTROL_FIELDS)]
+        subject += [each[variable(field)] for each in values.cells.values() for field in CELL_FIELDS]
         digest = hashlib.sha256("\n".join(subject).encode()).hexdigest()
         if self.state.read_facts().get("provisioned") == digest:
             return
         self._step(
             "roles and databases",
-            lambda: self._commands(["db", "provision", "control"], ["db", "provision", "cell"]),
+            lambda: self._commands(
+                (values.control, "db provision control"),
+                *((values.cells[cell.name], "db provision cell") for cell in self.cells),
+            ),
         )
         self.state.write_facts({"provisioned": digest})
 
-    def _define(self, name: str, *arguments: str) -> None:
+    def _define(self, name: str, cell: RunCell | None, *arguments: str) -> None:
+        source = self._values.cells[cell.name] if cell else self._values.control
         fields = (*_EVERYWHERE, *NEEDS[name])
-        values = {variable(field): self._values[variable(field)] for field in fields if variable(field) in self._values}
-        values[variable("plane")] = "control" if name == "control" else "cell"
+        values = {variable(field): source[variable(field)] for field in fields if variable(field) in source}
+        values[variable("plane")] = "cell" if cell else "control"
+        port = self.port(name, cell)
         ports = {"worker": "metrics_port", "relay": "metrics_port"}
-        values[variable(ports.get(name, "port"))] = str(self.port(name))
-        if name == "cell":
-            values[variable("wallet_port")] = str(self.port("wallet"))
+        values[variable(ports.get(name, "port"))] = str(port)
+        if name == "web":
+            values[variable("wallet_port")] = str(self.port("wallet", cell))
         environ = child_environ({**values, MARK: str(self.state.folder)})
-        self.processes.append(Process(name, arguments, self.port(name), environ))
-
-    def _title(self, name: str) -> str:
-        return {"control": "control web", "cell": f"web of {self.settings.cell}"}.get(name, name)
+        self.processes.append(Process(name, cell, arguments, port, environ))
 
     def _step(self, what: str, action: Callable[[], object]) -> None:
         """Do one step of the start, saying what and how long."""
@@ -224,20 +251,21 @@ class Supervisor:
             self._line_open = False
         click.echo(line)
 
-    def _commands(self, *commands: Sequence[str]) -> None:
-        """Run commands of ours side by side; raise `StepFailed` with the log of the first that fails."""
-        environ = child_environ({**self._values, MARK: str(self.state.folder)})
-        logs = [self.state.logs / f"{'-'.join(command)}.log" for command in commands]
-        for log in logs:
+    def _commands(self, *commands: tuple[Mapping[str, str], str]) -> None:
+        """Run commands of ours side by side, each with its settings; raise `StepFailed` with what the first to fail said."""
+        started: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
+        for values, line in commands:
+            environ = child_environ({**values, MARK: str(self.state.folder)})
+            words = line.split(" ")
+            log = self.state.logs / f"{'-'.join([*words, environ.get(variable('cell'), 'control')])}.log"
             log.write_bytes(b"")
-        self._steps = [
-            spawn(_our_command(*command), log=log, env=environ) for command, log in zip(commands, logs, strict=True)
-        ]
-        codes = [step.wait() for step in self._steps]
+            started.append((line, log, spawn(_our_command(*words), log=log, env=environ)))
+            self._steps.append(started[-1][2])
+        codes = [step.wait() for _, _, step in started]
         self._steps = []
-        for command, log, code in zip(commands, logs, codes, strict=True):
+        for (line, log, _), code in zip(started, codes, strict=True):
             if code != 0:
-                raise StepFailed(f"`pitboss {' '.join(command)}` ended with code {code}:\n{tail(log)}")
+                raise StepFailed(f"`pitboss {line}` ended with code {code}:\n{tail(log)}")
 
     def _launch_all(self) -> None:
         for process in self.processes:
@@ -248,7 +276,7 @@ class Supervisor:
                 self._revive_all()
                 if process.failures >= _STARTS_BEFORE_READY or time.monotonic() > deadline:
                     log = self._log(process)
-                    raise StepFailed(f"{self._title(process.name)} is not ready; the end of {log}:\n{tail(log)}")
+                    raise StepFailed(f"{process.title} is not ready; the end of {log}:\n{tail(log)}")
                 time.sleep(0.05)
 
     def _launch(self, process: Process) -> None:
@@ -271,20 +299,22 @@ class Supervisor:
         pause = min(2 ** (process.failures - 1), _MAX_BACKOFF_SECONDS)
         process.restart_at = now + pause
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-        self._say(f"{self._title(process.name)} ended {how}, starts again in {pause} s; log: {self._log(process)}")
+        self._say(f"{process.title} ended {how}, starts again in {pause} s; log: {self._log(process)}")
 
     def _watch(self, started: float) -> NoReturn:
-        seen_bet = self.settings.simulate_rate == 0
+        silent = [process.cell for process in self.processes if process.name == "simulate" and process.cell]
         while True:
             self._revive_all()
-            if not seen_bet and has_wallet_calls(self.settings.host, self.port("cell")):
-                seen_bet = True
-                self._say(f"first simulated wallet call {time.monotonic() - started:.1f} s after the start")
+            for cell in [cell for cell in silent if has_wallet_calls(self.settings.host, self.port("web", cell))]:
+                silent.remove(cell)
+                seconds = time.monotonic() - started
+                self._say(f"first simulated wallet call in {cell.name} {seconds:.1f} s after the start")
             time.sleep(0.3)
 
     def _revive_all(self) -> None:
         """Start again what ended: servers first, since the processes need them."""
-        for name, server in (("PostgreSQL", self._postgres), ("Redis", self._redis)):
+        servers = [("PostgreSQL", self._postgres), *((f"Redis of {cell}", each) for cell, each in self._redis.items())]
+        for name, server in servers:
             if server is not None and server.pid is None:
                 self._say(f"{name} ended, starts again; log: {server.log}")
                 server.stop()
@@ -293,26 +323,34 @@ class Supervisor:
             self._revive(process)
 
     def _log(self, process: Process) -> Path:
-        return self.state.logs / f"{process.name}.log"
+        return self.state.logs / f"{process.label}.log"
 
     def _rotate_logs(self) -> None:
         for log in (
             *self.state.logs.glob("*.log"),
             self.state.postgres / "server.log",
-            self.state.redis / "server.log",
+            *self.state.redis.glob("*/server.log"),
         ):
             if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
                 log.replace(log.with_suffix(".log.1"))
 
     def _print_addresses(self) -> None:
         host = self.settings.host
-        rows = [
-            ("control", f"http://{host}:{self.port('control')}/"),
-            (f"cell {self.settings.cell}", f"http://{host}:{self.port('cell')}/"),
-            ("wallet calls", f"http://{host}:{self.port('wallet')}/wallet/<tenant>/<plugin>/<operation>"),
-            *((f"brand {name}", f"http://{domain}:{self.port('cell')}/") for name, domain in self._brands()),
-            ("operator token", self._values.get(variable("operator_token"), "")),
-            ("metrics", ", ".join(f"{p.name} :{p.port}/metrics" for p in self.processes if p.name != "simulate")),
+        rows = [("control", f"http://{host}:{self.port('control')}/")]
+        rows += [("operator token", self._values.control.get(variable("operator_token"), ""))]
+        for cell in self.cells:
+            web = f"http://{host}:{self.port('web', cell)}/"
+            rows += [
+                (f"cell {cell.name}", web),
+                ("  wallet calls", f"http://{host}:{self.port('wallet', cell)}/wallet/<tenant>/<plugin>/<operation>"),
+                ("  operator token", self._values.cells[cell.name].get(variable("operator_token"), "")),
+            ]
+            rows += [
+                (f"  brand {slug}", f"http://{domain}:{self.port('web', cell)}/") for slug, domain in self._brands(cell)
+            ]
+        watched = [process for process in self.processes if process.name != "simulate"]
+        rows += [
+            ("metrics", ", ".join(f"{process.title} :{process.port}/metrics" for process in watched)),
             ("secrets", f"{self.state.folder / 'secrets.toml'} (generated for this demo)"),
             ("logs", str(self.state.logs)),
         ]
@@ -324,15 +362,12 @@ class Supervisor:
             click.echo(f"  {name:<16} {value}")
         click.echo("Ctrl-C stops everything.")
 
-    def _brands(self) -> list[tuple[str, str]]:
-        import tomllib
-
+    def _brands(self, cell: RunCell) -> list[tuple[str, str]]:
+        """Return the tenants of a cell, each with the first domain of its first brand."""
         found: list[tuple[str, str]] = []
-        for path in sorted(self.settings.tenants_dir.glob("*/tenant.toml")):
-            for brand in tomllib.loads(path.read_text()).get("brands", []):
-                found += [
-                    (str(brand.get("slug", path.parent.name)), str(domain)) for domain in brand.get("domains", [])[:1]
-                ]
+        for slug in self._tenants[cell.name]:
+            brands = read_toml(self.settings.tenants_dir / slug / "tenant.toml").get("brands", [])
+            found += [(slug, str(domain)) for brand in brands[:1] for domain in brand.get("domains", [])[:1]]
         return found
 
     def clean_leftovers(self) -> int:
@@ -357,8 +392,8 @@ class Supervisor:
             for child in children:
                 kill_group(child.pid)
                 child.wait()
-        if self._redis is not None:
-            self._redis.stop()
+        for server in self._redis.values():
+            server.stop()
         if self._postgres is not None:
             self._postgres.stop()
 
@@ -379,34 +414,6 @@ def _request_stop(_number: int, _frame: object) -> None:
 
 def _our_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pitboss.bootstrap", *arguments]
-
-
-def choose_block(settings: Settings) -> int:
-    """Return the first port of this run's block: the set one, all free, or the next block that is free."""
-    wanted = [offset for name, offset in BLOCK.items() if _uses(settings, name)]
-
-    def busy(base: int) -> list[int]:
-        return [base + offset for offset in wanted if not is_port_free(base + offset, settings.host)]
-
-    taken = busy(settings.port)
-    if not taken:
-        return settings.port
-    if "port" in settings.given:
-        raise PortBusy(
-            f"port {', '.join(map(str, taken))} is in use; {variable('port')}={settings.port} needs"
-            f" {', '.join(str(settings.port + offset) for offset in wanted)}"
-        )
-    for base in range(settings.port + _NEXT_BLOCK, settings.port + _MAX_BLOCKS * _NEXT_BLOCK, _NEXT_BLOCK):
-        if not busy(base):
-            click.echo(f"port {', '.join(map(str, taken))} is in use, so this run takes {base} and following")
-            return base
-    raise PortBusy(f"no free block of ports from {settings.port} on; set {variable('port')}")
-
-
-def _uses(settings: Settings, name: str) -> bool:
-    if name == "postgres":
-        return not any(field in settings.given for field in DATABASE_FIELDS)
-    return name != "redis" or "redis_url" not in settings.given
 
 
 def is_ready(host: str, port: int) -> bool:

@@ -126,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     tenants_dir: Annotated[Path, _about("Folder with one folder per tenant.")] = Path("tenants")
     simulate_rate: Annotated[
-        int, _about("Rounds per second that `pitboss run` lets the traffic source play; 0 starts none.")
+        int, _about("Rounds per second that `pitboss run` lets the traffic source of each cell play; 0 starts none.")
     ] = 5
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least severity that is logged.")] = (
         "info"
