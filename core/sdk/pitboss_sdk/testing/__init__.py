@@ -1,0 +1,36 @@
+"""The conformance kit: rules that a plugin's behaviour and manifest must keep, in a vendor's company.
+
+Use it from the plugin's own tests; it needs no test runner. The guide "Write a plugin" shows how.
+"""
+
+from pitboss_sdk.testing.double import (
+    Intent,
+    Movement,
+    Reading,
+    Subject,
+    VendorDouble,
+    VendorRequest,
+    Wish,
+    Written,
+    read_subject,
+)
+from pitboss_sdk.testing.games import RULES, Rule, find_static_faults
+from pitboss_sdk.testing.mutants import Mutant, edit_source, list_mutants
+
+__all__ = [
+    "RULES",
+    "Intent",
+    "Movement",
+    "Mutant",
+    "Reading",
+    "Rule",
+    "Subject",
+    "VendorDouble",
+    "VendorRequest",
+    "Wish",
+    "Written",
+    "edit_source",
+    "find_static_faults",
+    "list_mutants",
+    "read_subject",
+]

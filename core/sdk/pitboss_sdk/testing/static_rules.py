@@ -1,0 +1,108 @@
+"""Rules that need no call: the manifest, the class, the configuration and the source text."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from pitboss_sdk.contract import find_contract_faults
+from pitboss_sdk.manifest import MANIFEST_VERSION
+from pitboss_sdk.plugin import InvalidConfiguration
+from pitboss_sdk.secrets import list_secrets
+from pitboss_sdk.testing.bench import Bench
+from pitboss_sdk.testing.double import Subject
+
+FORBIDDEN: Final = frozenset(
+    (
+        "asyncio ctypes ftplib http imaplib multiprocessing os poplib requests httpx aiohttp urllib3 select selectors "
+        "shutil signal smtplib socket socketserver ssl subprocess telnetlib threading urllib.request xmlrpc"
+    ).split()
+)
+"""Modules that reach past the injected client, and so have no place in a plugin."""
+BUILT_IN: Final = frozenset({"open", "eval", "exec", "compile", "__import__", "input", "breakpoint", "print"})
+_SECRET: Final = re.compile(r"secret|password|passwd|token|private_key|api_key", re.ASCII)
+
+
+def find_manifest_faults(subject: Subject) -> Iterator[str]:
+    """The manifest is one that this SDK reads."""
+    if subject.manifest.manifest_version != MANIFEST_VERSION:
+        yield f"manifest_version is {subject.manifest.manifest_version}, this SDK reads {MANIFEST_VERSION}"
+    try:
+        operations = subject.capability.operations
+    except msgspec.ValidationError as error:
+        yield f"capability: {error}"
+        return
+    if len(set(operations)) < len(operations) or not operations:
+        yield "capability.operations is empty or names one twice"
+    if subject.manifest.webhooks.mode != "none":
+        yield "webhooks.mode is for vendors that call us beside the wallet; the kind games has no such calls"
+
+
+def find_class_faults(subject: Subject) -> Iterator[str]:
+    """The class has the methods, attributes and refusals of its kind, and the operations of its manifest."""
+    yield from find_contract_faults(subject.plugin, subject.manifest)
+
+
+def find_forbidden_code(subject: Subject) -> Iterator[str]:
+    """The plugin imports nothing that reaches past the injected client, and opens, runs and prints nothing."""
+    for file, text in subject.sources.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BUILT_IN:
+                yield f"{file}:{node.lineno}: calls {node.func.id}()"
+                continue
+            else:
+                continue
+            for name in sorted({name for name in names if FORBIDDEN & {name, name.split(".")[0]}}):
+                yield f"{file}:{node.lineno}: imports {name}"
+
+
+def find_secrets_in_the_clear(subject: Subject) -> Iterator[str]:
+    """What is secret in a configuration is a reference, never the value."""
+    for field in msgspec.structs.fields(subject.plugin.Config):
+        if _SECRET.search(field.name) and field.type is str:
+            yield f"Config.{field.name} takes a secret in the clear; make it a SecretRef"
+
+
+def find_secrets_missing(bench: Bench) -> Iterator[str]:
+    """A secret that is missing or empty refuses the configuration, and no message tells another."""
+    secrets = bench.subject.secrets
+    config = msgspec.convert(bench.subject.config, bench.subject.plugin.Config)
+    for name in list_secrets(config):
+        for broken in ({key: value for key, value in secrets.items() if key != name}, {**secrets, name: ""}):
+            try:
+                bench.build(broken)
+            except InvalidConfiguration as refused:
+                if any(value.strip() and value.strip()[:64] in refused.detail for value in secrets.values()):
+                    yield f"the refusal of a configuration without {name!r} tells a secret"
+            except Exception as error:  # noqa: BLE001 whatever else the constructor raises is its fault and is told
+                yield f"without the secret {name!r} it raises {type(error).__name__}, not InvalidConfiguration"
+            else:
+                yield f"without the secret {name!r} it is built all the same"
+
+
+def find_migrations_missing(bench: Bench) -> Iterator[str]:
+    """Every older version of the configuration becomes a present one, and version 1 has nothing to migrate."""
+    subject = bench.subject
+    migrate = getattr(subject.plugin, "migrate_config", None)
+    version = subject.manifest.config_version
+    if version == 1:
+        if migrate is not None:
+            yield "migrate_config is there, but config_version is 1"
+        return
+    for old in range(1, version):
+        table: Any = subject.old_configs.get(old)
+        if table is None:
+            yield f"no configuration of version {old} is given to the kit (old_configs)"
+            continue
+        try:
+            msgspec.convert(subject.plugin.migrate_config(old, dict(table)), subject.plugin.Config)
+        except Exception as error:  # noqa: BLE001 whatever it raises keeps a tenant from starting, and is told
+            yield f"a configuration of version {old} does not become one of version {version}: {error}"
