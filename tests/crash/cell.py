@@ -17,6 +17,7 @@ import asyncpg
 import msgspec
 from tests.factories.databases import DatabaseServer, PlaneDatabase
 from tests.factories.players import make_registration
+from tests.factories.ports import free_port
 from tests.factories.tenants import (
     copy_tenants,
     edit_plugin,
@@ -36,7 +37,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.embedded import PostgresServer, RedisServer, write_private
-from pitboss.platform.processes import find_free_port, spawn, tail, wait_until
+from pitboss.platform.processes import spawn, tail, wait_until
 from pitboss.platform.settings import Settings
 from pitboss_sdk.games import GameInfo
 
@@ -61,13 +62,13 @@ class Cell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         # Fixed ports: everything else finds the servers again after they were killed.
-        self.postgres = PostgresServer(folder / "postgres", port=find_free_port(), options={"shared_buffers": "64MB"})
-        self.redis = RedisServer(folder / "redis", port=find_free_port())
+        self.postgres = PostgresServer(folder / "postgres", port=free_port(), options={"shared_buffers": "64MB"})
+        self.redis = RedisServer(folder / "redis", port=free_port())
         self.mail = folder / "mail"
         self.secret = secrets.token_hex(24)
-        self.gateway_port = find_free_port()
-        self.ports = {name: find_free_port() for name in ("web", "worker", "relay")}
-        self.wallet_port = find_free_port()
+        self.gateway_port = free_port()
+        self.ports = {name: free_port() for name in ("web", "worker", "relay")}
+        self.wallet_port = free_port()
         self.children: dict[str, Popen[bytes]] = {}
         self.settings: Settings = Settings()
         self.database: PlaneDatabase

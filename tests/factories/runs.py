@@ -13,17 +13,12 @@ from pathlib import Path
 from pitboss.cli.stack import BLOCK, RunCell, find_cells
 from pitboss.cli.state import MARK
 from pitboss.platform.embedded import PostgresServer
-from pitboss.platform.processes import is_port_free, processes_in, processes_marked, start_ticks, wait_until
+from pitboss.platform.processes import processes_in, processes_marked, start_ticks, wait_until
 from pitboss.platform.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PITBOSS = (sys.executable, "-m", "pitboss.bootstrap")
 EVERY_OFFSET = tuple(offset for offsets in BLOCK.values() for offset in offsets)
-
-
-def free_block(first: int = 18080, last: int = 28000) -> int:
-    """Return the first port of a block that nobody uses."""
-    return next(base for base in range(first, last, 50) if all(is_port_free(base + offset) for offset in EVERY_OFFSET))
 
 
 def shipped_cell(name: str) -> RunCell:

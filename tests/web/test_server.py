@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import httpx
-
-from pitboss.platform.processes import find_free_port
+from tests.factories.ports import free_port
 
 PROGRAM = """
 import asyncio, sys
@@ -39,7 +38,7 @@ uvloop.run(main())
 
 
 async def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
-    port = find_free_port()
+    port = free_port()
     server = start(port, tmp_path / "log")
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:

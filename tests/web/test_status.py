@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.factories.databases import PlaneDatabase
+from tests.factories.ports import free_port
 from tests.factories.web import BROWSER, STRANGER, WebUnderTest, open_cell, open_control
 
 from pitboss.kernel.clock import epoch_seconds
@@ -215,9 +216,7 @@ def test_a_browser_finds_nothing_wrong(control_database: PlaneDatabase, tmp_path
     assert BROWSER_PROGRAM is not None
     from playwright.sync_api import sync_playwright
 
-    from pitboss.platform.processes import find_free_port
-
-    port = find_free_port()
+    port = free_port()
     environ = {
         "PATH": os.environ["PATH"],
         "PITBOSS_CONTROL_DATABASE_URL": control_database.app_url,

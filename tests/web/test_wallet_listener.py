@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.factories.ports import free_port
 
-from pitboss.platform.processes import find_free_port
 from pitboss.web.wallet_listener import listen
 from pitboss_sdk.games import DialectResponse
 
@@ -37,7 +37,7 @@ class Echo:
 
 @asynccontextmanager
 async def listening() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    port = find_free_port()
+    port = free_port()
     route: Any = Echo()
     async with listen(route, "127.0.0.1", port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -158,7 +158,7 @@ async def test_connection_close_is_kept() -> None:
 
 
 async def test_the_end_answers_what_was_read() -> None:
-    port = find_free_port()
+    port = free_port()
     route: Any = Echo()
     bodies = [b"wait for it", b"wait again", b"and this"]
     async with listen(route, "127.0.0.1", port):

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.factories.databases import PlaneDatabase
+from tests.factories.ports import free_port
 
 from pitboss.directory import service
 from pitboss.directory.contracts import (
@@ -28,7 +29,6 @@ from pitboss.directory.runtime import Directory
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.embedded import PostgresServer
-from pitboss.platform.processes import find_free_port
 
 KEY = SigningKey("k1", b"\1" * 32)
 KEYS = [derive_public_key(KEY)]
@@ -196,7 +196,7 @@ async def test_the_last_good_copy_serves_while_the_database_is_away(
     from pitboss.migrations.provision import provision
     from pitboss.migrations.upgrade import upgrade
 
-    server = PostgresServer(server_folder / "directory-postgres", find_free_port(), {"fsync": "off"})
+    server = PostgresServer(server_folder / "directory-postgres", free_port(), {"fsync": "off"})
     server.start()
     try:
         urls = {group: f"postgresql://{group}_away:secret@127.0.0.1:{server.port}/away" for group in cell_database.urls}

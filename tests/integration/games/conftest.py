@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, PASSWORD, make_origin, make_registration
 from tests.factories.players import open_cell as open_database
+from tests.factories.ports import free_port
 from tests.factories.web import ROOT, WebUnderTest, cell_settings, store_directory
 
 from pitboss.bootstrap import open_cell_web
@@ -103,12 +103,6 @@ class GamesUnderTest:
         read = decode(answer.status_code, answer.content)
         assert read is not None, answer.text
         return read
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def enable(database: PlaneDatabase, host: PluginHost, port: int) -> None:

@@ -21,6 +21,7 @@ from tests.factories.databases import PlaneDatabase
 from tests.factories.figures import write_figures
 from tests.factories.money import House, Seat, running
 from tests.factories.players import open_cell
+from tests.factories.ports import free_port
 from tests.factories.tenants import copy_tenants, environment_of, open_deployment, run_apply, tenant_settings
 from tests.integration.games.hostile import Call, Round, Sender, Told, Writer
 
@@ -29,7 +30,7 @@ from pitboss.games.contracts import RoundMode, RoundState
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, WalletStatus
 from pitboss.platform.embedded import write_private
-from pitboss.platform.processes import find_free_port, spawn, stop_group, tail
+from pitboss.platform.processes import spawn, stop_group, tail
 from pitboss.platform.settings import Settings
 from pitboss.wallet.runtime import Lane
 from pitboss_sdk.money import minor_from_decimal
@@ -44,7 +45,7 @@ RICH_MINOR, POOR_MINOR = 10_000_000, 2_500
 @asynccontextmanager
 async def web_process(settings: Settings, folder: Path) -> AsyncIterator[str]:
     """Run the cell's web as a deployment does and yield its address once Aurora's callbacks are answered."""
-    port = find_free_port()
+    port = free_port()
     settings = msgspec.structs.replace(settings, plane="cell", port=port, lanes=2, log_level="warning")
     command = Path(sys.executable).with_name("pitboss")
     log = folder / "web.log"

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.factories.runs import PITBOSS, ROOT, Run, free_block
+from tests.factories.ports import free_block
+from tests.factories.runs import PITBOSS, ROOT, Run
 
-from pitboss.cli.stack import BLOCK
+from pitboss.cli.stack import BLOCK, BLOCK_PORTS
 from pitboss.cli.supervisor import fetch
 from pitboss.platform.embedded import PostgresServer
 from pitboss.platform.processes import wait_until
@@ -54,7 +55,7 @@ def _start(folder: Path, port: int, **settings: str) -> Run:
 
 def test_fresh_clone_to_first_bet_and_everything_after(clone: Path) -> None:
     """One long story, since each step needs the state that the one before left."""
-    port = free_block()
+    port = free_block(BLOCK_PORTS)
     caches = {"PIP_NO_CACHE_DIR": "1", "UV_CACHE_DIR": str(clone / ".cold-cache")}
     run = Run(["make", "run"], clone, clone / ".pitboss", PITBOSS_PORT=str(port), **caches)
     try:
@@ -113,7 +114,7 @@ def test_fresh_clone_to_first_bet_and_everything_after(clone: Path) -> None:
 
 
 def test_busy_port_of_a_set_block_is_named(tmp_path: Path) -> None:
-    port = free_block()
+    port = free_block(BLOCK_PORTS)
     with socket.create_server(("127.0.0.1", port + BLOCK["web"][1])):
         files = {"PITBOSS_CELL_FILE": str(ROOT / "deploy" / "cells" / "br-1.toml")}
         run = Run([*PITBOSS, "run"], tmp_path, tmp_path / "state", PITBOSS_PORT=str(port), **files)
@@ -130,7 +131,7 @@ def test_failing_step_ends_the_run_with_its_log_and_nothing_left(tmp_path: Path)
         [*PITBOSS, "run"],
         tmp_path,
         tmp_path / "state",
-        PITBOSS_PORT=str(free_block()),
+        PITBOSS_PORT=str(free_block(BLOCK_PORTS)),
         PITBOSS_TENANTS_DIR="tenants",
         PITBOSS_CELL_FILE=str(ROOT / "deploy" / "cells" / "eu-1.toml"),
     )

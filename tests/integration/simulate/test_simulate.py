@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.factories.runs import PITBOSS, ROOT, free_block
+from tests.factories.ports import free_block, free_port
+from tests.factories.runs import PITBOSS, ROOT
 
-from pitboss.cli.stack import BLOCK
+from pitboss.cli.stack import BLOCK, BLOCK_PORTS
 from pitboss.cli.state import MARK, State, logins_of_cell, secrets_of_cell
 from pitboss.cli.supervisor import is_ready
 from pitboss.platform.embedded import PostgresServer
@@ -33,7 +34,7 @@ class Platform:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.base = free_block(28080, 32000)
+        self.base = free_block(BLOCK_PORTS)
         self.tenants = folder / "tenants"
         shutil.copytree(ROOT / "tenants", self.tenants)
         config = self.tenants / "aurora" / "plugins" / "softswiss.toml"
@@ -189,8 +190,7 @@ def test_a_signal_ends_it_at_once(platform: Platform) -> None:
 
 
 def test_it_waits_for_a_platform_that_is_not_there(platform: Platform) -> None:
-    nobody = platform.base + BLOCK["control"][0] + 3
-    process = platform.spawn("simulate", "--target", f"http://127.0.0.1:{nobody}", "--json", "--rate", "1")
+    process = platform.spawn("simulate", "--target", f"http://127.0.0.1:{free_port()}", "--json", "--rate", "1")
     time.sleep(4)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)

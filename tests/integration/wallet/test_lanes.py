@@ -16,6 +16,7 @@ import structlog
 from tests.factories.databases import DatabaseServer
 from tests.factories.money import House, Seat, running
 from tests.factories.players import open_cell
+from tests.factories.ports import free_port
 from tests.integration.wallet.conftest import fund
 from tests.property.asks import make_request, read_answer
 from tests.property.model import Ask, Model, Purse, Step
@@ -26,7 +27,6 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op
 from pitboss.platform.db import ContextSigner, LaneConnection
 from pitboss.platform.embedded import PostgresServer
-from pitboss.platform.processes import find_free_port
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.runtime import MAX_QUEUE, DatabasePoster, Lane, Lanes
@@ -167,7 +167,7 @@ def test_a_server_that_restarts_is_waited_for() -> None:
     with tempfile.TemporaryDirectory(prefix="pitboss-tests-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)
-        server = PostgresServer(folder / "postgres", port=find_free_port(), options={"shared_buffers": "32MB"})
+        server = PostgresServer(folder / "postgres", port=free_port(), options={"shared_buffers": "32MB"})
         server.start()
         try:
             with DatabaseServer(server).clone("cell") as cell:

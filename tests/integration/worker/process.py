@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.directory.contracts import PublicKey
@@ -17,20 +18,25 @@ from pitboss.platform.broker import create_broker
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.settings import load_settings
 from pitboss.platform.telemetry import Metrics, configure_logging
-from pitboss.worker.jobs import Job, JobRegistry
+from pitboss.worker.jobs import Handler, Job, JobRegistry
 from pitboss.worker.process import run_relay, run_worker
 from pitboss.worker.relay import Relay
 from pitboss.worker.runner import JobRunner, JobWorker
 
 
-async def leave_effect(session: AsyncSession, scope: TenantScope, payload: Mapping[str, Any]) -> None:
-    """Write the effect first and linger, so that a kill often falls between it and the commit."""
-    await outbox.enqueue(session, scope, "test.effect", payload)
-    await session.flush()
-    await asyncio.sleep(float(payload.get("linger_seconds", 0.25)))
+def leave_effect(name: str) -> Handler:
+    """Return the handler of the process `name`, by which its connections are known while it has a job in hand."""
+
+    async def handle(session: AsyncSession, scope: TenantScope, payload: Mapping[str, Any]) -> None:
+        """Write the effect first and linger, so that a kill falls between it and the commit."""
+        await outbox.enqueue(session, scope, "test.effect", payload)
+        await session.execute(text("select set_config('application_name', :name, true)"), {"name": name})
+        await asyncio.sleep(3600 if payload.get("never_ends_in") == name else 0.25)
+
+    return handle
 
 
-async def main(role: str, url: str, redis_url: str, context_keys: str, public_keys: str) -> None:
+async def main(name: str, role: str, url: str, redis_url: str, context_keys: str, public_keys: str) -> None:
     """Run until killed."""
     settings = load_settings({"PITBOSS_CONTEXT_KEYS": context_keys, "PITBOSS_DIRECTORY_PUBLIC_KEYS": public_keys})
     metrics = Metrics()
@@ -43,7 +49,7 @@ async def main(role: str, url: str, redis_url: str, context_keys: str, public_ke
         await run_relay(Relay(database, directory, broker, (), metrics))
     else:
         jobs = JobRegistry(
-            [Job("test.job", leave_effect, "ledger.book.edit"), Job("test.effect", _nothing, "ledger.book.edit")]
+            [Job("test.job", leave_effect(name), "ledger.book.edit"), Job("test.effect", _nothing, "ledger.book.edit")]
         )
         await run_worker(JobWorker(broker, JobRunner(database, directory, jobs, metrics), asyncio.get_running_loop()))
 

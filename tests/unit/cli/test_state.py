@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.factories.runs import EVERY_OFFSET, ROOT, free_block
+from tests.factories.ports import free_block
+from tests.factories.runs import EVERY_OFFSET, ROOT
 
 from pitboss.cli.stack import BLOCK, BLOCK_PORTS, choose_block, find_cells, group_tenants, place_folder
 from pitboss.cli.state import (
@@ -108,7 +109,7 @@ def choose(settings: Settings) -> int:
 
 
 def test_block_moves_on_unless_it_was_set(capsys: pytest.CaptureFixture[str]) -> None:
-    base = free_block(40080, 60000)
+    base = free_block(BLOCK_PORTS)
     port = base + BLOCK["relay"][1]
     with socket.create_server(("127.0.0.1", port)):
         assert choose(settings_of(base)) >= base + 20
@@ -118,7 +119,7 @@ def test_block_moves_on_unless_it_was_set(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_ports_of_servers_that_are_named_are_not_asked_for() -> None:
-    base = free_block(40080, 60000)
+    base = free_block(BLOCK_PORTS)
     with socket.create_server(("127.0.0.1", base + BLOCK["redis"][0])):
         assert choose(settings_of(base, "port", "redis_url", redis_url="redis://elsewhere")) == base
 

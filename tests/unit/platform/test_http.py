@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.factories.ports import free_port
 
 from pitboss.platform.http import PluginHttpClient
-from pitboss.platform.processes import find_free_port
 from pitboss_sdk.plugin import MaybeSent, NotSent
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -97,7 +97,7 @@ async def test_what_is_not_listed_is_never_reached(client: PluginHttpClient, url
 
 async def test_a_refused_connection_sent_nothing(client: PluginHttpClient) -> None:
     with pytest.raises(NotSent):
-        await send(client, f"http://127.0.0.1:{find_free_port()}/")
+        await send(client, f"http://127.0.0.1:{free_port()}/")
 
 
 @pytest.mark.parametrize("said", [b"this is no TLS", b""])
@@ -171,7 +171,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(client: PluginHttpCli
 
 
 async def test_the_environment_chooses_no_proxy(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{find_free_port()}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     client = PluginHttpClient("softswiss", ["127.0.0.1"])
 
     async def behave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.factories.ports import free_port
 
 from pitboss.platform.processes import (
     FolderLock,
@@ -115,7 +116,7 @@ def test_pid_file_does_not_mistake_another_process(tmp_path: Path) -> None:
 
 
 def test_port_is_seen_busy_while_somebody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         assert not is_port_free(port)
     assert is_port_free(port)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from tests.factories.ports import free_port
 
-from pitboss.platform.processes import find_free_port
 from pitboss.platform.telemetry import Metrics, Readiness
 from pitboss.worker.probes import Probes
 
@@ -23,7 +23,7 @@ class Dependency:
 @pytest.fixture
 async def served() -> AsyncIterator[tuple[str, int, Dependency]]:
     dependency = Dependency()
-    port = find_free_port()
+    port = free_port()
     async with Probes(Metrics(), Readiness({"database": dependency.check})).serve("127.0.0.1", port):
         yield f"http://127.0.0.1:{port}", port, dependency
 
