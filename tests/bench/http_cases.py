@@ -76,7 +76,7 @@ class Web:
             "game": GAME,
             "seed": 7,
             "tenants": list(slugs.values()),
-            "players": [(slugs[seat.tenant_id], seat.account, seat.session) for seat in self._stage.seats],
+            "players": [(slugs[seat.tenant_id], seat.account, seat.session) for seat in self._stage.web_seats],
         }
         path = self._stage.folder / "plan.json"
         path.write_text(json.dumps(plan))

@@ -20,8 +20,8 @@ from pitboss.wallet.contracts import WalletRequest
 CONNECTIONS: Final = 16
 _BATCH_BLOCK: Final = 1000
 
-_LOCK: Final = """
-select version, real_minor, held_minor from wallet where tenant_id = $1 and wallet_id = $2 for no key update
+_READ: Final = """
+select version, real_minor, held_minor from wallet where tenant_id = $1 and wallet_id = $2
 """
 _KEY: Final = """
 select outcome, content_hash, version, answered_minor from call_key
@@ -36,12 +36,8 @@ _ACTIVE: Final = """
 select p.status = 1 from wallet w join player p on p.tenant_id = w.tenant_id and p.player_id = w.player_id
 where w.tenant_id = $1 and w.wallet_id = $2
 """
-# The guards look at wallet and journal together, so these two rows are one statement.
+# The journal's trigger moves the wallet, and refuses a row that does not continue it.
 _BOOK: Final = """
-with moved as (
-    update wallet set version = version + 1, real_minor = real_minor + $3, held_minor = held_minor + $4
-    where tenant_id = $1 and wallet_id = $2
-)
 insert into journal (tenant_id, wallet_id, version, batch_id, d_real, d_bonus, d_held, d_debt, real_after, bonus_after,
     held_after, debt_after, reverses_version, account_id, source_id, op, round_id, reference)
 values ($1, $2, $5, $6, $3, 0, $4, 0, $7, 0, $8, 0, $9, $10, $11, $12, $13, $14)
@@ -130,14 +126,18 @@ class _Poster:
         await self.connection.execute(SET_SESSION_CONTEXT, token)
 
     async def post(self, request: WalletRequest) -> int:
-        """Post a request of one leg and return the balance that its caller is told."""
-        async with self.connection.transaction():
-            return await self._post(request)
+        """Post a request of one leg and return the balance that its caller is told; when overtaken, again."""
+        while True:
+            try:
+                async with self.connection.transaction():
+                    return await self._post(request)
+            except (asyncpg.SerializationError, asyncpg.UniqueViolationError):
+                continue
 
     async def _post(self, request: WalletRequest) -> int:
         fetch, (leg,) = self.connection.fetchrow, request.legs
         key = (request.tenant_id, request.source_id, UUID(bytes=leg.key))
-        wallet = await fetch(_LOCK, request.tenant_id, request.wallet_id)
+        wallet = await fetch(_READ, request.tenant_id, request.wallet_id)
         known = await fetch(_KEY, *key)
         if wallet is None:
             raise CaseFailed("a wallet is not there")

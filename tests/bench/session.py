@@ -138,7 +138,7 @@ class Session:
         first_tenant = min(stage.books)
         of_one_tenant = [[seat for seat in part if seat.tenant_id == first_tenant] for part in parts]
         cases: list[Case] = [
-            RowPerCall(stage, [Calls(stage.seats, stage.books, 1000 + number) for number in range(CONNECTIONS)])
+            RowPerCall(stage, [Calls(stage.row_seats, stage.books, 1000 + number) for number in range(CONNECTIONS)])
         ]
         cases += [
             LaneCase(f"ledger_{size}", f"posting in process, batch {size}", pool, calls(size), size)

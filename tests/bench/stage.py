@@ -46,6 +46,9 @@ GAME: Final = "dice"
 SECRET_NAME: Final = "bench-api-secret"
 TENANTS: Final = 5
 WALLETS: Final = 100_000
+"""Wallets of each of the two sides that are measured, postings in process and the web; each remembers its own."""
+ROW_WALLETS: Final = 20_000
+ALL_WALLETS: Final = 2 * WALLETS + ROW_WALLETS
 SPREAD_ACCOUNTS: Final = 64
 DEPOSIT_MINOR: Final = 10**11
 TPCB_SCALE: Final = 50
@@ -92,6 +95,8 @@ class Stage:
         self._passwords = {role: secrets.token_hex(16) for role in ("app", "worker", "relay", "migrate")}
         self.books: dict[int, Books] = {}
         self.seats: list[Seat] = []
+        self.web_seats: list[Seat] = []
+        self.row_seats: list[Seat] = []
 
     @property
     def signer(self) -> ContextSigner:
@@ -157,9 +162,9 @@ class Stage:
             await upgrade(urls["pitboss_migrate"], plane, (self.context_key,) if plane == "cell" else ())
         self._report(f"applying {TENANTS} tenants")
         await self._apply_tenants()
-        self._report(f"adding {WALLETS:,} players")
+        self._report(f"adding {ALL_WALLETS:,} players")
         await self._add_players()
-        self._report(f"depositing into {WALLETS:,} wallets")
+        self._report(f"depositing into {ALL_WALLETS:,} wallets")
         await self._deposit()
 
     async def _apply_tenants(self) -> None:
@@ -185,21 +190,27 @@ class Stage:
         try:
             await admin.execute(_VERSIONS, PLUGIN, GAME, list(self.books))
             await admin.execute(_GAMES)
-            await admin.execute(_PLAYERS, list(self.books), WALLETS // TENANTS)
+            await admin.execute(_PLAYERS, list(self.books), ALL_WALLETS // TENANTS)
             await admin.execute(_WALLETS)
             await admin.execute(_SESSIONS)
             await admin.execute("analyze")
             rows = await admin.fetch(_SEATS)
         finally:
             await admin.close()
-        self.seats = [Seat(*row) for row in rows]
+        seats = [Seat(*row) for row in rows]
+        shares = WALLETS * 2 // ROW_WALLETS + 1
+        half = shares // 2
+        self.seats = [seat for number, seat in enumerate(seats) if number % shares < half]
+        self.web_seats = [seat for number, seat in enumerate(seats) if half <= number % shares < 2 * half]
+        self.row_seats = seats[shares - 1 :: shares]
 
     async def _deposit(self) -> None:
+        seats = self.seats + self.web_seats + self.row_seats
         lanes = [self.make_lane(number) for number in (91, 92)]
         tasks = [asyncio.create_task(lane.run()) for lane in lanes]
         try:
             await asyncio.gather(
-                *[self._deposit_part(lane, self.seats[part :: len(lanes)]) for part, lane in enumerate(lanes)]
+                *[self._deposit_part(lane, seats[part :: len(lanes)]) for part, lane in enumerate(lanes)]
             )
         finally:
             for lane in lanes:

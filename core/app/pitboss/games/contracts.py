@@ -129,16 +129,23 @@ class Endpoint(msgspec.Struct, frozen=True):
     patience_ms: int
 
 
-class RoundFacts(msgspec.Struct):
-    """A round's row while a batch is decided, with what was read of the call's session and game.
+class SessionFacts(msgspec.Struct, frozen=True, gc=False):
+    """A session that takes bets of one wallet: whose it is, and until when, in seconds since 1970."""
 
-    `version_id` is that of the game's present build, 0 where the tenant has no such game.
-    """
+    player_id: int
+    ends_at: float
 
-    session_ok: bool
-    game_ok: bool
-    game_version_id: int
-    exists: bool
+
+class GameFacts(msgspec.Struct, frozen=True, gc=False):
+    """A game of the tenant's catalogue and the version of its present build."""
+
+    enabled: bool
+    version_id: int
+
+
+class RoundFacts(msgspec.Struct, gc=False):
+    """A round's row while a batch is decided; `seen_*` is what the row holds as far as this process knows."""
+
     first_version: int = 0
     last_version: int = 0
     bet_real: int = 0
@@ -151,7 +158,10 @@ class RoundFacts(msgspec.Struct):
     mode: int = int(RoundMode.CASH)
     state: int = int(RoundState.OPEN)
     round_version_id: int = 0
-    session: UUID | str | None = None
+    session: str | None = None
+    exists: bool = False
+    stored: bool = False
     dirty: bool = False
     jackpot_pool: str = ""
-    stored: bool = False
+    seen_version: int = 0
+    seen_state: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pitboss.games.contracts import RoundFacts, RoundMode, RoundState, RoundSubject
+from pitboss.games.contracts import GameFacts, RoundFacts, RoundMode, RoundState, RoundSubject, SessionFacts
 from pitboss.kernel.ids import derive_uuid_text
 from pitboss.ledger.contracts import Op
 from pitboss.wallet.contracts import LegResult
@@ -13,21 +13,34 @@ from pitboss_sdk.games import Refusal
 FREE_SPIN = int(RoundMode.FREE_SPIN)
 
 
-def decide_admission(facts: RoundFacts, subject: RoundSubject) -> Refusal | None:
+def decide_admission(
+    subject: RoundSubject,
+    session: SessionFacts | None,
+    game: GameFacts | None,
+    facts: RoundFacts | None,
+    now: float,
+) -> Refusal | None:
     """Return why a bet may not be booked, or None; wins and rollbacks are never held against session or game."""
-    if subject.session_malformed or (subject.session and not facts.session_ok):
+    if subject.session_malformed or (subject.session and not is_session_good(subject, session, now)):
         return Refusal.SESSION_INVALID
-    if not facts.game_ok:
+    if game is None or not game.enabled:
         return Refusal.GAME_FORBIDDEN
-    if facts.exists and facts.state != RoundState.OPEN:
+    if facts is not None and facts.exists and facts.state != RoundState.OPEN:
         return Refusal.ROUND_CLOSED
     return None
 
 
-def decide_basis(facts: RoundFacts, subject: RoundSubject) -> tuple[int, int] | Refusal:
+def is_session_good(subject: RoundSubject, session: SessionFacts | None, now: float) -> bool:
+    """Return whether a session of the wallet is this player's and not over."""
+    return session is not None and session.player_id == subject.player_id and session.ends_at > now
+
+
+def decide_basis(facts: RoundFacts | None, subject: RoundSubject) -> tuple[int, int] | Refusal:
     """Return the stakes that a win returns to; free spins need none."""
     if subject.free_spin:
         return (0, 0)
+    if facts is None:
+        return Refusal.UNKNOWN_REFERENCE
     if facts.state == RoundState.VOIDED:
         return Refusal.ROLLED_BACK
     if not facts.exists or not facts.bets:
@@ -36,7 +49,12 @@ def decide_basis(facts: RoundFacts, subject: RoundSubject) -> tuple[int, int] | 
 
 
 def apply_call(
-    facts: RoundFacts, subject: RoundSubject, legs: Sequence[LegResult], before_minor: int, after_minor: int
+    facts: RoundFacts,
+    subject: RoundSubject,
+    version_id: int,
+    legs: Sequence[LegResult],
+    before_minor: int,
+    after_minor: int,
 ) -> None:
     """Take the legs of an accepted call into the round; replayed ones are in it already."""
     fresh = [leg for leg in legs if leg.version and not leg.replayed]
@@ -51,7 +69,7 @@ def apply_call(
         if not facts.exists:
             facts.balance_before = before_minor
             facts.first_version = fresh[0].version
-            facts.round_version_id = facts.game_version_id
+            facts.round_version_id = version_id
             facts.session = subject.session or None
         facts.exists = True
         facts.last_version = fresh[-1].version

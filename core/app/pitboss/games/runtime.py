@@ -8,18 +8,32 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
-from pitboss.games.contracts import Endpoint, Holder, RoundFacts, RoundSubject
+from pitboss.games.contracts import Endpoint, GameFacts, Holder, RoundFacts, RoundSubject, SessionFacts
 from pitboss.games.rules import apply_call, decide_admission, decide_basis
-from pitboss.games.store.rounds import RoundName, read_rounds, save_rounds
+from pitboss.games.store.rounds import (
+    ChangedRound,
+    GameName,
+    RoundName,
+    SessionName,
+    ask_games,
+    ask_rounds,
+    ask_sessions,
+    plan_rounds,
+    tell_games,
+    tell_rounds,
+    tell_sessions,
+)
+from pitboss.kernel.clock import monotonic_seconds, utc_now
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
-from pitboss.ledger.contracts import AccountKind, WalletState
+from pitboss.ledger.contracts import AccountKind, Op, WalletState
 from pitboss.platform.db import DatabaseUnavailable, LaneConnection
+from pitboss.platform.memory import Memory
+from pitboss.platform.statements import ReadPart, WritePart
 from pitboss.plughost import service as plughost
 from pitboss.plughost.contracts import LoadedPlugin
 from pitboss.plughost.service import Secrets
@@ -31,30 +45,43 @@ PATIENCE_SHARE: Final = 5
 """A call is refused at admission once the queue has waited this part of the provider's time limit."""
 
 
+REMEMBERED: Final = 16_384
+"""Rounds that a lane remembers at least."""
+SESSIONS_NOTED: Final = 8
+"""Sessions that a wallet's notes hold at most."""
+GAMES_KEPT_SECONDS: Final = 1.0
+
+
 class RoundBook:
     """The rounds of one batch; calls of one round share its row."""
 
-    def __init__(self, requests: Sequence[WalletRequest], facts: Sequence[RoundFacts]) -> None:
-        self._facts: dict[int, RoundFacts] = {}
-        self._rounds: dict[RoundName, RoundFacts] = {}
-        self._changed: dict[RoundName, tuple[RoundName, int, RoundSubject, RoundFacts]] = {}
-        for request, its in zip(requests, facts, strict=True):
-            if request.round_id:
-                self._rounds.setdefault((request.tenant_id, request.round_id, request.wallet_id), its)
-            self._facts[id(request)] = its
+    def __init__(
+        self,
+        sessions: Mapping[SessionName, SessionFacts],
+        games: Mapping[GameName, GameFacts],
+        rounds: dict[RoundName, RoundFacts],
+        remembered: Memory[RoundName, RoundFacts],
+        now: float,
+    ) -> None:
+        self._sessions = sessions
+        self._games = games
+        self._rounds = rounds
+        self._remembered = remembered
+        self._now = now
+        self._changed: dict[RoundName, ChangedRound] = {}
 
-    def _round(self, request: WalletRequest) -> RoundFacts:
-        """Return the shared round with this call's own session and game."""
-        own = self._facts[id(request)]
-        if not request.round_id:
-            return own
-        shared = self._rounds[(request.tenant_id, request.round_id, request.wallet_id)]
-        shared.session_ok, shared.game_ok, shared.game_version_id = own.session_ok, own.game_ok, own.game_version_id
-        return shared
+    def _round(self, request: WalletRequest) -> RoundFacts | None:
+        return self._rounds.get((request.tenant_id, request.round_id, request.wallet_id))
+
+    def _game(self, request: WalletRequest) -> GameFacts | None:
+        subject: RoundSubject = request.subject
+        return self._games.get((request.tenant_id, subject.plugin, subject.game))
 
     def admit(self, request: WalletRequest) -> Refusal | None:
         """Return why a bet of `request` may not be booked, or None."""
-        return decide_admission(self._round(request), request.subject)
+        session = self._sessions.get((request.tenant_id, request.wallet_id, request.subject.session))
+        game, facts = self._game(request), self._round(request)
+        return decide_admission(request.subject, session, game, facts, self._now)
 
     def basis(self, request: WalletRequest) -> tuple[int, int] | Refusal:
         """Return the stakes that a win of `request` returns to, or why it cannot be booked."""
@@ -64,24 +91,123 @@ class RoundBook:
         """Take an accepted request into its round."""
         if not request.round_id:
             return
-        facts = self._round(request)
-        apply_call(facts, request.subject, results, before, wallet.playable)
+        name = (request.tenant_id, request.round_id, request.wallet_id)
+        facts = self._rounds.get(name)
+        if facts is None:
+            facts = self._rounds[name] = RoundFacts()
+        game = self._game(request)
+        version_id = game.version_id if game is not None else 0
+        apply_call(facts, request.subject, version_id, results, before, wallet.playable)
         if facts.dirty:
-            name = (request.tenant_id, request.round_id, request.wallet_id)
             self._changed[name] = (name, request.source_id, request.subject, facts)
 
-    async def save(self, connection: asyncpg.Connection) -> None:
-        """Write the rounds that changed."""
-        if self._changed:
-            await save_rounds(connection, list(self._changed.values()))
+    def plan(self) -> list[WritePart]:
+        """Return the parts that write the rounds that changed."""
+        return plan_rounds(list(self._changed.values())) if self._changed else []
+
+    def settle(self, *, committed: bool) -> None:
+        """Remember the rounds of a batch that was committed; forget them where nobody can tell."""
+        for name, facts in self._rounds.items():
+            if committed and facts.exists:
+                facts.stored, facts.dirty = True, False
+                facts.seen_version, facts.seen_state = facts.last_version, facts.state
+                self._remembered.put(name, facts)
+            else:
+                self._remembered.forget(name)
+
+
+class RoundMemory:
+    """What a lane remembers of games and rounds, and in the notes of wallets of sessions.
+
+    A session changes only with a version of its wallet, and ends by the clock; a round is checked when it is
+    written; a game is read again after a second.
+    """
+
+    def __init__(self) -> None:
+        self._rounds: Memory[RoundName, RoundFacts] = Memory(REMEMBERED)
+        self._games: dict[GameName, GameFacts] = {}
+        self._games_until = 0.0
+        self._asked: tuple[list[SessionName], list[GameName], list[RoundName]] = ([], [], [])
+        self._found: tuple[dict[SessionName, SessionFacts], dict[RoundName, RoundFacts]] = ({}, {})
+
+    def ask(
+        self, requests: Sequence[WalletRequest], wallets: Mapping[tuple[int, int], WalletState], *, trusting: bool
+    ) -> list[ReadPart]:
+        """Return the parts that read what the requests need and is not remembered."""
+        if not trusting or monotonic_seconds() > self._games_until:
+            self._games = {}
+            self._games_until = monotonic_seconds() + GAMES_KEPT_SECONDS
+        sessions: dict[SessionName, SessionFacts | None] = {}
+        games: dict[GameName, None] = {}
+        rounds: dict[RoundName, RoundFacts | None] = {}
+        for request in requests:
+            tenant_id, wallet_id, subject = request.tenant_id, request.wallet_id, request.subject
+            if not request.round_id and not request.legs:
+                continue
+            game = (tenant_id, subject.plugin, subject.game)
+            if game not in self._games:
+                games[game] = None
+            if subject.session:
+                name = (tenant_id, wallet_id, subject.session)
+                if name not in sessions:
+                    wallet = wallets.get((tenant_id, wallet_id))
+                    sessions[name] = wallet.notes.get(subject.session) if wallet is not None else None
+            if request.round_id:
+                round_name = (tenant_id, request.round_id, wallet_id)
+                if rounds.get(round_name) is None:
+                    facts = self._rounds.get(round_name) if trusting else None
+                    begins = bool(request.legs) and request.legs[0].op is Op.BET
+                    if facts is not None or not begins or not trusting:
+                        rounds[round_name] = facts
+        self._asked = (
+            [name for name, facts in sessions.items() if facts is None],
+            list(games),
+            [name for name, facts in rounds.items() if facts is None],
+        )
+        self._found = (
+            {name: facts for name, facts in sessions.items() if facts is not None},
+            {name: facts for name, facts in rounds.items() if facts is not None},
+        )
+        asked_sessions, asked_games, asked_rounds = self._asked
+        parts = [ask_sessions(asked_sessions)] if asked_sessions else []
+        parts += [ask_games(asked_games)] if asked_games else []
+        return parts + ([ask_rounds(asked_rounds)] if asked_rounds else [])
+
+    def open(
+        self,
+        requests: Sequence[WalletRequest],  # noqa: ARG002 - what they need was asked for
+        wallets: Mapping[tuple[int, int], WalletState],
+        texts: Sequence[str],
+    ) -> RoundBook:
+        """Return the book of a batch from what is remembered and what was read."""
+        left = list(texts)
+        asked_sessions, asked_games, asked_rounds = self._asked
+        sessions, rounds = self._found
+        if asked_sessions:
+            for name, facts in tell_sessions(asked_sessions, left.pop(0)).items():
+                sessions[name] = facts
+                notes = wallets[name[0], name[1]].notes
+                if len(notes) >= SESSIONS_NOTED:
+                    notes.clear()
+                notes[name[2]] = facts
+        if asked_games:
+            self._games.update(tell_games(asked_games, left.pop(0)))
+        if asked_rounds:
+            rounds.update(tell_rounds(asked_rounds, left.pop(0)))
+        return RoundBook(sessions, self._games, rounds, self._rounds, utc_now().timestamp())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rounds.clear()
+        self._games = {}
 
 
 class Rounds:
     """The companion that wallet requests of the games room name."""
 
-    async def load(self, connection: asyncpg.Connection, requests: Sequence[WalletRequest]) -> RoundBook:
-        """Read sessions, games and rounds of a batch in one statement."""
-        return RoundBook(requests, await read_rounds(connection, requests))
+    def make_memory(self) -> RoundMemory:
+        """Return an empty memory for one lane."""
+        return RoundMemory()
 
 
 class Holders:

@@ -202,9 +202,11 @@ async def request_launch(driver: GamesDriver, http: HttpClient, request: LaunchR
 
 
 async def finish_launch(session: AsyncSession, scope: TenantScope, session_id: UUID, *, opened: bool) -> None:
-    """Note how a launch ended."""
+    """Note how a launch ended; after one that failed, lanes that remember the session take no more bets for it."""
     state = SessionState.OPEN if opened else SessionState.FAILED
-    await catalogue.set_session_state(session, scope, session_id, state)
+    wallet_id = await catalogue.set_session_state(session, scope, session_id, state)
+    if wallet_id is not None and not opened:
+        await ledger.change_terms(session, scope, wallet_id)
 
 
 async def list_rounds(

@@ -24,6 +24,8 @@ class Op(IntEnum):
     VOID = 9
     AWARD = 10
     AWARD_FORFEIT = 11
+    TERMS = 12
+    """Moves nothing: what a decision on the wallet depends on changed (its status, a limit, a session)."""
 
 
 class Outcome(IntEnum):
@@ -83,8 +85,12 @@ class Wallet(msgspec.Struct, frozen=True):
     version: int
 
 
-class WalletState(msgspec.Struct):
-    """A locked wallet while a batch is decided; the lane changes it leg by leg."""
+class WalletState(msgspec.Struct, gc=False):
+    """A wallet while a batch is decided; the lane changes it leg by leg.
+
+    `notes` is what rooms learnt that changes only with a version of this wallet: it is remembered and forgotten
+    together with it.
+    """
 
     tenant_id: int
     wallet_id: int
@@ -94,10 +100,10 @@ class WalletState(msgspec.Struct):
     bonus: int
     held: int
     debt: int
-    version_before: int
     has_awards: bool
     is_open: bool = True
     has_limits: bool = False
+    notes: dict[str, Any] = {}
 
     @property
     def playable(self) -> int:
@@ -105,7 +111,7 @@ class WalletState(msgspec.Struct):
         return self.real + self.bonus
 
 
-class KnownKey(msgspec.Struct, frozen=True):
+class KnownKey(msgspec.Struct, frozen=True, gc=False):
     """What the ledger already holds for a key, with the booking it led to, if any (`version` > 0)."""
 
     wallet_id: int

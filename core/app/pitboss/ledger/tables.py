@@ -35,8 +35,8 @@ BATCH_BLOCKS = Sequence("batch_block_seq", metadata=CellBase.metadata)
 class WalletRow(CellBase):
     """A player's money in one currency; one row, so that a call locks and writes one row.
 
-    Logins may read and lock it and set its status; the balance is moved by the journal's trigger alone, which runs
-    as the owner.
+    Logins may open and read it; the balance is moved by the journal's trigger alone, and its marks by
+    `ledger_change_terms()`, both of which run as the owner and both with a row of the journal.
     """
 
     __tablename__ = "wallet"
@@ -49,8 +49,8 @@ class WalletRow(CellBase):
         {
             "info": table_info(
                 grants={
-                    "app": "select, insert, update (status, has_limits)",
-                    "worker": "select, update (status, has_limits)",
+                    "app": "select, insert",
+                    "worker": "select",
                     "owner": "select, update",
                 }
             ),
@@ -89,7 +89,7 @@ class JournalRow(CellBase):
             postgresql_where=text("reverses_version is not null"),
         ),
         Index("ix_journal_created_at", "created_at", postgresql_using="brin"),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},
+        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert", "owner": "insert"})},
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -13,9 +13,9 @@ from pitboss.ledger.contracts import Op, Wallet
 from pitboss.limits import store
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.limits.rules import compute_earliest_window, compute_window_start
-from pitboss.limits.store import list_limits, read_limits
+from pitboss.limits.store import ask_limits, list_limits, tell_limits
 
-__all__ = ["compute_earliest_window", "list_limits", "read_limits", "remove_limit", "set_limit"]
+__all__ = ["ask_limits", "compute_earliest_window", "list_limits", "remove_limit", "set_limit", "tell_limits"]
 
 _PLAY = (Op.BET, Op.BET_ROLLBACK, Op.WIN, Op.WIN_ROLLBACK)
 _COUNTED: dict[LimitKind, tuple[tuple[Op, ...], int]] = {
@@ -31,7 +31,7 @@ async def set_limit(
 ) -> None:
     """Set or change a limit of a wallet; what was used of the current window before counts from the journal.
 
-    The wallet stays locked until the transaction ends, so no posting falls between the sum and the limit.
+    The wallet is claimed until the transaction ends, so no posting falls between the sum and the limit.
     """
     ops, sign = _COUNTED[limit.kind]
     await ledger.seed_usage(
@@ -65,6 +65,7 @@ async def remove_limit(
     before_minor = await _find_amount_minor(session, scope, wallet, kind, period)
     if before_minor is None:
         return False
+    await ledger.change_terms(session, scope, wallet.wallet_id)
     await store.delete_limit(session, scope, wallet.wallet_id, kind, period)
     changes = (Change("amount_minor", before_minor, None),)
     await record_event(session, scope, _event("limit.removed", wallet, kind, period, changes, actor, origin))

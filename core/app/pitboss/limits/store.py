@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import asyncpg
+import msgspec
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,21 +13,25 @@ from pitboss.kernel.scope import TenantScope
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.limits.tables import PlayerLimitRow
 from pitboss.platform.db import number_array
+from pitboss.platform.statements import ReadPart
 
+_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _READ = """
-select l.tenant_id, l.wallet_id, l.kind, l.period, l.amount_minor
+select json_agg(json_build_array(l.tenant_id, l.wallet_id, l.kind, l.period, l.amount_minor))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join player_limit l on l.tenant_id = n.tenant_id and l.wallet_id = n.wallet_id
 """
 
 
-async def read_limits(
-    connection: asyncpg.Connection, pairs: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], list[Limit]]:
-    """Return the limits of wallets; those without any are not in the answer."""
+def ask_limits(pairs: Sequence[tuple[int, int]]) -> ReadPart:
+    """Return the part that reads the limits of wallets."""
+    return ReadPart(_READ, (number_array([pair[0] for pair in pairs]), number_array([pair[1] for pair in pairs])))
+
+
+def tell_limits(text: str) -> dict[tuple[int, int], list[Limit]]:
+    """Return what `ask_limits` read; wallets without limits are not in the answer."""
     found: dict[tuple[int, int], list[Limit]] = {}
-    numbers = number_array([pair[0] for pair in pairs]), number_array([pair[1] for pair in pairs])
-    for row in await connection.fetch(_READ, *numbers):
+    for row in _ROWS.decode(text):
         found.setdefault((row[0], row[1]), []).append(Limit(LimitKind(row[2]), Period(row[3]), row[4]))
     return found
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import DeclarativeBase
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 from pitboss.platform.settings import ContextKey
+from pitboss.platform.statements import ReadPart, WritePart, compose_reads, compose_writes
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
 MAX_CONTEXT_TENANTS: Final = 64
@@ -193,6 +194,32 @@ class LaneConnection:
             await connection.execute(SET_SESSION_CONTEXT, self._signer.sign(wanted, connection.get_server_pid()))
             self._covered, self._signed_at = wanted, epoch_seconds()
         return connection
+
+    async def prepare(self, tenant_ids: frozenset[int]) -> None:
+        """Make the connection ready for `read` and `write` under these tenants."""
+        await self.ready(tenant_ids)
+
+    async def read(self, parts: Sequence[ReadPart]) -> list[str]:
+        """Read several parts at one moment; return each one's JSON text, `[]` for null."""
+        values: list[Any] = []
+        for part in parts:
+            values += part.args
+        sql = compose_reads(tuple([(part.sql, len(part.args)) for part in parts]))
+        row = await self._prepared().fetchrow(sql, *values)
+        return [column or "[]" for column in row or ()]
+
+    async def write(self, parts: Sequence[WritePart]) -> None:
+        """Carry out several parts as one statement and transaction; raise `SerializationError` when a check fails."""
+        values: list[Any] = []
+        for part in parts:
+            values += part.args
+        sql = compose_writes(tuple([(part.sql, part.check, len(part.args)) for part in parts]))
+        await self._prepared().fetch(sql, *values)
+
+    def _prepared(self) -> asyncpg.Connection:
+        if self._connection is None:
+            raise ConnectionResetError("the connection was dropped")
+        return self._connection
 
     def drop(self) -> None:
         """Let go of the connection at once; the next use opens another."""

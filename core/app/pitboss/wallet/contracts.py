@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-import asyncpg
 import msgspec
 
 from pitboss.ledger.contracts import Op, WalletState
+from pitboss.platform.statements import ReadPart, WritePart
 from pitboss_sdk.games import Refusal
 
 
@@ -86,7 +86,7 @@ class WalletResult(msgspec.Struct):
 
 
 class BatchBook(Protocol):
-    """A room's part in one batch, loaded once the wallets are locked; everything but `save` is pure."""
+    """A room's part in one batch; nothing here does I/O or reads a clock."""
 
     def admit(self, request: WalletRequest) -> Refusal | None:
         """Return why new legs of `request` may not be booked, or None."""
@@ -100,14 +100,46 @@ class BatchBook(Protocol):
         """Take note of an accepted request; `before` is the playable balance before it."""
         ...
 
-    async def save(self, connection: asyncpg.Connection) -> None:
-        """Write the room's rows of the batch."""
+    def plan(self) -> list[WritePart]:
+        """Return the parts that write the room's rows of the batch; they fail when a row is not as it was read."""
+        ...
+
+    def settle(self, *, committed: bool) -> None:
+        """Remember the rows of a batch that was committed; forget them where nobody can tell."""
+        ...
+
+
+class RoomMemory(Protocol):
+    """What a room remembers of its own for one lane.
+
+    Everything in it is either unchanging, or checked when it is written, or younger than a second; what changes only
+    with a version of its wallet stands in the wallet's notes.
+    """
+
+    def ask(
+        self, requests: Sequence[WalletRequest], wallets: Mapping[tuple[int, int], WalletState], *, trusting: bool
+    ) -> list[ReadPart]:
+        """Return the parts that read what the requests need and is not remembered.
+
+        `wallets` are those that the lane remembers; the others are read anew. A lane that is not `trusting` reads
+        everything that may have changed.
+        """
+        ...
+
+    def open(
+        self, requests: Sequence[WalletRequest], wallets: Mapping[tuple[int, int], WalletState], texts: Sequence[str]
+    ) -> BatchBook:
+        """Return the room's book of the batch from the memory and what was read, in the order asked."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything."""
         ...
 
 
 class Companion(Protocol):
-    """A room above that loads its rows of a batch in one go."""
+    """A room above that has a say, and rows of its own, in wallet batches."""
 
-    async def load(self, connection: asyncpg.Connection, requests: Sequence[WalletRequest]) -> BatchBook:
-        """Read what the requests need, in the transaction that holds the wallets' locks."""
+    def make_memory(self) -> RoomMemory:
+        """Return an empty memory for one lane."""
         ...

@@ -1,8 +1,10 @@
 """Lanes: the edge that combines concurrent requests into one decided, posted and committed batch.
 
-A lane owns one connection. It takes whatever waits (no timer), locks the wallets in order, reads the rest in
-later statements, lets `rules` decide, posts in one statement and commits. An answer leaves only after the
-commit. When the connection breaks and the outcome is unknown, the same batch goes again: keys make it safe.
+A lane owns one connection. It takes whatever waits (no timer), reads what it does not remember, lets `rules` decide
+and writes in one statement, which is the transaction. The statement fails where a decision was overtaken: where a
+wallet no longer stands at the version it was decided on, or a key or round is there already; then the batch is
+decided again from what is read anew (ADR 0010). An answer leaves only after the commit. When the connection breaks
+and the outcome is unknown, the same batch goes again: keys make it safe.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import structlog
 
 from pitboss.kernel.clock import monotonic_seconds, utc_now
 from pitboss.ledger import service as ledger
-from pitboss.ledger.contracts import Op, OpenAward, OpenHold, Outcome
+from pitboss.ledger.contracts import KnownKey, Op, Outcome, WalletState
 from pitboss.ledger.errors import WalletNotFound
 from pitboss.limits import service as limits
-from pitboss.platform.db import LaneConnection
-from pitboss.wallet.contracts import BatchBook, Companion, WalletRequest, WalletResult
+from pitboss.platform.memory import Memory
+from pitboss.platform.statements import ReadPart, WritePart
+from pitboss.wallet.contracts import Companion, RoomMemory, WalletRequest, WalletResult
 from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.rules import BatchFacts, BatchWalk, SpendOrder
 
@@ -31,11 +34,18 @@ MAX_QUEUE: Final = 4096
 BLOCK: Final = 1000
 """Batch ids that one number of the sequence stands for."""
 ATTEMPTS: Final = 4
+REMEMBERED: Final = 16_384
+"""Wallets, and keys, that a lane remembers at least."""
+WARY_BATCHES: Final = 32
+"""How long a lane reads what others may have changed, after a decision from memory was overtaken."""
 
 _LOG = structlog.get_logger("pitboss.wallet")
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
 _SHUTTING_DOWN = (asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
 
+_RESOLVING: Final = (Op.CAPTURE, Op.VOID)
+Pair = tuple[int, int]
+Key = tuple[int, int, bytes]
 _Waiting = tuple[WalletRequest, "asyncio.Future[WalletResult]", float]
 
 
@@ -132,97 +142,216 @@ class Lane:
         raise AssertionError("unreachable")
 
 
-class DatabasePoster:
-    """Posts batches to PostgreSQL on a connection of its own."""
+class LaneStore(Protocol):
+    """A lane's way to the database; `platform.db.LaneConnection` is it."""
 
-    def __init__(
-        self, number: int, connection: LaneConnection, *, spend_orders: Mapping[int, SpendOrder] | None = None
-    ) -> None:
-        self._number = number
-        self._connection = connection
-        self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
-        self._next_batch_id = 0
-        self._block_end = 0
+    async def prepare(self, tenant_ids: frozenset[int]) -> None:
+        """Be ready to read and write under these tenants."""
+        ...
+
+    async def read(self, parts: Sequence[ReadPart]) -> list[str]:
+        """Read several parts at one moment."""
+        ...
+
+    async def write(self, parts: Sequence[WritePart]) -> None:
+        """Write several parts, all or nothing."""
+        ...
 
     def drop(self) -> None:
         """Let go of a connection that broke."""
-        self._connection.drop()
+        ...
 
     async def close(self) -> None:
         """Let go of the connection in order."""
-        await self._connection.close()
+        ...
+
+
+class DatabasePoster:
+    """Posts batches to PostgreSQL on a connection of its own, and remembers what it wrote.
+
+    What is remembered of a wallet is true as long as the wallet stands at the remembered version, and the statement
+    that writes checks just that; keys never change but for being reversed, which takes a version as well.
+    """
+
+    def __init__(
+        self, number: int, store: LaneStore, *, spend_orders: Mapping[int, SpendOrder] | None = None
+    ) -> None:
+        self._number = number
+        self._store = store
+        self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
+        self._next_batch_id = 0
+        self._block_end = 0
+        self._wallets: Memory[Pair, WalletState] = Memory(REMEMBERED)
+        self._keys: Memory[Key, KnownKey] = Memory(REMEMBERED)
+        self._rooms: dict[Companion, RoomMemory] = {}
+        self._wary_for = 0
+
+    def drop(self) -> None:
+        """Let go of a connection that broke, and of all that was learnt over it."""
+        self._store.drop()
+        self._wallets.clear()
+        self._keys.clear()
+        for room in self._rooms.values():
+            room.clear()
+
+    async def close(self) -> None:
+        """Let go of the connection in order."""
+        await self._store.close()
 
     async def post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
-        """Lock, read, decide, write and commit."""
-        connection = await self._connection.ready(frozenset([request.tenant_id for request in requests]))
-        batch_id = await self._take_batch_id(connection)
-        async with connection.transaction():
-            facts = await load_facts(connection, requests, self._spend_orders)
+        """Read, decide and write; raise when the batch did not happen, or when nobody can tell."""
+        await self._store.prepare(frozenset([request.tenant_id for request in requests]))
+        if self._next_batch_id == self._block_end:
+            block = int((await self._store.read([ledger.NEXT_BLOCK]))[0])
+            self._next_batch_id, self._block_end = block * BLOCK, (block + 1) * BLOCK
+        facts: BatchFacts | None = None
+        try:
+            facts, remembered = await self._gather(requests)
             walk = BatchWalk(facts)
             results = [walk.decide(request) for request in requests]
-            if walk.posting.keys:
-                await ledger.post(connection, batch_id, self._number, walk.posting)
+            parts = ledger.plan_post(self._next_batch_id, self._number, walk.posting)
             for book in facts.books.values():
-                await book.save(connection)
+                parts += book.plan()
+            standing = [
+                (*pair, facts.wallets[pair].version) for pair in remembered if pair not in walk.touched
+            ]
+            if standing:
+                parts.append(ledger.plan_standing(standing))
+            if parts:
+                self._next_batch_id += 1
+                await self._store.write(parts)
+        except BaseException:
+            self._forget(requests, facts)
+            raise
+        self._remember(facts)
         return results
 
-    async def _take_batch_id(self, connection: asyncpg.Connection) -> int:
-        if self._next_batch_id == self._block_end:
-            block = await ledger.next_batch_block(connection)
-            self._next_batch_id, self._block_end = block * BLOCK, (block + 1) * BLOCK
-        self._next_batch_id += 1
-        return self._next_batch_id - 1
+    async def _gather(self, requests: Sequence[WalletRequest]) -> tuple[BatchFacts, list[Pair]]:
+        """Return what the decisions depend on, and which wallets among it come from memory."""
+        trusting = not self._wary_for
+        wallets: dict[Pair, WalletState] = {}
+        known: dict[Key, KnownKey] = {}
+        missing: dict[Pair, None] = {}
+        wanted: dict[Key, None] = {}
+        held: dict[Key, None] = {}
+        by_companion: dict[Companion, list[WalletRequest]] = {}
+        for request in requests:
+            tenant_id, source_id = request.tenant_id, request.source_id
+            pair = (tenant_id, request.wallet_id)
+            if pair not in wallets and pair not in missing:
+                state = self._wallets.get(pair) if trusting else None
+                if state is None:
+                    missing[pair] = None
+                else:
+                    wallets[pair] = state
+            for leg in request.legs:
+                key = (tenant_id, source_id, leg.key)
+                found = self._keys.get(key)
+                if found is not None:
+                    known[key] = found
+                elif not trusting:
+                    wanted[key] = None
+                if leg.reverses is not None:
+                    key = (tenant_id, source_id, leg.reverses)
+                    found = self._keys.get(key)
+                    if found is not None:
+                        known[key] = found
+                    else:
+                        wanted[key] = None
+                    if leg.op in _RESOLVING:
+                        held[key] = None
+            if request.companion is not None:
+                by_companion.setdefault(request.companion, []).append(request)
+        remembered = list(wallets)
+        facts = BatchFacts(wallets, known, utc_now().date(), {}, spend_orders=self._spend_orders)
+        await self._read(facts, missing, list(wanted), list(held), by_companion)
+        await self._read_rare(facts)
+        return facts, remembered
 
+    async def _read(
+        self,
+        facts: BatchFacts,
+        missing: Mapping[Pair, None],
+        wanted: list[Key],
+        held: list[Key],
+        by_companion: Mapping[Companion, list[WalletRequest]],
+    ) -> None:
+        """Read what memory does not know, in one journey, and open the rooms' books."""
+        parts: list[ReadPart] = []
+        if missing:
+            parts.append(ledger.ask_wallets(sorted(missing)))
+        if wanted:
+            parts.append(ledger.ask_keys(wanted))
+        if held:
+            parts.append(ledger.ask_holds(held))
+        asked: list[tuple[Companion, RoomMemory, int]] = []
+        for companion, its in by_companion.items():
+            room = self._rooms.get(companion)
+            if room is None:
+                room = self._rooms[companion] = companion.make_memory()
+            its_parts = room.ask(its, facts.wallets, trusting=not self._wary_for)
+            asked.append((companion, room, len(its_parts)))
+            parts += its_parts
+        texts = await self._store.read(parts) if parts else []
+        if missing:
+            read = ledger.tell_wallets(texts.pop(0))
+            if len(read) != len(missing):
+                # Wallets never vanish; what hides one must not become a final answer.
+                raise WalletNotFound(f"{len(missing) - len(read)} of {len(missing)} wallets are not to be seen")
+            facts.wallets.update(read)
+        if wanted:
+            facts.known.update(ledger.tell_keys(wanted, texts.pop(0)))
+        if held:
+            facts.holds = ledger.tell_holds(texts.pop(0))
+        for companion, room, count in asked:
+            facts.books[companion] = room.open(by_companion[companion], facts.wallets, texts[:count])
+            del texts[:count]
 
-async def load_facts(
-    connection: asyncpg.Connection, requests: Sequence[WalletRequest], spend_orders: Mapping[int, SpendOrder]
-) -> BatchFacts:
-    """Lock the wallets of `requests`, then read everything their decisions need."""
-    pairs = sorted({(request.tenant_id, request.wallet_id) for request in requests})
-    wallets = await ledger.lock_wallets(connection, pairs)
-    if len(wallets) != len(pairs):
-        # Wallets never vanish; what hides one must not become a final answer.
-        raise WalletNotFound(f"{len(pairs) - len(wallets)} of {len(pairs)} wallets are not to be seen")
-    keys: set[tuple[int, int, bytes]] = set()
-    for request in requests:
-        tenant_id, source_id = request.tenant_id, request.source_id
-        for leg in request.legs:
-            keys.add((tenant_id, source_id, leg.key))
-            if leg.reverses is not None:
-                keys.add((tenant_id, source_id, leg.reverses))
-    known = await ledger.read_keys(connection, list(keys)) if keys else {}
-    active = {(wallet.tenant_id, wallet.player_id) for wallet in wallets.values() if wallet.is_open}
-    by_companion: dict[Companion, list[WalletRequest]] = {}
-    for request in requests:
-        if request.companion is not None:
-            by_companion.setdefault(request.companion, []).append(request)
-    books: dict[Companion, BatchBook] = {
-        companion: await companion.load(connection, its) for companion, its in by_companion.items()
-    }
-    facts = BatchFacts(wallets, known, active, utc_now().date(), books, spend_orders=spend_orders)
-    if keys:
-        limited = [pair for pair, wallet in wallets.items() if wallet.has_limits]
-        facts.limits = await limits.read_limits(connection, limited) if limited else {}
-        await _load_rare(connection, facts)
-    return facts
+    async def _read_rare(self, facts: BatchFacts) -> None:
+        """Read awards and limits of the few wallets that are marked as having some."""
+        marked = [(pair, wallet) for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits]
+        if not marked:
+            return
+        pairs = sorted([pair for pair, _ in marked])
+        bookings = [
+            (key[0], known.wallet_id, known.version)
+            for key, known in facts.known.items()
+            if known.outcome == Outcome.ACCEPTED and known.d_bonus
+        ]
+        awards, entries, bounds, usage = await self._store.read(
+            [
+                ledger.ask_awards(pairs),
+                ledger.ask_award_entries(bookings),
+                limits.ask_limits(pairs),
+                ledger.ask_usage(pairs, limits.compute_earliest_window(facts.today)),
+            ]
+        )
+        facts.awards = ledger.tell_awards(awards)
+        facts.award_entries = ledger.tell_award_entries(entries)
+        facts.limits = limits.tell_limits(bounds)
+        facts.usage = ledger.tell_usage(usage)
 
+    def _remember(self, facts: BatchFacts) -> None:
+        for pair, wallet in facts.wallets.items():
+            self._wallets.put(pair, wallet)
+        for key, known in facts.known.items():
+            self._keys.put(key, known)
+        for book in facts.books.values():
+            book.settle(committed=True)
+        if self._wary_for:
+            self._wary_for -= 1
 
-async def _load_rare(connection: asyncpg.Connection, facts: BatchFacts) -> None:
-    if facts.limits:
-        since = limits.compute_earliest_window(facts.today)
-        facts.usage = await ledger.read_usage(connection, sorted(facts.limits), since)
-    with_awards = sorted(pair for pair, wallet in facts.wallets.items() if wallet.has_awards)
-    facts.awards = await ledger.read_awards(connection, with_awards) if with_awards else dict[_Name, OpenAward]()
-    booked = [(key[0], known) for key, known in facts.known.items() if known.outcome == Outcome.ACCEPTED]
-    moved = [(tenant, known.wallet_id, known.version) for tenant, known in booked if known.d_bonus]
-    facts.award_entries = (
-        await ledger.read_award_entries(connection, moved) if moved else dict[_Name, list[tuple[int, int]]]()
-    )
-    held = [(tenant, known.wallet_id, known.version) for tenant, known in booked if known.op == Op.HOLD]
-    facts.holds = await ledger.read_holds(connection, held) if held else dict[_Name, OpenHold]()
-
-
-_Name = tuple[int, int, int]
+    def _forget(self, requests: Sequence[WalletRequest], facts: BatchFacts | None) -> None:
+        """Remember nothing of a batch that failed, and trust little in the next ones: others may move these wallets."""
+        for request in requests:
+            self._wallets.forget((request.tenant_id, request.wallet_id))
+            for leg in request.legs:
+                self._keys.forget((request.tenant_id, request.source_id, leg.key))
+                if leg.reverses is not None:
+                    self._keys.forget((request.tenant_id, request.source_id, leg.reverses))
+        for book in facts.books.values() if facts is not None else ():
+            book.settle(committed=False)
+        self._wary_for = WARY_BATCHES
 
 
 class Lanes:

@@ -148,10 +148,13 @@ async def insert_session(
     )
 
 
-async def set_session_state(session: AsyncSession, scope: TenantScope, session_id: UUID, state: SessionState) -> None:
-    """Note how a launch ended."""
-    await session.execute(
+async def set_session_state(
+    session: AsyncSession, scope: TenantScope, session_id: UUID, state: SessionState
+) -> int | None:
+    """Note how a launch ended; return the session's wallet."""
+    return await session.scalar(
         update(GameSessionRow)
         .where(GameSessionRow.tenant_id == scope.tenant_id, GameSessionRow.session_id == session_id)
         .values(state=int(state))
+        .returning(GameSessionRow.wallet_id)
     )

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-import asyncpg
+import msgspec
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pitboss.games.contracts import RoundFacts, RoundMode, RoundState, RoundSubject, RoundSummary
+from pitboss.games.contracts import (
+    GameFacts,
+    RoundFacts,
+    RoundMode,
+    RoundState,
+    RoundSubject,
+    RoundSummary,
+    SessionFacts,
+)
 from pitboss.games.tables import GameVersionRow, RoundRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import id_array, number_array
-from pitboss.wallet.contracts import WalletRequest
+from pitboss.platform.statements import ReadPart, WritePart
 
-_READ = """
-select n.position, coalesce(s.player_id = n.player_id and s.wallet_id = n.wallet_id and s.state <= 2 and s.expires_at > now(), false),
-    coalesce(g.enabled, false), coalesce(g.version_id, 0), r.first_version is not null,
-    r.first_version, r.last_version, r.bet_real, r.bet_bonus, r.win_minor, r.jackpot_minor,
-    r.balance_before, r.balance_after, r.bets, r.mode, r.state, r.game_version_id, r.session_id
-from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::uuid[], $5::text[], $6::text[], $7::text::uuid[])
-    with ordinality as n(tenant_id, wallet_id, player_id, session_id, plugin, game, round_id, position)
-left join game_session s on s.tenant_id = n.tenant_id and s.session_id = n.session_id
-left join game g on g.tenant_id = n.tenant_id and g.plugin = n.plugin and g.code = n.game
-left join round r on r.tenant_id = n.tenant_id and r.round_id = n.round_id and r.wallet_id = n.wallet_id
+_READ_SESSIONS = """
+select json_agg(json_build_array(n.position, s.player_id, extract(epoch from s.expires_at)::float8))
+from unnest($1::text::bigint[], $2::text::uuid[], $3::text::bigint[])
+    with ordinality as n(tenant_id, session_id, wallet_id, position)
+join game_session s on s.tenant_id = n.tenant_id and s.session_id = n.session_id
+where s.wallet_id = n.wallet_id and s.state <= 2 and s.expires_at > now()
+"""
+
+_READ_GAMES = """
+select json_agg(json_build_array(n.position, g.enabled, g.version_id))
+from unnest($1::text::bigint[], $2::text[], $3::text[]) with ordinality as n(tenant_id, plugin, code, position)
+join game g on g.tenant_id = n.tenant_id and g.plugin = n.plugin and g.code = n.code
+"""
+
+_READ_ROUNDS = """
+select json_agg(json_build_array(n.position, r.first_version, r.last_version, r.bet_real, r.bet_bonus, r.win_minor,
+    r.jackpot_minor, r.balance_before, r.balance_after, r.bets, r.mode, r.state, r.game_version_id, r.session_id))
+from unnest($1::text::bigint[], $2::text::uuid[], $3::text::bigint[])
+    with ordinality as n(tenant_id, round_id, wallet_id, position)
+join round r on r.tenant_id = n.tenant_id and r.round_id = n.round_id and r.wallet_id = n.wallet_id
 """
 
 _OPEN = """
@@ -46,47 +65,79 @@ update round r set
     updated_at = now(), jackpot_pool = case when n.jackpot_pool <> '' then n.jackpot_pool else r.jackpot_pool end
 from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[],
     $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::int[], $10::text::smallint[],
-    $11::text::smallint[], $12::text::uuid[], $13::text[])
+    $11::text::smallint[], $12::text::bigint[], $13::text::smallint[], $14::text::uuid[], $15::text[])
     as n(tenant_id, wallet_id, last_version, bet_real, bet_bonus, win_minor, jackpot_minor, balance_after, bets, mode,
-    state, round_id, jackpot_pool)
+    state, seen_version, seen_state, round_id, jackpot_pool)
 where r.tenant_id = n.tenant_id and r.round_id = n.round_id and r.wallet_id = n.wallet_id
+    and r.last_version = n.seen_version and r.state = n.seen_state
+returning 1
 """
+_ALL_CONTINUED = "(select count(*) from @) = $16::int"
 
 RoundName = tuple[int, str, int]
+SessionName = tuple[int, int, str]
+"""Tenant, wallet and session: a session of another wallet is no session of this one."""
+GameName = tuple[int, str, str]
 ChangedRound = tuple[RoundName, int, RoundSubject, RoundFacts]
 """A round's name, the source of the call that changed it last, that call, and what the round is now."""
+_SESSION_ROWS = msgspec.json.Decoder(list[tuple[int, int, float]])
+_GAME_ROWS = msgspec.json.Decoder(list[tuple[int, bool, int]])
+_ROUND_ROWS = msgspec.json.Decoder(
+    list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str | None]]
+)
 
 
-async def read_rounds(connection: asyncpg.Connection, requests: Sequence[WalletRequest]) -> list[RoundFacts]:
-    """Return session, game and round of each request, in order."""
-    subjects: list[RoundSubject] = [request.subject for request in requests]
-    rows = await connection.fetch(
-        _READ,
-        number_array([request.tenant_id for request in requests]),
-        number_array([request.wallet_id for request in requests]),
-        number_array([subject.player_id for subject in subjects]),
-        id_array([subject.session for subject in subjects]),
-        [subject.plugin for subject in subjects],
-        [subject.game for subject in subjects],
-        id_array([request.round_id for request in requests]),
-    )
-    found: list[RoundFacts | None] = [None] * len(requests)
-    for row in rows:
-        found[row[0] - 1] = RoundFacts(*row[1:], stored=True) if row[4] else RoundFacts(row[1], row[2], row[3], False)
-    return [facts if facts is not None else RoundFacts(False, False, 0, False) for facts in found]
+def ask_sessions(names: Sequence[SessionName]) -> ReadPart:
+    """Return the part that reads sessions that take bets."""
+    numbers = number_array([name[0] for name in names]), number_array([name[1] for name in names])
+    return ReadPart(_READ_SESSIONS, (numbers[0], id_array([name[2] for name in names]), numbers[1]))
 
 
-async def save_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedRound]) -> None:
-    """Write the rounds that a batch changed; the wallet's lock keeps others from opening the same one."""
+def tell_sessions(names: Sequence[SessionName], text: str) -> dict[SessionName, SessionFacts]:
+    """Return what `ask_sessions` read; those that take no bets are not in the answer."""
+    return {names[row[0] - 1]: SessionFacts(*row[1:]) for row in _SESSION_ROWS.decode(text)}
+
+
+def ask_games(names: Sequence[GameName]) -> ReadPart:
+    """Return the part that reads games by (tenant, plugin, code)."""
+    columns = [number_array([name[0] for name in names]), [name[1] for name in names], [name[2] for name in names]]
+    return ReadPart(_READ_GAMES, columns)
+
+
+def tell_games(names: Sequence[GameName], text: str) -> dict[GameName, GameFacts]:
+    """Return what `ask_games` read; games that the tenant lacks are not in the answer."""
+    return {names[row[0] - 1]: GameFacts(*row[1:]) for row in _GAME_ROWS.decode(text)}
+
+
+def ask_rounds(names: Sequence[RoundName]) -> ReadPart:
+    """Return the part that reads rounds."""
+    numbers = number_array([name[0] for name in names]), number_array([name[2] for name in names])
+    return ReadPart(_READ_ROUNDS, (numbers[0], id_array([name[1] for name in names]), numbers[1]))
+
+
+def tell_rounds(names: Sequence[RoundName], text: str) -> dict[RoundName, RoundFacts]:
+    """Return what `ask_rounds` read; rounds that were never opened are not in the answer."""
+    found: dict[RoundName, RoundFacts] = {}
+    for row in _ROUND_ROWS.decode(text):
+        facts = RoundFacts(*row[1:], exists=True, stored=True)
+        facts.seen_version, facts.seen_state = facts.last_version, facts.state
+        found[names[row[0] - 1]] = facts
+    return found
+
+
+def plan_rounds(rounds: Sequence[ChangedRound]) -> list[WritePart]:
+    """Return the parts that write the rounds that a batch changed; they fail when one is not as it was seen."""
     opened = [changed for changed in rounds if not changed[3].stored]
-    if opened:
-        await _open_rounds(connection, opened)
     continued = [changed for changed in rounds if changed[3].stored]
+    parts: list[WritePart] = []
+    if opened:
+        parts.append(_plan_open(opened))
     if continued:
-        await _continue_rounds(connection, continued)
+        parts.append(_plan_continue(continued))
+    return parts
 
 
-async def _open_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedRound]) -> None:
+def _plan_open(rounds: Sequence[ChangedRound]) -> WritePart:
     numbers = [
         (
             name[0],
@@ -108,18 +159,18 @@ async def _open_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedR
         )
         for name, source_id, subject, facts in rounds
     ]
-    await connection.execute(
-        _OPEN,
+    values: list[Any] = [
         *[number_array(column) for column in zip(*numbers, strict=True)],
         id_array([name[1] for name, _, _, _ in rounds]),
-        id_array([str(facts.session or "") for _, _, _, facts in rounds]),
+        id_array([facts.session or "" for _, _, _, facts in rounds]),
         [subject.round_reference for _, _, subject, _ in rounds],
         [facts.jackpot_pool for _, _, _, facts in rounds],
         [subject.currency for _, _, subject, _ in rounds],
-    )
+    ]
+    return WritePart(_OPEN, values)
 
 
-async def _continue_rounds(connection: asyncpg.Connection, rounds: Sequence[ChangedRound]) -> None:
+def _plan_continue(rounds: Sequence[ChangedRound]) -> WritePart:
     numbers = [
         (
             name[0],
@@ -133,15 +184,18 @@ async def _continue_rounds(connection: asyncpg.Connection, rounds: Sequence[Chan
             facts.bets,
             facts.mode,
             facts.state,
+            facts.seen_version,
+            facts.seen_state,
         )
         for name, _, _, facts in rounds
     ]
-    await connection.execute(
-        _CONTINUE,
+    values: list[Any] = [
         *[number_array(column) for column in zip(*numbers, strict=True)],
         id_array([name[1] for name, _, _, _ in rounds]),
         [facts.jackpot_pool for _, _, _, facts in rounds],
-    )
+        len(rounds),
+    ]
+    return WritePart(_CONTINUE, values, _ALL_CONTINUED)
 
 
 def _summary(row: RoundRow, version: GameVersionRow) -> RoundSummary:

@@ -8,7 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, text, update
+from sqlalchemy import Row, Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -62,25 +62,48 @@ async def get_wallet(session: AsyncSession, scope: TenantScope, player_id: int, 
     return wallet
 
 
+async def change_terms(
+    session: AsyncSession,
+    scope: TenantScope,
+    wallet_id: int,
+    *,
+    status: WalletStatus | None = None,
+    has_limits: bool | None = None,
+) -> None:
+    """Claim the next version of a wallet for something that decisions depend on, and change its marks where given.
+
+    Until the transaction ends no posting to the wallet gets through, and none that was decided before it does after.
+    """
+    await session.execute(
+        text("select ledger_change_terms(:tenant, :wallet, cast(:status as smallint), cast(:limited as boolean))"),
+        {
+            "tenant": scope.tenant_id,
+            "wallet": wallet_id,
+            "status": None if status is None else int(status),
+            "limited": has_limits,
+        },
+    )
+
+
 async def set_wallet_status(session: AsyncSession, scope: TenantScope, player_id: int, status: WalletStatus) -> None:
     """Open or block a player's wallets; waits for postings under way, and those that come later see it."""
-    await session.execute(
-        update(WalletRow)
+    others = await session.scalars(
+        select(WalletRow.wallet_id)
         .where(WalletRow.tenant_id == scope.tenant_id, WalletRow.player_id == player_id)
-        .values(status=int(status))
+        .where(WalletRow.status != int(status))
+        .order_by(WalletRow.wallet_id)
     )
+    for wallet_id in others.all():
+        await change_terms(session, scope, wallet_id, status=status)
 
 
-async def list_wallets(
-    session: AsyncSession, scope: TenantScope, player_id: int, *, lock: bool = False
-) -> list[Wallet]:
-    """Return a player's wallets by currency; locked, no lane posts to them before the transaction ends."""
-    statement = (
+async def list_wallets(session: AsyncSession, scope: TenantScope, player_id: int) -> list[Wallet]:
+    """Return a player's wallets by currency."""
+    rows = await session.scalars(
         select(WalletRow)
         .where(WalletRow.tenant_id == scope.tenant_id, WalletRow.player_id == player_id)
-        .order_by(WalletRow.wallet_id if lock else WalletRow.currency)
+        .order_by(WalletRow.currency)
     )
-    rows = await session.scalars(statement.with_for_update(key_share=True) if lock else statement)
     return [_wallet(row) for row in rows]
 
 
@@ -286,14 +309,10 @@ async def seed_usage(
 ) -> None:
     """Write what a wallet used of a window before it had the limit: `sign` × player's change over `ops`.
 
-    From here on the wallet is marked as limited and stays locked until the transaction ends, so that no posting
+    From here on the wallet is marked as limited and claimed until the transaction ends, so that no posting
     falls between sum and limit.
     """
-    await session.execute(
-        update(WalletRow)
-        .where(WalletRow.tenant_id == scope.tenant_id, WalletRow.wallet_id == wallet_id)
-        .values(has_limits=True)
-    )
+    await change_terms(session, scope, wallet_id, has_limits=True)
     used = await session.scalar(
         select(func.coalesce(func.sum(sign * (JournalRow.d_real + JournalRow.d_bonus - JournalRow.d_debt)), 0)).where(
             JournalRow.tenant_id == scope.tenant_id,

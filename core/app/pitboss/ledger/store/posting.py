@@ -1,61 +1,64 @@
-"""What a lane reads and writes: a handful of set-based statements, each over arrays, on one connection.
+"""What a lane reads and writes: parts of composed statements, each over arrays, on one connection.
 
 Arrays are joined by index lookups only; the lane's connection pins the planner so (ADR 0004). Nothing joins
-one CTE with another: that goes quadratic.
+one CTE with another: that goes quadratic. Nothing is locked before it is written: the journal's trigger refuses
+rows that do not continue their wallet, and the keys of keys and journal refuse what is there already (ADR 0010).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
+from typing import Final
 
 import asyncpg
+import msgspec
 
 from pitboss.ledger.contracts import KnownKey, OpenAward, OpenHold, PostingBatch, WalletState
 from pitboss.platform.db import id_array, number_array
+from pitboss.platform.statements import ReadPart, WritePart
 
-_LOCK = """
-select w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor, w.held_minor, w.debt_minor,
-    w.has_awards, w.status = 1, w.has_limits
+_READ_WALLETS = """
+select json_agg(json_build_array(w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor,
+    w.held_minor, w.debt_minor, w.has_awards, w.status = 1, w.has_limits))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id
-order by w.tenant_id, w.wallet_id
-for no key update of w
 """
 
-_KEYS = """
-select n.position, k.wallet_id, k.content_hash, k.outcome, k.refusal, k.version, k.answered_minor,
-    coalesce(j.op, 0), coalesce(j.account_id, 0), coalesce(j.d_real, 0), coalesce(j.d_bonus, 0),
+_READ_KEYS = """
+select json_agg(json_build_array(n.position, k.wallet_id, k.content_hash, k.outcome, k.refusal, k.version,
+    k.answered_minor, coalesce(j.op, 0), coalesce(j.account_id, 0), coalesce(j.d_real, 0), coalesce(j.d_bonus, 0),
     coalesce(j.d_held, 0), coalesce(j.d_debt, 0), coalesce(j.round_id::text, ''),
     coalesce((select r.version from journal r where r.tenant_id = j.tenant_id and r.wallet_id = j.wallet_id
-              and r.reverses_version = j.version), 0)
+              and r.reverses_version = j.version), 0)))
 from unnest($1::text::bigint[], $2::text::int[], $3::text::uuid[]) with ordinality as n(tenant_id, source_id, key, position)
 join call_key k on k.tenant_id = n.tenant_id and k.source_id = n.source_id and k.key = n.key
 left join journal j on j.tenant_id = k.tenant_id and j.wallet_id = k.wallet_id and j.version = k.version
 """
 
-_AWARDS = """
-select a.tenant_id, a.wallet_id, a.granted_version, a.remaining_minor, a.wagered_minor
+_READ_HOLDS = """
+select json_agg(json_build_array(h.tenant_id, h.wallet_id, h.opened_version, h.amount_minor, h.captured_minor,
+    h.released_minor, h.expires_at))
+from unnest($1::text::bigint[], $2::text::int[], $3::text::uuid[]) as n(tenant_id, source_id, key)
+join call_key k on k.tenant_id = n.tenant_id and k.source_id = n.source_id and k.key = n.key
+join hold h on h.tenant_id = k.tenant_id and h.wallet_id = k.wallet_id and h.opened_version = k.version
+"""
+
+_READ_AWARDS = """
+select json_agg(json_build_array(a.tenant_id, a.wallet_id, a.granted_version, a.remaining_minor, a.wagered_minor))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join award a on a.tenant_id = n.tenant_id and a.wallet_id = n.wallet_id
-order by a.tenant_id, a.wallet_id, a.granted_version
 """
 
-_AWARD_ENTRIES = """
-select e.tenant_id, e.wallet_id, e.version, e.granted_version, e.d_remaining
+_READ_AWARD_ENTRIES = """
+select json_agg(json_build_array(e.tenant_id, e.wallet_id, e.version, e.granted_version, e.d_remaining)
+    order by e.granted_version)
 from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[]) as n(tenant_id, wallet_id, version)
 join award_entry e on e.tenant_id = n.tenant_id and e.wallet_id = n.wallet_id and e.version = n.version
-order by 1, 2, 3, 4
 """
 
-_HOLDS = """
-select h.tenant_id, h.wallet_id, h.opened_version, h.amount_minor, h.captured_minor, h.released_minor, h.expires_at
-from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[]) as n(tenant_id, wallet_id, opened_version)
-join hold h on h.tenant_id = n.tenant_id and h.wallet_id = n.wallet_id and h.opened_version = n.opened_version
-"""
-
-_USAGE = """
-select u.tenant_id, u.wallet_id, u.kind, u.period, u.window_start, u.used_minor
+_READ_USAGE = """
+select json_agg(json_build_array(u.tenant_id, u.wallet_id, u.kind, u.period, u.window_start, u.used_minor))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join usage u on u.tenant_id = n.tenant_id and u.wallet_id = n.wallet_id
 where u.window_start >= $3
@@ -68,34 +71,47 @@ from unnest($1::text::bigint[], $2::text::bigint[], $3::text[])
 join wallet w on w.tenant_id = n.tenant_id and w.player_id = n.player_id and w.currency = n.currency
 """
 
-_POST = """
-with booked as (
-    insert into journal (tenant_id, wallet_id, version, op, account_id, source_id, d_real, d_bonus, d_held, d_debt,
-        real_after, bonus_after, held_after, debt_after, round_id, reference, reverses_version, batch_id)
-    select *, $1::bigint from unnest($2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
-        $5::text::smallint[], $6::text::int[], $7::text::int[], $8::text::bigint[], $9::text::bigint[],
-        $10::text::bigint[], $11::text::bigint[], $12::text::bigint[], $13::text::bigint[], $14::text::bigint[],
-        $15::text::bigint[], $16::text::uuid[], $17::text[], $18::text::bigint[])
-), keyed as (
-    insert into call_key (tenant_id, source_id, key, wallet_id, content_hash, outcome, refusal, version,
-        answered_minor)
-    select * from unnest($19::text::bigint[], $20::text::int[], $21::text::uuid[], $22::text::bigint[],
-        $23::text::bigint[], $24::text::smallint[], $25::text::smallint[], $26::text::bigint[], $27::text::bigint[])
-), housed as (
-    insert into house_delta (tenant_id, account_id, batch_id, delta_minor)
-    select n.tenant_id, n.account_id, $1::bigint, n.delta
-    from unnest($28::text::bigint[], $29::text::int[], $30::text::bigint[]) as n(tenant_id, account_id, delta)
-), counted as (
-    insert into batch (tenant_id, batch_id, lane, bookings, counter_minor)
-    select n.tenant_id, $1::bigint, $31::int, n.bookings, n.counter
-    from unnest($32::text::bigint[], $33::text::int[], $34::text::bigint[]) as n(tenant_id, bookings, counter)
-)
-select 1
+_BOOK = """
+insert into journal (tenant_id, wallet_id, version, op, account_id, source_id, d_real, d_bonus, d_held, d_debt,
+    real_after, bonus_after, held_after, debt_after, round_id, reference, reverses_version, batch_id)
+select *, $18::bigint from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::smallint[],
+    $5::text::int[], $6::text::int[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
+    $11::text::bigint[], $12::text::bigint[], $13::text::bigint[], $14::text::bigint[], $15::text::uuid[], $16::text[],
+    $17::text::bigint[])
+"""
+
+_KEEP_KEYS = """
+insert into call_key (tenant_id, source_id, key, wallet_id, content_hash, outcome, refusal, version, answered_minor)
+select * from unnest($1::text::bigint[], $2::text::int[], $3::text::uuid[], $4::text::bigint[], $5::text::bigint[],
+    $6::text::smallint[], $7::text::smallint[], $8::text::bigint[], $9::text::bigint[])
+"""
+
+_TELL_HOUSE = """
+insert into house_delta (tenant_id, account_id, batch_id, delta_minor)
+select n.tenant_id, n.account_id, $4::bigint, n.delta
+from unnest($1::text::bigint[], $2::text::int[], $3::text::bigint[]) as n(tenant_id, account_id, delta)
+"""
+
+_COUNT = """
+insert into batch (tenant_id, batch_id, lane, bookings, counter_minor)
+select n.tenant_id, $4::bigint, $5::int, n.bookings, n.counter
+from unnest($1::text::bigint[], $2::text::int[], $3::text::bigint[]) as n(tenant_id, bookings, counter)
+"""
+
+_STILL_STANDS = """
+$4::int = (select count(*) from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[])
+    as n(tenant_id, wallet_id, version)
+    join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id and w.version = n.version)
 """
 
 _NEW_HOLDS = """
-insert into hold (tenant_id, wallet_id, opened_version, amount_minor, expires_at)
-select * from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::timestamptz[])
+insert into hold (tenant_id, wallet_id, opened_version, amount_minor, captured_minor, released_minor, expires_at, state,
+    resolved_at)
+select n.*, case when n.captured + n.released < n.amount then 1 when n.captured > 0 then 2 else 3 end,
+    case when n.captured + n.released < n.amount then null else now() end
+from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[],
+    $6::text::bigint[], $7::timestamptz[])
+    as n(tenant_id, wallet_id, opened_version, amount, captured, released, expires_at)
 """
 
 _RESOLVE_HOLDS = """
@@ -108,8 +124,9 @@ where h.tenant_id = n.tenant_id and h.wallet_id = n.wallet_id and h.opened_versi
 """
 
 _NEW_AWARDS = """
-insert into award (tenant_id, wallet_id, granted_version, granted_minor, remaining_minor)
-select t, w, v, g, g from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[]) as n(t, w, v, g)
+insert into award (tenant_id, wallet_id, granted_version, granted_minor, remaining_minor, wagered_minor)
+select * from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
+    $5::text::bigint[], $6::text::bigint[])
 """
 
 _MOVE_AWARDS = """
@@ -133,63 +150,85 @@ do update set used_minor = usage.used_minor + excluded.used_minor
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
+Key = tuple[int, int, bytes]
+_WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool]])
+_KEY_ROWS = msgspec.json.Decoder(
+    list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str, int]]
+)
+_FIVES = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
+_USAGE_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, date, int]])
+_HOLD_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, datetime]])
 
 
 def _columns(rows: Sequence[Sequence[int | None]], width: int) -> list[str]:
     return [number_array(column) for column in zip(*rows, strict=True)] if rows else ["{}"] * width
 
 
-async def lock_wallets(connection: asyncpg.Connection, pairs: Sequence[Pair]) -> dict[Pair, WalletState]:
-    """Lock wallets in (tenant, wallet) order; `pairs` must be sorted. Unknown ones are not in the answer."""
-    rows = await connection.fetch(_LOCK, *_columns(pairs, 2))
-    wallets: dict[Pair, WalletState] = {}
-    for tenant, wallet, player, version, real, bonus, held, debt, awards, is_open, limited in rows:
-        state = WalletState(tenant, wallet, player, version, real, bonus, held, debt, version, awards, is_open, limited)
-        wallets[(tenant, wallet)] = state
-    return wallets
+def _key_columns(keys: Sequence[Key]) -> list[str]:
+    return [*_columns([key[:2] for key in keys], 2), id_array([key[2].hex() for key in keys])]
 
 
-async def read_keys(
-    connection: asyncpg.Connection, keys: Sequence[tuple[int, int, bytes]]
-) -> dict[tuple[int, int, bytes], KnownKey]:
-    """Return what is known of each (tenant, source, key); unknown ones are not in the answer."""
-    rows = await connection.fetch(
-        _KEYS,
-        number_array([key[0] for key in keys]),
-        number_array([key[1] for key in keys]),
-        id_array([key[2].hex() for key in keys]),
-    )
-    return {keys[row[0] - 1]: KnownKey(*row[1:]) for row in rows}
+def ask_wallets(pairs: Sequence[Pair]) -> ReadPart:
+    """Return the part that reads wallets."""
+    return ReadPart(_READ_WALLETS, _columns(pairs, 2))
 
 
-async def read_awards(connection: asyncpg.Connection, pairs: Sequence[Pair]) -> dict[Triple, OpenAward]:
-    """Return the awards of wallets, oldest first."""
-    rows = await connection.fetch(_AWARDS, *_columns(pairs, 2))
-    return {(row[0], row[1], row[2]): OpenAward(row[2], row[3], row[4]) for row in rows}
+def tell_wallets(text: str) -> dict[Pair, WalletState]:
+    """Return what `ask_wallets` read; unknown ones are not in the answer."""
+    return {(row[0], row[1]): WalletState(*row) for row in _WALLET_ROWS.decode(text)}
 
 
-async def read_award_entries(
-    connection: asyncpg.Connection, bookings: Sequence[Triple]
-) -> dict[Triple, list[tuple[int, int]]]:
-    """Return (granted_version, d_remaining) of each (tenant, wallet, version)."""
+def ask_keys(keys: Sequence[Key]) -> ReadPart:
+    """Return the part that reads what is known of each (tenant, source, key)."""
+    return ReadPart(_READ_KEYS, _key_columns(keys))
+
+
+def tell_keys(keys: Sequence[Key], text: str) -> dict[Key, KnownKey]:
+    """Return what `ask_keys` read; unknown ones are not in the answer."""
+    return {keys[row[0] - 1]: KnownKey(*row[1:]) for row in _KEY_ROWS.decode(text)}
+
+
+def ask_holds(keys: Sequence[Key]) -> ReadPart:
+    """Return the part that reads the holds that were opened under these keys."""
+    return ReadPart(_READ_HOLDS, _key_columns(keys))
+
+
+def tell_holds(text: str) -> dict[Triple, OpenHold]:
+    """Return what `ask_holds` read, by (tenant, wallet, opened version)."""
+    return {(row[0], row[1], row[2]): OpenHold(*row[2:]) for row in _HOLD_ROWS.decode(text)}
+
+
+def ask_awards(pairs: Sequence[Pair]) -> ReadPart:
+    """Return the part that reads the awards of wallets."""
+    return ReadPart(_READ_AWARDS, _columns(pairs, 2))
+
+
+def tell_awards(text: str) -> dict[Triple, OpenAward]:
+    """Return what `ask_awards` read, by (tenant, wallet, granted version)."""
+    return {(row[0], row[1], row[2]): OpenAward(*row[2:]) for row in _FIVES.decode(text)}
+
+
+def ask_award_entries(bookings: Sequence[Triple]) -> ReadPart:
+    """Return the part that reads which awards each (tenant, wallet, version) moved."""
+    return ReadPart(_READ_AWARD_ENTRIES, _columns(bookings, 3))
+
+
+def tell_award_entries(text: str) -> dict[Triple, list[tuple[int, int]]]:
+    """Return what `ask_award_entries` read: (granted version, change) of each booking, oldest award first."""
     entries: dict[Triple, list[tuple[int, int]]] = {}
-    for row in await connection.fetch(_AWARD_ENTRIES, *_columns(bookings, 3)):
+    for row in _FIVES.decode(text):
         entries.setdefault((row[0], row[1], row[2]), []).append((row[3], row[4]))
     return entries
 
 
-async def read_holds(connection: asyncpg.Connection, holds: Sequence[Triple]) -> dict[Triple, OpenHold]:
-    """Return holds by (tenant, wallet, opened_version)."""
-    rows = await connection.fetch(_HOLDS, *_columns(holds, 3))
-    return {(row[0], row[1], row[2]): OpenHold(*row[2:]) for row in rows}
+def ask_usage(pairs: Sequence[Pair], since: date) -> ReadPart:
+    """Return the part that reads what wallets used of limit windows from `since` on."""
+    return ReadPart(_READ_USAGE, [*_columns(pairs, 2), since])
 
 
-async def read_usage(
-    connection: asyncpg.Connection, pairs: Sequence[Pair], since: date
-) -> dict[tuple[int, int, int, int, date], int]:
-    """Return used minor units by (tenant, wallet, kind, period, window start) from `since` on."""
-    rows = await connection.fetch(_USAGE, *_columns(pairs, 2), since)
-    return {(row[0], row[1], row[2], row[3], row[4]): row[5] for row in rows}
+def tell_usage(text: str) -> dict[tuple[int, int, int, int, date], int]:
+    """Return what `ask_usage` read: minor units by (tenant, wallet, kind, period, window start)."""
+    return {(row[0], row[1], row[2], row[3], row[4]): row[5] for row in _USAGE_ROWS.decode(text)}
 
 
 async def read_wallet_numbers(
@@ -201,54 +240,68 @@ async def read_wallet_numbers(
     return {names[row[0] - 1]: row[1] for row in rows}
 
 
-async def post(connection: asyncpg.Connection, batch_id: int, lane: int, batch: PostingBatch) -> None:
-    """Write a whole batch; the journal moves the wallets, and the server refuses rows that do not continue them."""
-    per_tenant: dict[int, list[int]] = {}
-    for row in batch.bookings:
-        share = per_tenant.setdefault(row[0], [0, 0])
-        share[0] += 1
-        share[1] += row[9] - row[6] - row[7] - row[8]
-    keys = sorted(batch.keys)
-    bookings = batch.bookings
-    await connection.execute(
-        _POST,
-        batch_id,
-        *_columns([row[:14] for row in bookings], 14),
-        id_array([row[14] for row in bookings]),
-        [row[15] for row in bookings],
-        number_array([row[16] for row in bookings]),
-        *_columns([key[:2] for key in keys], 2),
-        id_array([key[2].hex() for key in keys]),
-        *_columns([key[3:] for key in keys], 6),
-        *_columns([(*account, delta) for account, delta in batch.house.items()], 3),
-        lane,
-        *_columns([(tenant, *share) for tenant, share in per_tenant.items()], 3),
-    )
+def plan_post(batch_id: int, lane: int, batch: PostingBatch) -> list[WritePart]:
+    """Return the parts that write a whole batch; the journal moves the wallets.
+
+    The server refuses rows that do not continue their wallets, and keys that are there already.
+    """
+    bookings, keys = sorted(batch.bookings), sorted(batch.keys)
+    parts: list[WritePart] = []
+    if bookings:
+        per_tenant: dict[int, list[int]] = {}
+        for row in bookings:
+            share = per_tenant.setdefault(row[0], [0, 0])
+            share[0] += 1
+            share[1] += row[9] - row[6] - row[7] - row[8]
+        columns = list(zip(*bookings, strict=True))
+        numbers = [number_array(column) for column in columns[:14]]
+        round_ids, reversed_versions = id_array(columns[14]), number_array(columns[16])
+        parts.append(WritePart(_BOOK, [*numbers, round_ids, list(columns[15]), reversed_versions, batch_id]))
+        house = _columns([(*account, delta) for account, delta in sorted(batch.house.items())], 3)
+        parts.append(WritePart(_TELL_HOUSE, [*house, batch_id]))
+        counts = _columns([(tenant, *share) for tenant, share in per_tenant.items()], 3)
+        parts.append(WritePart(_COUNT, [*counts, batch_id, lane]))
+    if keys:
+        parts.append(WritePart(_KEEP_KEYS, [*_key_columns(keys), *_columns([key[3:] for key in keys], 6)]))
     if batch.new_holds or batch.holds or batch.new_awards or batch.awards or batch.usage:
-        await _post_rare(connection, batch)
+        parts += _plan_rare(batch)
+    return parts
 
 
-async def _post_rare(connection: asyncpg.Connection, batch: PostingBatch) -> None:
-    if batch.new_holds:
-        rows = [hold[:4] for hold in batch.new_holds]
-        await connection.execute(_NEW_HOLDS, *_columns(rows, 4), [hold[4] for hold in batch.new_holds])
-    if batch.holds:
-        rows = [(*key, hold.captured, hold.released) for key, hold in batch.holds.items()]
-        await connection.execute(_RESOLVE_HOLDS, *_columns(rows, 5))
-    if batch.new_awards:
-        await connection.execute(_NEW_AWARDS, *_columns(batch.new_awards, 4))
-    if batch.awards:
-        rows = [(*key, award.remaining, award.wagered) for key, award in batch.awards.items()]
-        await connection.execute(_MOVE_AWARDS, *_columns(rows, 5))
+def _plan_rare(batch: PostingBatch) -> list[WritePart]:
+    """Return the parts for holds, awards and usage; a row that is new in this batch is written as it ends."""
+    parts: list[WritePart] = []
+    opened = {hold[:3]: hold for hold in batch.new_holds}
+    if opened:
+        ends = [batch.holds.get(name) for name in opened]
+        done = [(end.captured, end.released) if end is not None else (0, 0) for end in ends]
+        rows = [(*hold[:4], *its) for hold, its in zip(opened.values(), done, strict=True)]
+        parts.append(WritePart(_NEW_HOLDS, [*_columns(rows, 6), [hold[4] for hold in opened.values()]]))
+    moved = [(*name, hold.captured, hold.released) for name, hold in batch.holds.items() if name not in opened]
+    if moved:
+        parts.append(WritePart(_RESOLVE_HOLDS, _columns(moved, 5)))
+    granted = {award[:3]: award[3] for award in batch.new_awards}
+    awards = [(*name, award.remaining, award.wagered) for name, award in batch.awards.items()]
+    new = [(*row[:3], granted[row[:3]], *row[3:]) for row in awards if row[:3] in granted]
+    if new:
+        parts.append(WritePart(_NEW_AWARDS, _columns(new, 6)))
+    old = [row for row in awards if row[:3] not in granted]
+    if old:
+        parts.append(WritePart(_MOVE_AWARDS, _columns(old, 5)))
     if batch.award_entries:
-        await connection.execute(_NEW_AWARD_ENTRIES, *_columns(batch.award_entries, 5))
+        parts.append(WritePart(_NEW_AWARD_ENTRIES, _columns(batch.award_entries, 5)))
     if batch.usage:
         used = sorted(batch.usage.items())
         numbers = _columns([(*key[:4], minor) for key, minor in used], 5)
         days = id_array([key[4].isoformat() for key, _ in used])
-        await connection.execute(_ADD_USAGE, *numbers[:4], days, numbers[4])
+        parts.append(WritePart(_ADD_USAGE, [*numbers[:4], days, numbers[4]]))
+    return parts
 
 
-async def next_batch_block(connection: asyncpg.Connection) -> int:
-    """Return a number that no lane had before; it stands for a block of batch ids."""
-    return int(await connection.fetchval("select nextval('batch_block_seq')"))
+def plan_standing(wallets: Sequence[tuple[int, int, int]]) -> WritePart:
+    """Return the check that (tenant, wallet) pairs, each with the version it was decided on, still stand there."""
+    return WritePart("", [*_columns(wallets, 3), len(wallets)], _STILL_STANDS)
+
+
+NEXT_BLOCK: Final = ReadPart("select nextval('batch_block_seq')", ())
+"""Reads a number that no lane had before; it stands for a block of batch ids."""

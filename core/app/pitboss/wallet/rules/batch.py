@@ -54,13 +54,12 @@ FullKey = tuple[int, int, bytes]
 
 
 class BatchFacts(msgspec.Struct):
-    """Everything that was read while the wallets of a batch were locked."""
+    """Everything that the decisions of a batch depend on."""
 
     wallets: dict[Pair, WalletState]
     known: dict[FullKey, KnownKey]
-    active_players: set[Pair]
     today: date
-    books: Mapping[Companion, BatchBook]
+    books: dict[Companion, BatchBook]
     limits: Mapping[Pair, list[Limit]] = {}
     usage: dict[tuple[int, int, int, int, date], int] = {}
     awards: dict[Triple, OpenAward] = {}
@@ -202,7 +201,7 @@ class BatchWalk:
             self._book(request, leg, op, self._other(leg, wallet, draft), wallet, draft)
 
     def _admit(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None) -> None:
-        if (wallet.tenant_id, wallet.player_id) not in self.facts.active_players:
+        if not wallet.is_open:
             raise _Refused(Refusal.PLAYER_BLOCKED, leg)
         refusal = book.admit(request) if book is not None else None
         if refusal is not None:
@@ -231,12 +230,12 @@ class BatchWalk:
     def _other(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> Deltas:
         deltas: Deltas | None
         if leg.op is Op.DEPOSIT:
-            if (wallet.tenant_id, wallet.player_id) not in self.facts.active_players:
+            if not wallet.is_open:
                 raise _Refused(Refusal.PLAYER_BLOCKED, leg)
             self._check_limits(leg, wallet, {LimitKind.DEPOSIT: leg.amount_minor}, draft)
             return compute_credit(wallet, leg.amount_minor)
         if leg.op is Op.HOLD:
-            if (wallet.tenant_id, wallet.player_id) not in self.facts.active_players:
+            if not wallet.is_open:
                 raise _Refused(Refusal.PLAYER_BLOCKED, leg)
             deltas = decide_hold(wallet, leg.amount_minor)
         elif leg.op is Op.ADJUSTMENT and leg.amount_minor < 0:

@@ -264,17 +264,16 @@ def view_booking(booking: Booking) -> BookingView:
 async def close_account(
     session: AsyncSession, tenant: TenantScope, public_id: UUID, *, reason: StatusReason, actor: Actor, origin: Origin
 ) -> Player:
-    """Close an account with its wallets locked, so that no lane moves money between look and decision."""
+    """Close an account with its wallets blocked first, so that no lane moves money between look and decision."""
     player = await accounts.get_player(session, tenant, public_id)
-    wallets = await ledger.list_wallets(session, tenant, player.player_id, lock=True)
+    await ledger.set_wallet_status(session, tenant, player.player_id, WalletStatus.BLOCKED)
+    wallets = await ledger.list_wallets(session, tenant, player.player_id)
     holds_money = any(
         wallet.balance.playable_minor or wallet.balance.held_minor or wallet.balance.debt_minor for wallet in wallets
     )
-    closed = await accounts.close(
+    return await accounts.close(
         session, tenant, public_id, holds_money=holds_money, reason=reason, actor=actor, origin=origin
     )
-    await ledger.set_wallet_status(session, tenant, player.player_id, WalletStatus.BLOCKED)
-    return closed
 
 
 _PASSWORDS: Final = Passwords()
