@@ -66,7 +66,9 @@ def members_of_workspace() -> list[Path]:
     """Return the folders of our own distributions."""
     found = [ROOT / "core" / "sdk", ROOT / "core" / "app"]
     for pattern in ("plugins/*/*/pyproject.toml", "jurisdictions/*/pyproject.toml"):
-        found += sorted(path.parent for path in ROOT.glob(pattern) if not path.parts[-3].startswith("_"))
+        folders = (path.parent for path in sorted(ROOT.glob(pattern)))
+        # What begins with an underscore is a template.
+        found += [one for one in folders if not any(part.startswith("_") for part in one.relative_to(ROOT).parts)]
     return found
 
 

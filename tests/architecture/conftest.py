@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("core/app", "core/sdk", *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("plugins/*/*"))))
+MEMBERS = (path for pattern in ("plugins/*/*", "jurisdictions/*") for path in sorted(ROOT.glob(pattern)))
+SOURCES = ("core/app", "core/sdk", *(path.relative_to(ROOT).as_posix() for path in MEMBERS))
 LINT_IMPORTS = """
 import sys
 count = int(sys.argv[1])
@@ -33,7 +34,7 @@ def root() -> Path:
 def tree(tmp_path: Path) -> Path:
     """Copy what the linters read; planted files stay in the copy."""
     leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules", "tests")
-    for source in ("core", "plugins"):
+    for source in ("core", "plugins", "jurisdictions"):
         shutil.copytree(ROOT / source, tmp_path / source, ignore=leave_out)
     architecture = tmp_path / "tests" / "architecture"
     shutil.copytree(ROOT / "tests" / "architecture", architecture, ignore=shutil.ignore_patterns("__pycache__"))
@@ -48,9 +49,12 @@ def skeleton(tmp_path: Path) -> Path:
     for path in ("core/app/pitboss", "core/app/pitboss/platform", "core/app/pitboss/kernel", "core/sdk/pitboss_sdk"):
         (tmp_path / path).mkdir(parents=True)
         (tmp_path / path / "__init__.py").touch()
-    plugin = tmp_path / "plugins/games/softswiss/pitboss_plugins/games/softswiss"
-    plugin.mkdir(parents=True)
-    (plugin / "__init__.py").touch()
+    for path in (
+        "plugins/games/softswiss/pitboss_plugins/games/softswiss",
+        "jurisdictions/mt_mga/pitboss_jurisdictions/mt_mga",
+    ):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "__init__.py").touch()
     architecture = tmp_path / "tests" / "architecture"
     architecture.mkdir(parents=True)
     shutil.copy(ROOT / "tests/architecture/import_contracts.py", architecture)

@@ -70,7 +70,7 @@ def find_shapeless_names(tree: Path) -> Iterator[str]:
     """A name says what is inside."""
     for path in list_files(tree, ".py"):
         parts = path.relative_to(tree).with_suffix("").parts
-        if parts[0] in {"core", "plugins"} and any(SHAPELESS.match(part) for part in parts):
+        if parts[0] in {"core", "plugins", "jurisdictions"} and any(SHAPELESS.match(part) for part in parts):
             yield f"{path.relative_to(tree)}: the name says nothing"
 
 
@@ -80,7 +80,12 @@ def find_missing_packages(tree: Path) -> Iterator[str]:
         for folder in {path.parent for path in list_files(tree / start, ".py")}:
             if not (folder / "__init__.py").is_file() and not REVISION.search(f"{folder.as_posix()}/"):
                 yield f"{folder.relative_to(tree)}: no __init__.py"
-    for namespace in [*tree.glob("plugins/*/*/pitboss_plugins"), *tree.glob("plugins/*/*/pitboss_plugins/*")]:
+    levels = (
+        "plugins/*/*/pitboss_plugins",
+        "plugins/*/*/pitboss_plugins/*",
+        "jurisdictions/*/pitboss_jurisdictions",
+    )
+    for namespace in [path for level in levels for path in tree.glob(level)]:
         if (namespace / "__init__.py").exists():
             yield f"{namespace.relative_to(tree)}: a level of the namespace has an __init__.py"
 

@@ -12,6 +12,7 @@ Run = Callable[[Path], "subprocess.CompletedProcess[str]"]
 
 APP = "core/app/pitboss"
 GAMES = "plugins/games/softswiss/pitboss_plugins/games/softswiss"
+PACK = "jurisdictions/mt_mga/pitboss_jurisdictions/mt_mga"
 
 
 def test_the_skeleton_keeps_every_contract(skeleton: Path, lint_imports: Run) -> None:
@@ -23,7 +24,7 @@ def plant(tree: Path, path: str, text: str) -> None:
     """Write a module into the copy, with its packages; a module that is there keeps what it has."""
     file = tree / path
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not path.startswith("plugins/"):
+    if not path.startswith(("plugins/", "jurisdictions/")):
         for folder in file.parents:
             if folder.name in {"app", "sdk"}:
                 break
@@ -35,7 +36,7 @@ def plant(tree: Path, path: str, text: str) -> None:
 def test_the_tree_keeps_every_contract(root: Path, lint_imports: Run) -> None:
     result = lint_imports(root)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "6 kept, 0 broken" in result.stdout
+    assert "7 kept, 0 broken" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,22 @@ def test_the_tree_keeps_every_contract(root: Path, lint_imports: Run) -> None:
             id="application-imports-a-plugin",
         ),
         pytest.param(
+            f"{APP}/policy/service.py",
+            "import pitboss_jurisdictions.mt_mga.planted",
+            "never by import",
+            {f"{PACK}/planted.py": ""},
+            id="application-imports-a-pack",
+        ),
+        pytest.param(f"{PACK}/planted.py", "import pitboss.kernel", "Packs import the SDK", {}, id="pack-imports-host"),
+        pytest.param(f"{PACK}/planted.py", "import socket", "Packs import the SDK", {}, id="pack-with-sockets"),
+        pytest.param(
+            f"{APP}/policy/service.py",
+            "import pitboss.ledger.service",
+            "Imports of the application point downward",
+            {f"{APP}/ledger/service.py": ""},
+            id="layers-policy-upward",
+        ),
+        pytest.param(
             "core/sdk/pitboss_sdk/planted.py", "import httpx", "The SDK imports msgspec", {}, id="sdk-with-http"
         ),
         pytest.param(
@@ -140,7 +157,7 @@ def test_a_planted_import_breaks_its_contract(
     result = lint_imports(skeleton)
     assert result.returncode == 1, result.stdout + result.stderr
     verdicts = {line for line in result.stdout.splitlines() if line.endswith(("KEPT", "BROKEN"))}
-    assert len(verdicts) == 6, result.stdout
+    assert len(verdicts) == 7, result.stdout
     assert any(broken in line and line.endswith("BROKEN") for line in verdicts), result.stdout
 
 
@@ -151,8 +168,9 @@ def test_a_planted_import_breaks_its_contract(
         (f"{APP}/wallet/service.py", "import pitboss.ledger.service", {f"{APP}/ledger/service.py": ""}),
         (f"{APP}/web/planted.py", "import pitboss.wallet.runtime", {f"{APP}/wallet/runtime.py": ""}),
         (f"{GAMES}/planted.py", "import hmac, msgspec, pitboss_sdk.games", {}),
+        (f"{PACK}/planted.py", "import decimal, msgspec, pitboss_sdk.jurisdiction", {}),
     ],
-    ids=["pure-uses-pure", "public-file", "edge-uses-runtime", "plugin-uses-sdk"],
+    ids=["pure-uses-pure", "public-file", "edge-uses-runtime", "plugin-uses-sdk", "pack-uses-sdk"],
 )
 def test_an_allowed_import_breaks_nothing(
     skeleton: Path, lint_imports: Run, path: str, text: str, others: dict[str, str]

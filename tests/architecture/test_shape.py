@@ -44,6 +44,7 @@ def test_the_tree_has_its_shape(root: Path, check: Check) -> None:
         (shape.find_shapeless_names, {f"{ROOM}/store/utils.py": ""}, "utils.py"),
         (shape.find_missing_packages, {"core/app/pitboss/web/pages/a.py": ""}, "pages"),
         (shape.find_missing_packages, {"plugins/games/acme/pitboss_plugins/games/__init__.py": ""}, "namespace"),
+        (shape.find_missing_packages, {"jurisdictions/mt_x/pitboss_jurisdictions/__init__.py": ""}, "namespace"),
         (shape.find_long_files, {f"{ROOM}/store/journal.py": "x = 1\n" * 501}, "501 lines"),
         (shape.find_long_functions, {f"{ROOM}/store/journal.py": FUNCTION}, "spin: 71 lines"),
         (

@@ -24,6 +24,7 @@ def list_pages(tree: Path) -> Iterator[Path]:
     yield from sorted(tree.glob("core/*.md"))
     yield from sorted(tree.glob("core/docs/**/*.md"))
     yield from sorted(tree.glob("plugins/*/*/*.md"))
+    yield from sorted(tree.glob("jurisdictions/*/*.md"))
 
 
 def find_missing_paths(tree: Path, text: str) -> Iterator[str]:

@@ -9,14 +9,18 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from pitboss_sdk.jurisdiction import Pack, PackManifest
 from pitboss_sdk.manifest import Manifest
 from pitboss_sdk.plugin import HttpClient
 
 ENTRY_POINT_PREFIX: Final = "pitboss."
 """Entry point groups of plugins are this and a kind."""
 
-KINDS: Final = frozenset({"games"})
-"""Kinds of plugin that this host knows."""
+PACK_KIND: Final = "jurisdiction"
+"""The kind of jurisdiction packs: data that is read and never imported."""
+
+KINDS: Final = frozenset({"games", PACK_KIND})
+"""Kinds of plugins and packs that this host knows."""
 
 
 class Stage(IntEnum):
@@ -29,7 +33,7 @@ class Stage(IntEnum):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An installed plugin. `name` is that of its entry point; `manifest` is None when it cannot be read.
+    """An installed plugin or pack. `name` is that of its entry point; `manifest` is None when it cannot be read.
 
     `target` is where the entry point leads, `manifest_file` the path of the manifest, for messages.
     """
@@ -40,7 +44,7 @@ class Candidate(msgspec.Struct, frozen=True):
     version: str
     target: str
     manifest_file: str = ""
-    manifest: Manifest | None = None
+    manifest: Manifest | PackManifest | None = None
     stage: Stage = Stage.DISCOVERED
     problems: tuple[str, ...] = ()
 
@@ -59,6 +63,19 @@ class LoadedPlugin(msgspec.Struct, frozen=True):
         return self.manifest.slug
 
 
+class LoadedPack(msgspec.Struct, frozen=True):
+    """A jurisdiction pack that passed every gate of the process."""
+
+    pack: Pack
+    distribution: str
+    version: str
+
+    @property
+    def slug(self) -> str:
+        """The name that tenants' files use."""
+        return self.pack.manifest.slug
+
+
 class AllowedPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A distribution that may run in a cell, and its versions as a PEP 440 specifier."""
 
@@ -67,11 +84,12 @@ class AllowedPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CellFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`deploy/cells/<cell>.toml`: a deployed stack, the legal zone it stands in, and the plugins it may run."""
+    """`deploy/cells/<cell>.toml`: a deployed stack, its legal zone, and the plugins and packs that it may run."""
 
     cell: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")]
     locality: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*\Z")]
     plugins: tuple[AllowedPlugin, ...] = ()
+    packs: tuple[AllowedPlugin, ...] = ()
 
 
 class Enablement(msgspec.Struct, frozen=True):

@@ -14,7 +14,16 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from pitboss.audit.contracts import Change
-from pitboss.plughost.contracts import ENTRY_POINT_PREFIX, KINDS, Candidate, CellFile, Enablement, LoadedPlugin, Stage
+from pitboss.plughost.contracts import (
+    ENTRY_POINT_PREFIX,
+    KINDS,
+    PACK_KIND,
+    Candidate,
+    CellFile,
+    Enablement,
+    LoadedPlugin,
+    Stage,
+)
 from pitboss.plughost.errors import FileInvalid, LocalityRefused
 from pitboss_sdk import SDK_VERSION
 from pitboss_sdk.manifest import MANIFEST_VERSION, GamesCapability, Manifest
@@ -72,12 +81,17 @@ def decode_manifest(file: str, text: str) -> Manifest:
             raise FileInvalid(file, "egress", f"{host!r} is neither a host name nor config:<field>")
     if manifest.webhooks.skew_seconds < 0:
         raise FileInvalid(file, "webhooks.skew_seconds", "must not be negative")
-    try:
-        SpecifierSet(manifest.sdk)
-    except InvalidSpecifier:
-        raise FileInvalid(file, "sdk", f"{manifest.sdk!r} is not a PEP 440 specifier") from None
+    demand_specifier(file, "sdk", manifest.sdk)
     decode_capability(file, manifest)
     return manifest
+
+
+def demand_specifier(file: str, key: str, text: str) -> None:
+    """Let a PEP 440 specifier pass; raise `FileInvalid`."""
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        raise FileInvalid(file, key, f"{text!r} is not a PEP 440 specifier") from None
 
 
 def decode_capability(file: str, manifest: Manifest) -> GamesCapability:
@@ -94,17 +108,14 @@ def decode_capability(file: str, manifest: Manifest) -> GamesCapability:
 def decode_cell_file(file: str, text: str) -> CellFile:
     """Return a cell's file; raise `FileInvalid`."""
     cell = decode_toml(file, text, CellFile)
-    seen: set[str] = set()
-    for index, allowed in enumerate(cell.plugins):
-        try:
-            SpecifierSet(allowed.versions)
-        except InvalidSpecifier:
-            reason = f"{allowed.versions!r} is not a PEP 440 specifier"
-            raise FileInvalid(file, f"plugins[{index}].versions", reason) from None
-        name = canonicalize_name(allowed.distribution)
-        if name in seen:
-            raise FileInvalid(file, f"plugins[{index}].distribution", f"{name!r} comes twice")
-        seen.add(name)
+    for key, entries in (("plugins", cell.plugins), ("packs", cell.packs)):
+        seen: set[str] = set()
+        for index, allowed in enumerate(entries):
+            demand_specifier(file, f"{key}[{index}].versions", allowed.versions)
+            name = canonicalize_name(allowed.distribution)
+            if name in seen:
+                raise FileInvalid(file, f"{key}[{index}].distribution", f"{name!r} comes twice")
+            seen.add(name)
     return cell
 
 
@@ -144,7 +155,8 @@ def decide_allowed(candidate: Candidate, cell: CellFile) -> Candidate:
     if candidate.stage != Stage.COMPATIBLE:
         return candidate
     name = canonicalize_name(candidate.distribution)
-    allowed = next((one for one in cell.plugins if canonicalize_name(one.distribution) == name), None)
+    listed = cell.packs if candidate.kind == PACK_KIND else cell.plugins
+    allowed = next((one for one in listed if canonicalize_name(one.distribution) == name), None)
     if allowed is None:
         problem = f"distribution {candidate.distribution!r} is not allowed in cell {cell.cell}"
     else:

@@ -1,4 +1,4 @@
-"""Plugins of this process: found by their metadata, loaded once, kept until it ends."""
+"""Plugins and packs of this process: found by their metadata, loaded once, kept until it ends."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from pitboss.platform.http import PluginHttpClient
 from pitboss.plughost import store
 from pitboss.plughost.contracts import (
     ENTRY_POINT_PREFIX,
+    PACK_KIND,
     Candidate,
     CellFile,
     Driver,
     Enablement,
+    LoadedPack,
     LoadedPlugin,
     Stage,
 )
@@ -34,29 +36,50 @@ from pitboss.plughost.rules import (
     decode_cell_file,
     decode_config,
     decode_manifest,
+    demand_specifier,
 )
 from pitboss.plughost.service import Secrets, build_plugin
 from pitboss_sdk.contract import find_contract_faults
-from pitboss_sdk.manifest import list_egress_hosts
+from pitboss_sdk.jurisdiction import PackInvalid, PackManifest, read_manifest, read_pack
+from pitboss_sdk.manifest import Manifest, list_egress_hosts
 
 MANIFEST_NAME: Final = "manifest.toml"
 _MAX_FILE_BYTES: Final = 256 * 1024
 
 
 class PluginHost:
-    """The plugins that passed the gates of a process, and all that were found, with why the others did not."""
+    """The plugins and packs that passed the gates of a process, and all that were found, with why others did not."""
 
-    def __init__(self, candidates: Iterable[Candidate], plugins: Mapping[str, LoadedPlugin]) -> None:
-        self.candidates = tuple(candidates)
+    def __init__(
+        self,
+        candidates: Iterable[Candidate],
+        plugins: Mapping[str, LoadedPlugin],
+        packs: Mapping[str, LoadedPack] = MappingProxyType({}),
+    ) -> None:
+        found = tuple(candidates)
+        self.candidates = tuple(candidate for candidate in found if candidate.kind != PACK_KIND)
+        self.pack_candidates = tuple(candidate for candidate in found if candidate.kind == PACK_KIND)
         self.plugins: Mapping[str, LoadedPlugin] = MappingProxyType(dict(plugins))
+        self.packs: Mapping[str, LoadedPack] = MappingProxyType(dict(packs))
 
     def get_plugin(self, slug: str) -> LoadedPlugin:
         """Return a loaded plugin; raise `PluginUnavailable` with the gate that holds it back."""
         plugin = self.plugins.get(slug)
         if plugin is None:
-            reasons = [reason for found in self.candidates if found.name == slug for reason in found.problems]
-            raise PluginUnavailable(f"plugin {slug!r}: {'; '.join(reasons) or 'is not installed'}")
+            raise PluginUnavailable(f"plugin {slug!r}: {_tell_why(self.candidates, slug)}")
         return plugin
+
+    def get_pack(self, slug: str) -> LoadedPack:
+        """Return a loaded jurisdiction pack; raise `PluginUnavailable` with the gate that holds it back."""
+        pack = self.packs.get(slug)
+        if pack is None:
+            raise PluginUnavailable(f"pack {slug!r}: {_tell_why(self.pack_candidates, slug)}")
+        return pack
+
+
+def _tell_why(candidates: Iterable[Candidate], slug: str) -> str:
+    reasons = [reason for found in candidates if found.name == slug for reason in found.problems]
+    return "; ".join(reasons) or "is not installed"
 
 
 class Drivers:
@@ -95,28 +118,47 @@ class Drivers:
 
 
 def load_host(cell: CellFile | None) -> PluginHost:
-    """Discover, judge and load the plugins that `cell` allows; without a cell every compatible one (for authors)."""
+    """Discover, judge and load what `cell` allows; without a cell everything compatible (for authors)."""
     found = list(_entry_points())
     decided = decide_compatible([_discover(point) for point in found])
     candidates: list[Candidate] = []
     plugins: dict[str, LoadedPlugin] = {}
+    packs: dict[str, LoadedPack] = {}
     for point, compatible in zip(found, decided, strict=True):
         candidate = compatible if cell is None else decide_allowed(compatible, cell)
         manifest = candidate.manifest
         if manifest is not None and candidate.stage == (Stage.COMPATIBLE if cell is None else Stage.ALLOWED):
-            driver, problems = _load(point)
-            problems = problems or find_contract_faults(driver, manifest)
+            problems: list[str] = []
+            if isinstance(manifest, Manifest):
+                driver, problems = _load(point)
+                problems = problems or find_contract_faults(driver, manifest)
+                if not problems:
+                    plugins[candidate.name] = LoadedPlugin(manifest, candidate.distribution, candidate.version, driver)
+            else:
+                try:
+                    pack = read_pack(Path(candidate.manifest_file).parent)
+                    packs[candidate.name] = LoadedPack(pack, candidate.distribution, candidate.version)
+                except PackInvalid as invalid:
+                    problems = [str(fault) for fault in invalid.faults]
             if problems:
                 candidate = msgspec.structs.replace(candidate, problems=(*candidate.problems, *problems))
             else:
                 candidate = msgspec.structs.replace(candidate, stage=Stage.LOADED)
-                plugins[candidate.name] = LoadedPlugin(manifest, candidate.distribution, candidate.version, driver)
         candidates.append(candidate)
-    return PluginHost(candidates, plugins)
+    return PluginHost(candidates, plugins, packs)
 
 
 def discover(cell: CellFile | None = None) -> list[Candidate]:
     """Return every installed plugin, judged by the gates that need none of its code."""
+    return [candidate for candidate in _discover_all(cell) if candidate.kind != PACK_KIND]
+
+
+def discover_packs(cell: CellFile | None = None) -> list[Candidate]:
+    """Return every installed jurisdiction pack, judged by its manifest and the cell's file."""
+    return [candidate for candidate in _discover_all(cell) if candidate.kind == PACK_KIND]
+
+
+def _discover_all(cell: CellFile | None) -> list[Candidate]:
     decided = decide_compatible([_discover(point) for point in _entry_points()])
     return decided if cell is None else [decide_allowed(candidate, cell) for candidate in decided]
 
@@ -144,20 +186,35 @@ def _discover(point: EntryPoint) -> Candidate:
         version=distribution.version if distribution else "",
         target=point.value,
     )
-    path = None if distribution is None else _find_manifest(distribution, point.module)
+    # A plugin's entry point leads to a module beside the manifest, a pack's to the package that holds it.
+    is_pack = candidate.kind == PACK_KIND
+    package = point.module if is_pack else point.module.rpartition(".")[0]
+    path = None if distribution is None else _find_manifest(distribution, package)
     if path is None:
-        problem = f"no {MANIFEST_NAME} beside module {point.module}"
+        place = f"in package {package}" if is_pack else f"beside module {point.module}"
+        problem = f"no {MANIFEST_NAME} {place}"
         return msgspec.structs.replace(candidate, problems=(problem,))
     candidate = msgspec.structs.replace(candidate, manifest_file=str(path))
     try:
-        return msgspec.structs.replace(candidate, manifest=decode_manifest(str(path), _read_text(path)))
+        manifest = _read_pack_manifest(path) if is_pack else decode_manifest(str(path), _read_text(path))
+        return msgspec.structs.replace(candidate, manifest=manifest)
     except FileInvalid as error:
         return msgspec.structs.replace(candidate, problems=(error.detail,))
 
 
-def _find_manifest(distribution: Distribution, module: str) -> Path | None:
-    """Return the manifest beside `module` among the distribution's own files; nothing of it is imported."""
-    relative = Path(*module.split(".")[:-1], MANIFEST_NAME)
+def _read_pack_manifest(path: Path) -> PackManifest:
+    try:
+        manifest = read_manifest(path.parent)
+    except PackInvalid as invalid:
+        fault = invalid.faults[0]
+        raise FileInvalid(str(path), fault.key, fault.reason) from None
+    demand_specifier(str(path), "sdk", manifest.sdk)
+    return manifest
+
+
+def _find_manifest(distribution: Distribution, package: str) -> Path | None:
+    """Return the manifest in `package` among the distribution's own files; nothing of it is imported."""
+    relative = Path(*package.split("."), MANIFEST_NAME)
     for root in _roots(distribution):
         path = root / relative
         if path.is_file():

@@ -1,0 +1,1 @@
+"""Secretaria de Prêmios e Apostas, Brazil: data, read from the files beside this one."""

@@ -1,0 +1,1 @@
+"""Malta Gaming Authority, remote gaming: data, read from the files beside this one."""
