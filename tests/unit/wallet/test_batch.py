@@ -15,8 +15,8 @@ from pitboss_sdk.money import MAX_MINOR
 
 
 def walk(real: int = 0, awards: tuple[int, ...] = (), held: int = 0) -> BatchWalk:
-    state = WalletState(1, 1, 1, 9, real, sum(awards), held, 0, 9, has_awards=bool(awards))
-    facts = BatchFacts({(1, 1): state}, {}, {(1, 1)}, date(2026, 11, 20), {})
+    state = WalletState(1, 1, 1, 9, real, sum(awards), held, 0, has_awards=bool(awards))
+    facts = BatchFacts({(1, 1): state}, {}, date(2026, 11, 20), {})
     facts.awards = {(1, 1, number): OpenAward(number, left, 0) for number, left in enumerate(awards, 1)}
     return BatchWalk(facts)
 

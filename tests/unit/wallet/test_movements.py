@@ -24,7 +24,7 @@ from pitboss_sdk.money import CURRENCIES, minor_from_decimal
 MINOR = st.integers(0, 10**17)
 AMOUNT = st.integers(1, 10**17)
 WALLETS = st.builds(
-    lambda real, bonus, held, debt: WalletState(1, 1, 1, 5, real, bonus, held, debt, 5, has_awards=True),
+    lambda real, bonus, held, debt: WalletState(1, 1, 1, 5, real, bonus, held, debt, has_awards=True),
     MINOR,
     MINOR,
     MINOR,
@@ -33,14 +33,14 @@ WALLETS = st.builds(
 
 
 def wallet(real: int = 0, bonus: int = 0, held: int = 0, debt: int = 0) -> WalletState:
-    return WalletState(1, 1, 1, 5, real, bonus, held, debt, 5, has_awards=bool(bonus))
+    return WalletState(1, 1, 1, 5, real, bonus, held, debt, has_awards=bool(bonus))
 
 
 def after(state: WalletState, *movements: Deltas) -> WalletState:
     real = state.real + sum(deltas.real for deltas in movements)
     bonus = state.bonus + sum(deltas.bonus for deltas in movements)
     held = state.held + sum(deltas.held for deltas in movements)
-    return WalletState(1, 1, 1, 5, real, bonus, held, state.debt + sum(d.debt for d in movements), 5, has_awards=True)
+    return WalletState(1, 1, 1, 5, real, bonus, held, state.debt + sum(d.debt for d in movements), has_awards=True)
 
 
 def is_sound(state: WalletState) -> bool:
