@@ -25,6 +25,7 @@ from pitboss.platform.telemetry import Metrics
 from pitboss.web import controllers
 from pitboss.web.app import CellParts, create_cell_app
 from pitboss_sdk.errors import PitbossError
+from pitboss_sdk.testing import RULES
 
 FOLDER = Path(__file__).resolve().parent
 NOTICE = "<!-- Written by core/docs/reference/generate.py; a test holds it equal to the code. -->"
@@ -217,6 +218,13 @@ def openapi() -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+def conformance() -> str:
+    """Return the page of the rules of the conformance kit."""
+    rows = [(f"`{rule.name}`", rule.sentence) for rule in RULES]
+    intro = "What a plugin of kind `games` is held to by `pitboss_sdk.testing`; see the guide [Write a plugin](../guides/write-a-plugin.md)."
+    return render_page("Conformance rules", intro, render_table(("Rule", "Holds when"), rows))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -224,6 +232,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "audit-events.md": audit_events,
     "metrics.md": metrics,
     "cli.md": cli,
+    "conformance.md": conformance,
     "openapi.json": openapi,
 }
 """Every generated page."""

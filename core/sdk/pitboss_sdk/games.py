@@ -1,7 +1,7 @@
 """Kind `games`: the wallet dialect of an aggregator, and the calls that we make to it.
 
 A dialect is pure and synchronous (no I/O, no clock): `verify` the raw call, `parse` it into a `WalletCall`,
-`render` the answer. The host decides and posts between the last two; the guide "Write a wallet dialect" walks
+`render` the answer. The host decides and posts between the last two; the guide "Write a plugin" walks
 through it. The values are not tracked by the garbage collector (`gc=False`): a wallet makes thousands a second,
 and none of them can be part of a cycle.
 """

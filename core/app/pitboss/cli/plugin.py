@@ -1,11 +1,13 @@
-"""`pitboss plugin`: which plugins are installed, and what keeps one from running."""
+"""`pitboss plugin`: which plugins are installed, what keeps one from running, and the beginning of a new one."""
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -17,6 +19,11 @@ from pitboss.plughost.errors import FileInvalid, PluginUnavailable
 from pitboss.plughost.runtime import PluginHost, discover, load_host, read_cell_file
 from pitboss.plughost.service import check_config
 from pitboss_sdk.errors import PitbossError
+from pitboss_sdk.testing import find_static_faults
+
+TEMPLATES: Final = Path("plugins/_template")
+_PLACEHOLDER: Final = "acme"
+_VENDOR: Final = re.compile(r"[a-z][a-z0-9_]{1,39}", re.ASCII)
 
 _CELL_FILE = click.option(
     "--cell-file",
@@ -28,7 +35,40 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group("plugin")
 def plugin() -> None:
-    """List and check plugins."""
+    """List and check plugins, and begin a new one."""
+
+
+@plugin.command("new")
+@click.argument("kind", type=click.Choice(["games"]))
+@click.argument("vendor")
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to make; plugins/<kind>/<vendor> by default.",
+)
+@deployment_command("plughost.plugin.view")
+def new_command(kind: str, vendor: str, into: Path | None) -> None:
+    """Make a plugin that works, with its tests, out of the template of its kind."""
+    if not _VENDOR.fullmatch(vendor):
+        raise click.BadParameter("lower case, digits, underscore; 2 to 40 characters", param_hint="VENDOR")
+    template, target = TEMPLATES / kind, into or Path("plugins") / kind / vendor
+    if not template.is_dir():
+        raise click.UsageError(f"{template} is not here; run this in the project's folder")
+    if target.exists() and any(target.iterdir()):
+        raise click.UsageError(f"{target} exists and is not empty")
+    title = "".join(part.capitalize() for part in vendor.split("_"))
+    for source in sorted(template.rglob("*")):
+        if source.is_file() and "__pycache__" not in source.parts:
+            path = target / str(source.relative_to(template)).replace(_PLACEHOLDER, vendor)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = source.read_text(encoding="utf-8")
+            path.write_text(text.replace(_PLACEHOLDER, vendor).replace(_PLACEHOLDER.capitalize(), title), "utf-8")
+    click.echo(
+        f"{target} is a working plugin of an invented vendor. Next, from the guide core/docs/guides/write-a-plugin.md:"
+    )
+    click.echo(f"  .venv/bin/uv pip install --no-deps --no-build-isolation -e {target}")
+    click.echo(f"  .venv/bin/pytest {target}")
+    click.echo(f"  .venv/bin/pitboss plugin check {vendor} --any-cell")
 
 
 @plugin.command("list")
@@ -60,7 +100,7 @@ def list_command(cell_file: Path | None, as_json: bool) -> None:
 def check_command(
     slug: str | None, cell_file: Path | None, any_cell: bool, config_file: Path | None, as_json: bool
 ) -> None:
-    """Take one plugin, or all, through every gate, its code included; exit with 1 where one is held back."""
+    """Take one plugin, or all, through every gate and the static rules of the kit; exit with 1 where one is held back."""
     if config_file is not None and slug is None:
         raise click.UsageError("--config needs the slug of the plugin that it configures")
     if any_cell and cell_file is not None:
@@ -70,6 +110,7 @@ def check_command(
     found = [candidate for candidate in host.candidates if slug in {None, candidate.name}]
     if slug is not None and not found:
         raise PluginUnavailable(f"plugin {slug!r}: is not installed")
+    found = [_examine(host, candidate) for candidate in found]
     if config_file is not None and slug is not None:
         found = _check_config(host, found, slug, config_file, cell)
     if as_json:
@@ -77,6 +118,15 @@ def check_command(
     else:
         _print_table(found)
     sys.exit(1 if any(candidate.problems for candidate in found) else 0)
+
+
+def _examine(host: PluginHost, candidate: Candidate) -> Candidate:
+    """Add what the static half of the conformance kit finds in a loaded plugin."""
+    loaded = host.plugins.get(candidate.name)
+    if loaded is None or candidate.stage is not Stage.LOADED:
+        return candidate
+    faults = find_static_faults(loaded.driver, loaded.manifest)
+    return msgspec.structs.replace(candidate, problems=(*candidate.problems, *faults))
 
 
 def _check_config(

@@ -167,6 +167,8 @@ def plugin_folder(plugin: type[Any]) -> Path:
 def read_sources(plugin: type[Any]) -> dict[str, str]:
     """Return the text of each module of the plugin's package."""
     folder = plugin_folder(plugin)
+    if "." not in plugin.__module__:
+        return {f"{plugin.__module__}.py": (folder / f"{plugin.__module__}.py").read_text(encoding="utf-8")}
     return {
         path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))
     }
