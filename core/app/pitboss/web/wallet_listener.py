@@ -22,15 +22,24 @@ from pitboss_sdk.games import DialectResponse
 
 MAX_HEADERS: Final = 100
 MAX_HEAD_BYTES: Final = 16 * 1024
-MAX_CONNECTIONS: Final = 4096
 MAX_WAITING: Final = 64
 """Most requests that one connection may send ahead of their answers."""
-IDLE_SECONDS: Final = 75
-READING_SECONDS: Final = 30
-"""Longest time from the first byte of a request to its last."""
 _LOG = structlog.get_logger("pitboss.wallet_listener")
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 _NOT_UNDERSTOOD: Final = "this is not HTTP/1.1 as it is understood here"
+
+
+class Bounds(NamedTuple):
+    """What a listener grants; it looks for connections that take longer every `look_seconds`."""
+
+    max_connections: int = 4096
+    idle_seconds: float = 75
+    reading_seconds: float = 30
+    """Longest time from the first byte of a request to its last."""
+    look_seconds: float = 5
+
+
+BOUNDS: Final = Bounds()
 
 
 class _Request(NamedTuple):
@@ -44,8 +53,9 @@ class _Request(NamedTuple):
 class _Connection(asyncio.Protocol):
     """One connection; requests are answered one after the other, in the order they came."""
 
-    def __init__(self, route: WalletRoute, connections: set[_Connection]) -> None:
+    def __init__(self, route: WalletRoute, connections: set[_Connection], bounds: Bounds) -> None:
         self._route = route
+        self._bounds = bounds
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Request | None] = deque()  # None stands for bytes that were not understood
@@ -58,7 +68,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpRequestParser(self)
         self._connections.add(self)
-        if len(self._connections) > MAX_CONNECTIONS:
+        if len(self._connections) > self._bounds.max_connections:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
@@ -168,21 +178,21 @@ class _Connection(asyncio.Protocol):
 
     def close_if_idle(self, now: float) -> None:
         """Close a connection on which nothing happens, or a request that comes too slowly."""
-        slow = self._reading_since is not None and now - self._reading_since > READING_SECONDS
-        if slow or (self._task is None and now - self._quiet_since > IDLE_SECONDS):
+        slow = self._reading_since is not None and now - self._reading_since > self._bounds.reading_seconds
+        if slow or (self._task is None and now - self._quiet_since > self._bounds.idle_seconds):
             self._transport.close()
 
 
 @asynccontextmanager
-async def listen(route: WalletRoute, host: str, port: int) -> AsyncGenerator[None]:
+async def listen(route: WalletRoute, host: str, port: int, bounds: Bounds = BOUNDS) -> AsyncGenerator[None]:
     """Take wallet calls on `port` while the block runs; what was read is answered before it ends."""
     connections: set[_Connection] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(route, connections), host, port, backlog=2048)
+    server = await loop.create_server(lambda: _Connection(route, connections, bounds), host, port, backlog=2048)
 
     async def close_idle() -> None:
         while True:
-            await asyncio.sleep(5)
+            await asyncio.sleep(bounds.look_seconds)
             for connection in list(connections):
                 connection.close_if_idle(loop.time())
 
