@@ -1,4 +1,4 @@
-"""Books with something in them: bets, wins, a reversal, a hold half captured, one resolved, an award in play."""
+"""Books with something in them: bets, wins, reversals, a hold half captured, one resolved, an award in play, a debt."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from pitboss.wallet.runtime import Lane
 
 @dataclass(frozen=True)
 class Books:
-    """A tenant with two wallets; the first has seen everything, the second a deposit only."""
+    """A tenant with three wallets: one has seen nearly everything, one a deposit only, one owes for a win taken back."""
 
     house: House
     busy: Seat
     quiet: Seat
+    indebted: Seat
 
 
 STEPS = (
@@ -37,14 +38,23 @@ STEPS = (
     Step("void", "v2", 0, "h2"),
 )
 """Versions 1 to 10 of the busy wallet, in this order."""
+DEBT = (
+    Step("deposit", "d3", 100),
+    Step("bet", "b3", 100),
+    Step("win", "w3", 80),
+    Step("bet", "b4", 50),
+    Step("rollback", "r3", 0, "w3"),
+)
+"""Versions 1 to 5 of the indebted wallet: of the win of 80 only 30 are there to be taken back."""
 
 
 async def _open(house: House) -> Books:
     await house.open(["EUR", "JPY"])
-    busy, quiet = await house.add_players(2)
+    busy, quiet, indebted = await house.add_players(3)
+    modest = (Step("deposit", "d2", 700), Step("bet", "too much", 9999))
     lane = Lane(house.make_poster(1))
     async with running(lane):
-        for seat, steps in ((busy, STEPS), (quiet, (Step("deposit", "d2", 700), Step("bet", "too much", 9999)))):
+        for seat, steps in ((busy, STEPS), (quiet, modest), (indebted, DEBT)):
             for step in steps:
                 name = "round" if step.op in {"bet", "win", "rollback"} else ""
                 request = make_request(
@@ -57,7 +67,7 @@ async def _open(house: House) -> Books:
                 )
                 result = await lane.submit(request)
                 assert (result.refusal is None) == (step.ref != "too much"), (step, result)
-    return Books(house, busy, quiet)
+    return Books(house, busy, quiet, indebted)
 
 
 @pytest.fixture(scope="module")

@@ -46,12 +46,22 @@ async def test_the_exit_code_says_whether_the_books_are_right(cell_database: Pla
     try:
         await connection.execute("set session_replication_role = replica")  # past the guards
         await connection.execute("update wallet set real_minor = 1")
+        await connection.execute("update player set status = 2")
+        await connection.execute(
+            "insert into player_limit (tenant_id, wallet_id, kind, period, amount_minor)"
+            " select tenant_id, wallet_id, 1, 1, 5 from wallet"
+        )
     finally:
         await connection.close()
     wrong = verify(settings, "--json")
     assert wrong.returncode == 1
     found = {proof["tenant"]: proof["findings"] for proof in json.loads(wrong.stdout)}
-    assert {finding["check"] for finding in found["aurora"]} >= {"wallet equals journal", "money is conserved"}
+    assert {finding["check"] for finding in found["aurora"]} == {
+        "wallet equals journal",
+        "money is conserved",
+        "a wallet's status is its player's",
+        "a limited wallet is marked",
+    }
     assert found["aurora"][0]["subject"] == str(wallet_id)
     assert found["jade"] == found["paused"] == []
     assert verify(settings, "--tenant", "jade").returncode == 0

@@ -121,8 +121,13 @@ async def test_the_proof_counts_what_it_finds(cell_database: PlaneDatabase) -> N
         try:
             await connection.execute("set session_replication_role = replica")  # past the guards
             await connection.execute("update wallet set real_minor = real_minor + 1")
+            async with worker.transaction(AURORA) as session:
+                await verify.handler(session, AURORA, {})
+            of_money = findings() or 0
+            assert of_money >= 2
+            await connection.execute("update wallet set status = 2")
         finally:
             await connection.close()
         async with worker.transaction(AURORA) as session:
             await verify.handler(session, AURORA, {})
-        assert (findings() or 0) >= 2
+        assert findings() == of_money + 1

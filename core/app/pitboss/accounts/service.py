@@ -167,6 +167,11 @@ async def list_public_ids(session: AsyncSession, scope: TenantScope, player_ids:
     return await store.fetch_public_ids(session, scope, player_ids)
 
 
+async def list_inactive_numbers(session: AsyncSession, scope: TenantScope) -> list[int]:
+    """Return the numbers inside the cell of all players who are suspended or closed; read whole, for the proof."""
+    return await store.fetch_inactive_numbers(session, scope)
+
+
 async def count_players(session: AsyncSession, scope: TenantScope, brand: str) -> int:
     """Return how many player accounts a brand has, closed ones too."""
     return await store.count_players(session, scope, brand)

@@ -137,6 +137,14 @@ async def fetch_player_by_public_id(
     return None if row is None else _player(row)
 
 
+async def fetch_inactive_numbers(session: AsyncSession, scope: TenantScope) -> list[int]:
+    """Return the numbers of all players who are not active."""
+    statement = select(PlayerRow.player_id).where(
+        PlayerRow.tenant_id == scope.tenant_id, PlayerRow.status != int(PlayerStatus.ACTIVE)
+    )
+    return list(await session.scalars(statement))
+
+
 async def count_players(session: AsyncSession, scope: TenantScope, brand: str) -> int:
     """Return how many player accounts a brand has, closed ones too."""
     statement = select(func.count()).where(PlayerRow.tenant_id == scope.tenant_id, PlayerRow.brand == brand)

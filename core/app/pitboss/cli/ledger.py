@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import click
 import msgspec
 
+from pitboss.accounts import service as accounts
 from pitboss.directory.contracts import PublicKey
 from pitboss.directory.errors import TenantUnknown
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledgers
 from pitboss.ledger.contracts import Finding, Verification
+from pitboss.limits import service as limits
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.settings import Settings, load_settings, require
@@ -64,7 +66,14 @@ async def _prove(database: Database, scope: TenantScope) -> TenantProof:
 
     async with database.snapshot(scope) as session:
         found: Verification = await ledgers.verify_tenant(session, scope, report)
-    return TenantProof(scope.slug, found.wallets, found.bookings, found.findings)
+        report("marks of wallets")
+        marks = await ledgers.verify_wallet_marks(
+            session,
+            scope,
+            inactive_players=await accounts.list_inactive_numbers(session, scope),
+            limited_wallets=await limits.list_limited_wallets(session, scope),
+        )
+    return TenantProof(scope.slug, found.wallets, found.bookings, (*found.findings, *marks))
 
 
 async def _list_scopes(settings: Settings, database: Database, slugs: Sequence[str]) -> list[TenantScope]:

@@ -41,7 +41,7 @@ from pitboss.ledger.store.posting import (
     tell_usage,
     tell_wallets,
 )
-from pitboss.ledger.store.proof import verify_tenant
+from pitboss.ledger.store.proof import verify_tenant, verify_wallet_marks
 
 __all__ = [
     "NEXT_BLOCK",
@@ -81,4 +81,5 @@ __all__ = [
     "tell_usage",
     "tell_wallets",
     "verify_tenant",
+    "verify_wallet_marks",
 ]

@@ -13,9 +13,17 @@ from pitboss.ledger.contracts import Op, Wallet
 from pitboss.limits import store
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.limits.rules import compute_earliest_window, compute_window_start
-from pitboss.limits.store import ask_limits, list_limits, tell_limits
+from pitboss.limits.store import ask_limits, list_limited_wallets, list_limits, tell_limits
 
-__all__ = ["ask_limits", "compute_earliest_window", "list_limits", "remove_limit", "set_limit", "tell_limits"]
+__all__ = [
+    "ask_limits",
+    "compute_earliest_window",
+    "list_limited_wallets",
+    "list_limits",
+    "remove_limit",
+    "set_limit",
+    "tell_limits",
+]
 
 _PLAY = (Op.BET, Op.BET_ROLLBACK, Op.WIN, Op.WIN_ROLLBACK)
 _COUNTED: dict[LimitKind, tuple[tuple[Op, ...], int]] = {

@@ -64,6 +64,12 @@ async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int)
     return [Limit(LimitKind(kind), Period(period), amount) for kind, period, amount in rows]
 
 
+async def list_limited_wallets(session: AsyncSession, scope: TenantScope) -> list[int]:
+    """Return all wallets that have a limit; read whole, for the proof of the books."""
+    statement = select(PlayerLimitRow.wallet_id).where(PlayerLimitRow.tenant_id == scope.tenant_id).distinct()
+    return list(await session.scalars(statement))
+
+
 async def delete_limit(
     session: AsyncSession, scope: TenantScope, wallet_id: int, kind: LimitKind, period: Period
 ) -> None:

@@ -8,8 +8,10 @@ from typing import Any, Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from pitboss.accounts import service as accounts
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
+from pitboss.limits import service as limits
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics
 from pitboss.wallet import service as wallets
@@ -36,9 +38,16 @@ def ledger_jobs(database: Database, lanes: Lanes, metrics: Metrics) -> tuple[Job
     async def verify(_session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
         # In a transaction of its own: the job's sees every commit, a proof needs one moment.
         async with database.snapshot(scope) as snapshot:
-            found = await ledger.verify_tenant(snapshot, scope)
-        metrics.ledger_findings.labels(scope.slug).set(len(found.findings))
-        for finding in found.findings:
+            proof = await ledger.verify_tenant(snapshot, scope)
+            marks = await ledger.verify_wallet_marks(
+                snapshot,
+                scope,
+                inactive_players=await accounts.list_inactive_numbers(snapshot, scope),
+                limited_wallets=await limits.list_limited_wallets(snapshot, scope),
+            )
+        findings = [*proof.findings, *marks]
+        metrics.ledger_findings.labels(scope.slug).set(len(findings))
+        for finding in findings:
             _log.error("ledger.finding", tenant=scope.slug, problem=finding.check, place=finding.subject)
 
     return (

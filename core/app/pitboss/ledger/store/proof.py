@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -71,7 +71,7 @@ _CHECKS: dict[str, str] = {
         where j.tenant_id = :tenant_id and a.currency <> w.currency limit 100""",
     "every booking has its key": """
         select j.wallet_id || '/' || j.version, 'no accepted key answers for it' from journal j
-        where j.tenant_id = :tenant_id and not exists
+        where j.tenant_id = :tenant_id and j.op <> 12 and not exists
             (select from call_key k where k.tenant_id = j.tenant_id and k.source_id = j.source_id
              and k.key = encode(substr(sha256(convert_to(j.reference, 'UTF8')), 1, 16), 'hex')::uuid
              and k.wallet_id = j.wallet_id and k.version = j.version and k.outcome = 1)""",
@@ -80,12 +80,42 @@ _CHECKS: dict[str, str] = {
         where k.tenant_id = :tenant_id and k.outcome = 1 and not exists
             (select from journal j where j.tenant_id = k.tenant_id and j.wallet_id = k.wallet_id
              and j.version = k.version)""",
-    "a reversal negates what it reverses": """
-        select r.wallet_id || '/' || r.version, 'not the negation of the booking it reverses'
+    "a change of terms moves nothing": """
+        select wallet_id || '/' || version, 'a row without a booking moves money' from journal
+        where tenant_id = :tenant_id and op = 12
+            and (d_real, d_bonus, d_held, d_debt) is distinct from (0::bigint, 0::bigint, 0::bigint, 0::bigint)""",
+    "a batch counts its bookings": """
+        select batch_id::text, format('batch says %s bookings that come to %s, journal has %s that come to %s',
+            b.bookings, b.counter_minor, j.bookings, j.counter_minor)
+        from (select batch_id, bookings, counter_minor from batch where tenant_id = :tenant_id) b
+        full join (select batch_id, count(*) as bookings, sum(d_counter) as counter_minor from journal
+            where tenant_id = :tenant_id and op <> 12 group by batch_id) j using (batch_id)
+        where coalesce(b.bookings, 0) <> coalesce(j.bookings, 0)
+            or coalesce(b.counter_minor, 0) <> coalesce(j.counter_minor, 0)""",
+    "a reversal fits what it reverses": """
+        select r.wallet_id || '/' || r.version, 'not a rollback of an earlier bet or win on the same account and round'
         from journal r left join journal o on o.tenant_id = r.tenant_id and o.wallet_id = r.wallet_id
             and o.version = r.reverses_version
-        where r.tenant_id = :tenant_id and r.reverses_version is not null
-            and (o.version is null or o.d_counter <> -r.d_counter)""",
+        where r.tenant_id = :tenant_id and (r.reverses_version is not null or r.op in (3, 4))
+            and ((r.op, o.op) not in ((3, 1), (4, 2)) or o.version is null or o.version >= r.version
+                or o.account_id <> r.account_id or o.round_id is distinct from r.round_id)""",
+    "a bet's rollback is its exact negation": """
+        select r.wallet_id || '/' || r.version, format('took back (%s,%s,%s,%s) of a bet of (%s,%s,%s,%s)',
+            r.d_real, r.d_bonus, r.d_held, r.d_debt, o.d_real, o.d_bonus, o.d_held, o.d_debt)
+        from journal r join journal o on o.tenant_id = r.tenant_id and o.wallet_id = r.wallet_id
+            and o.version = r.reverses_version
+        where r.tenant_id = :tenant_id and r.op = 3
+            and (r.d_real, r.d_bonus, r.d_held, r.d_debt) <> (-o.d_real, -o.d_bonus, -o.d_held, -o.d_debt)""",
+    # The claim is negated whole. Bonus that is not there any more is taken from real money, and real money that is
+    # not there becomes debt: only then, so the bucket that could not give it all is empty afterwards.
+    "a win's rollback takes back the claim": """
+        select r.wallet_id || '/' || r.version, format('took back (%s,%s,%s,%s) of a win of (%s,%s,%s,%s)',
+            r.d_real, r.d_bonus, r.d_held, r.d_debt, o.d_real, o.d_bonus, o.d_held, o.d_debt)
+        from journal r join journal o on o.tenant_id = r.tenant_id and o.wallet_id = r.wallet_id
+            and o.version = r.reverses_version
+        where r.tenant_id = :tenant_id and r.op = 4 and (r.d_counter <> -o.d_counter or r.d_held <> -o.d_held
+            or r.d_bonus < -o.d_bonus or (r.d_bonus > -o.d_bonus and r.bonus_after > 0)
+            or r.d_debt < -o.d_debt or (r.d_debt > -o.d_debt and r.real_after > 0))""",
     "open holds equal held": """
         select w.wallet_id::text, format('held %s, open holds %s', w.held_minor, coalesce(sum(h.amount_minor
             - h.captured_minor - h.released_minor), 0))
@@ -97,6 +127,37 @@ _CHECKS: dict[str, str] = {
         from wallet w left join award a on a.tenant_id = w.tenant_id and a.wallet_id = w.wallet_id
         where w.tenant_id = :tenant_id group by w.wallet_id, w.bonus_minor
         having w.bonus_minor <> coalesce(sum(a.remaining_minor), 0)""",
+    "an award holds what its entries leave": """
+        select a.wallet_id || '/' || a.granted_version, format('remaining %s, granted %s, entries %s',
+            a.remaining_minor, a.granted_minor, coalesce(e.moved, 0))
+        from award a left join (select wallet_id, granted_version, sum(d_remaining) as moved from award_entry
+            where tenant_id = :tenant_id group by wallet_id, granted_version) e using (wallet_id, granted_version)
+        where a.tenant_id = :tenant_id and a.remaining_minor <> a.granted_minor + coalesce(e.moved, 0)""",
+    "award entries equal the bonus moved": """
+        select wallet_id || '/' || version, format('bonus moved by %s, awards by %s', d_bonus, coalesce(e.moved, 0))
+        from journal j left join (select wallet_id, version, sum(d_remaining) as moved from award_entry
+            where tenant_id = :tenant_id group by wallet_id, version) e using (wallet_id, version)
+        where j.tenant_id = :tenant_id and coalesce(e.moved, 0) <> case j.op when 10 then 0 else j.d_bonus end""",
+    # The other way round is no fault: the mark stays when the award is used up, and costs a look-up.
+    "an open award is marked": """
+        select w.wallet_id::text, 'has an open award and is not marked so' from wallet w
+        where w.tenant_id = :tenant_id and not w.has_awards and exists (select from award a
+            where a.tenant_id = w.tenant_id and a.wallet_id = w.wallet_id and a.remaining_minor > 0)""",
+}
+
+
+_MARKS: dict[str, str] = {
+    "a wallet's status is its player's": """
+        select w.wallet_id::text, case w.status when 1 then 'open, its player is not active'
+            else 'blocked, its player is active' end
+        from wallet w left join unnest(cast(:inactive as bigint[])) as p(player_id) using (player_id)
+        where w.tenant_id = :tenant_id and (w.status = 1) <> (p.player_id is null)""",
+    # The other way round is no fault: the mark stays when the last limit is removed, and costs a look-up.
+    "a limited wallet is marked": """
+        select l.wallet_id::text, 'has a limit and is not marked so, which postings go by'
+        from unnest(cast(:limited as bigint[])) as l(wallet_id)
+        left join wallet w on w.tenant_id = :tenant_id and w.wallet_id = l.wallet_id
+        where w.has_limits is not true""",
 }
 
 
@@ -104,13 +165,11 @@ async def verify_tenant(
     session: AsyncSession, scope: TenantScope, progress: Callable[[str], None] = lambda _check: None
 ) -> Verification:
     """Run every check over one tenant; the transaction must be REPEATABLE READ, so that all see one moment."""
+    await _plan_for_whole_tables(session)
     findings: list[Finding] = []
     for check, statement in _CHECKS.items():
         progress(check)
-        rows = await session.execute(text(statement), {"tenant_id": scope.tenant_id})
-        findings += [
-            Finding(scope.tenant_id, check, str(subject), str(detail)) for subject, detail in rows.fetchmany(100)
-        ]
+        findings += await _run(session, scope, check, statement, {})
     counts = await session.execute(
         text(
             "select (select count(*) from wallet where tenant_id = :tenant_id),"
@@ -120,3 +179,38 @@ async def verify_tenant(
     )
     wallets, bookings = counts.one()
     return Verification(1, int(wallets), int(bookings), tuple(findings))
+
+
+async def verify_wallet_marks(
+    session: AsyncSession, scope: TenantScope, *, inactive_players: Sequence[int], limited_wallets: Sequence[int]
+) -> list[Finding]:
+    """Hold what wallets are marked with against what other rooms know, read in the same snapshot.
+
+    `inactive_players` are all players who may not play, `limited_wallets` all wallets that have a limit.
+    """
+    await _plan_for_whole_tables(session)
+    facts = {"inactive": list(inactive_players), "limited": list(limited_wallets)}
+    findings: list[Finding] = []
+    for check, statement in _MARKS.items():
+        named = {name: numbers for name, numbers in facts.items() if f":{name} " in statement}
+        findings += await _run(session, scope, check, statement, named)
+    return findings
+
+
+async def _run(
+    session: AsyncSession, scope: TenantScope, check: str, statement: str, values: Mapping[str, Sequence[int]]
+) -> list[Finding]:
+    rows = await session.execute(text(statement), {"tenant_id": scope.tenant_id, **values})
+    return [Finding(scope.tenant_id, check, str(subject), str(detail)) for subject, detail in rows.fetchmany(100)]
+
+
+async def _plan_for_whole_tables(session: AsyncSession) -> None:
+    """Read tables whole and join them by hash or merge, whatever is known about them.
+
+    A table that was never analyzed is taken for a small one, and going through a large one row by row takes hours.
+    """
+    for setting, value in _PLANS.items():
+        await session.execute(text("select set_config(:setting, :value, true)"), {"setting": setting, "value": value})
+
+
+_PLANS = {"enable_nestloop": "off", "jit": "off", "work_mem": "64MB"}
