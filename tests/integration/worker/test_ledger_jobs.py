@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
+import pytest
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, make_origin, make_registration, open_cell, register
 
@@ -19,6 +20,7 @@ from pitboss.ledger.contracts import Balance, Op, Wallet
 from pitboss.platform.db import ContextSigner, Database, LaneConnection
 from pitboss.platform.telemetry import Metrics
 from pitboss.wallet import service as wallets
+from pitboss.wallet.errors import MovementRefused
 from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
 from pitboss.worker.jobs import Job
 from pitboss.worker.ledger_jobs import ledger_jobs
@@ -94,6 +96,15 @@ async def test_a_hold_whose_time_is_over_comes_back_once(cell_database: PlaneDat
             async with worker.transaction(AURORA) as session:
                 await expire.handler(session, AURORA, {})
             assert await balance_of(cell, player) == Balance(120, 0, 40, 0)
+        # One that cannot be voided keeps no other aside, and is told at the end.
+        second = await place_hold(cell, web_lanes, wallet, "over-too", ago)
+        async with cell.transaction(AURORA) as session:
+            ((_, version, _, reference),) = await ledger.list_expired_holds(session, AURORA)
+        assert reference == "over-too"
+        holds = [(wallet.wallet_id, 999, source_id, "never-placed"), (wallet.wallet_id, version, second, reference)]
+        with pytest.raises(MovementRefused):
+            await wallets.expire_holds(lanes, AURORA, holds)
+        assert await balance_of(cell, player) == Balance(120, 0, 40, 0)
         # Found open, captured before its turn: the void is refused, and that is no failure.
         stale = [(wallet.wallet_id, 4, source_id, "captured")]
         assert await wallets.expire_holds(lanes, AURORA, stale) == 0

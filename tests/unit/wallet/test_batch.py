@@ -66,6 +66,16 @@ def test_no_amount_below_one_moves_anything(op: Op, amount: int) -> None:
     assert not decided.facts.known.get((1, 7, leg(op, "odd", amount).key))
 
 
+def test_an_adjustment_goes_both_ways_and_never_by_nothing() -> None:
+    decided = walk(real=100)
+    answer = decided.decide(ask(leg(Op.ADJUSTMENT, "by nothing", 0)))
+    assert (answer.refusal, decided.posting.bookings) == (Refusal.MALFORMED, [])
+    assert not decided.facts.known.get((1, 7, leg(Op.ADJUSTMENT, "by nothing", 0).key))
+    for reference, amount, balance in (("up", 7, 107), ("down", -7, 100)):
+        answer = decided.decide(ask(leg(Op.ADJUSTMENT, reference, amount)))
+        assert (answer.refusal, answer.balance_minor) == (None, balance)
+
+
 def test_a_wallet_never_holds_more_than_64_bits_can_say() -> None:
     decided = walk(real=MAX_MINOR - 5)
     assert decided.decide(ask(leg(Op.WIN, "much", 6))).refusal is Refusal.MALFORMED
