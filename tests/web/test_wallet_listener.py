@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ import pytest
 from tests.factories.ports import free_port
 
 from pitboss.web.wallet_listener import BOUNDS, Bounds, listen
+from pitboss.web.wallet_route import Respond
 from pitboss_sdk.games import DialectResponse
 
 PATH = b"/wallet/aurora/softswiss/betwin"
@@ -25,10 +26,8 @@ class Echo:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
 
-    async def answer(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> DialectResponse:
+    def begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, respond: Respond) -> None:
         self.asked.set()
-        if body is not None and body.startswith(b"wait"):
-            await asyncio.sleep(0.05)
         told = {
             "method": method,
             "path": path,
@@ -36,7 +35,11 @@ class Echo:
             "size": None if body is None else len(body),
             "digest": None if body is None else hashlib.sha256(body).hexdigest(),
         }
-        return DialectResponse(200, json.dumps(told).encode())
+        response = DialectResponse(200, json.dumps(told).encode())
+        if body is not None and body.startswith(b"wait"):
+            asyncio.get_running_loop().call_later(0.05, respond, response)
+        else:
+            respond(response)
 
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -33,6 +34,12 @@ class Memory(Generic[Key, Value]):
     def put(self, key: Key, value: Value) -> None:
         """Remember `value`."""
         self._young[key] = value
+        if len(self._young) > self._size:
+            self._old, self._young = self._young, {}
+
+    def put_all(self, values: Mapping[Key, Value]) -> None:
+        """Remember several values."""
+        self._young.update(values)
         if len(self._young) > self._size:
             self._old, self._young = self._young, {}
 

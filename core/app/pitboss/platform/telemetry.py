@@ -10,13 +10,17 @@ import asyncio
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from itertools import accumulate
 from types import TracebackType
 from typing import Any, Final, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from pitboss.kernel.clock import monotonic_seconds
 
@@ -67,6 +71,47 @@ HTTP_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+class WalletCalls(Collector):
+    """Wallet calls by what became of them and how long they took; noting one costs two look-ups and no lock.
+
+    A process notes them on its one event loop; readers on other threads see a moment of it.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str, str], int] = {}
+        self._seconds: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+
+    def note(self, tenant: str, plugin: str, outcome: str, seconds: float) -> None:
+        """Count one call."""
+        key = (tenant, plugin, outcome)
+        self.counts[key] = self.counts.get(key, 0) + 1
+        found = self._seconds.get((tenant, plugin))
+        if found is None:
+            found = self._seconds[tenant, plugin] = ([0] * (len(WALLET_LATENCY_BUCKETS) + 1), [0.0])
+        found[0][bisect_left(WALLET_LATENCY_BUCKETS, seconds)] += 1
+        found[1][0] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield both families as they stand."""
+        calls = CounterMetricFamily(
+            "pitboss_wallet_calls_total",
+            "Wallet calls of game providers by what became of them.",
+            labels=["tenant", "plugin", "outcome"],
+        )
+        for key, count in list(self.counts.items()):
+            calls.add_metric(key, count)
+        yield calls
+        took = HistogramMetricFamily(
+            "pitboss_wallet_call_seconds",
+            "Time from the first byte of a wallet call to its answer.",
+            labels=["tenant", "plugin"],
+        )
+        bounds = [*map(str, WALLET_LATENCY_BUCKETS), "+Inf"]
+        for names, (counts, total) in list(self._seconds.items()):
+            took.add_metric(names, list(zip(bounds, accumulate(counts), strict=True)), total[0])
+        yield took
+
+
 class Metrics:
     """The metrics of one process, in a registry of its own."""
 
@@ -74,19 +119,8 @@ class Metrics:
         disable_created_metrics()  # a time series of start times beside each counter is of no use here
         registry = self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
-        self._wallet_calls = Counter(
-            "pitboss_wallet_calls_total",
-            "Wallet calls of game providers by what became of them.",
-            ["tenant", "plugin", "outcome"],
-            registry=registry,
-        )
-        self._wallet_seconds = Histogram(
-            "pitboss_wallet_call_seconds",
-            "Time from the first byte of a wallet call to its answer.",
-            ["tenant", "plugin"],
-            buckets=WALLET_LATENCY_BUCKETS,
-            registry=registry,
-        )
+        self._wallet_calls = WalletCalls()
+        registry.register(self._wallet_calls)
         self._http_requests = Counter(
             "pitboss_http_requests_total",
             "HTTP requests besides wallet calls.",
@@ -122,21 +156,33 @@ class Metrics:
             "pitboss_outbox_sent_total", "Jobs handed to the broker.", ["job"], registry=registry
         )
         self.jobs = Counter("pitboss_jobs_total", "Jobs by what became of them.", ["job", "outcome"], registry=registry)
+        self._plugin_calls = Counter(
+            "pitboss_plugin_calls_total",
+            "Calls that plugins make to vendors, by outcome; held and crowded ones were never made.",
+            ["tenant", "plugin", "operation", "outcome"],
+            registry=registry,
+        )
+        self._plugin_seconds = Histogram(
+            "pitboss_plugin_call_seconds",
+            "Time of a plugin's call, waiting for a place included.",
+            ["plugin", "operation"],
+            buckets=HTTP_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.plugin_health = Gauge(
+            "pitboss_plugin_health",
+            "0 healthy, 1 degraded (the vendor fails), 2 quarantined (the plugin breaks its contract).",
+            ["tenant", "plugin"],
+            registry=registry,
+        )
         self.log_dropped = Counter(
             "pitboss_log_dropped_total", "Parts of log lines that the allow-list held back.", registry=registry
         )
-        self._wallet_children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._http_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def record_wallet_call(self, tenant: str, plugin: str, outcome: str, seconds: float) -> None:
         """Count one wallet call; names are those of our own registry, never of the caller's choosing."""
-        key = (tenant, plugin, outcome)
-        children = self._wallet_children.get(key)
-        if children is None:
-            children = (self._wallet_calls.labels(*key), self._wallet_seconds.labels(tenant, plugin))
-            self._wallet_children[key] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        self._wallet_calls.note(tenant, plugin, outcome, seconds)
 
     def record_request(self, method: str, path_template: str, status: int, seconds: float) -> None:
         """Count one HTTP request under the template of its path."""
@@ -151,14 +197,14 @@ class Metrics:
         children[0].inc()
         children[1].observe(seconds)
 
+    def record_plugin_call(self, tenant: str, plugin: str, operation: str, outcome: str, seconds: float) -> None:
+        """Count one call of a plugin to its vendor."""
+        self._plugin_calls.labels(tenant, plugin, operation, outcome).inc()
+        self._plugin_seconds.labels(plugin, operation).observe(seconds)
+
     def count_wallet_calls(self) -> float:
         """Return how many wallet calls this process answered since it started."""
-        return sum(
-            sample.value
-            for family in self._wallet_calls.collect()
-            for sample in family.samples
-            if sample.name.endswith("_total")
-        )
+        return sum(self._wallet_calls.counts.values())
 
     def render(self) -> bytes:
         """Return the exposition text."""

@@ -46,7 +46,9 @@ _SHUTTING_DOWN = (asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asy
 _RESOLVING: Final = (Op.CAPTURE, Op.VOID)
 Pair = tuple[int, int]
 Key = tuple[int, int, bytes]
-_Waiting = tuple[WalletRequest, "asyncio.Future[WalletResult]", float]
+Told = Callable[[WalletResult | None], None]
+"""Is called once with the decision; None says that the request could not be carried out and may be sent again."""
+_Waiting = tuple[WalletRequest, Told, float]
 
 
 class Poster(Protocol):
@@ -79,13 +81,27 @@ class Lane:
         """Return how long the oldest queued request has waited."""
         return (monotonic_seconds() - self._queue[0][2]) * 1000 if self._queue else 0.0
 
-    def submit(self, request: WalletRequest) -> asyncio.Future[WalletResult]:
+    def enqueue(self, request: WalletRequest, told: Told) -> None:
         """Queue a request; raise `LanesBusy` when the queue is full or the lane is closing."""
         if self._closing or len(self._queue) >= MAX_QUEUE:
             raise LanesBusy("too many calls are waiting")
+        self._queue.append((request, told, monotonic_seconds()))
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def submit(self, request: WalletRequest) -> asyncio.Future[WalletResult]:
+        """Queue a request and return its decision to come; raise `LanesBusy`, now or from the future."""
         future: asyncio.Future[WalletResult] = asyncio.get_running_loop().create_future()
-        self._queue.append((request, future, monotonic_seconds()))
-        self._wake.set()
+
+        def told(result: WalletResult | None) -> None:
+            if future.done():
+                return
+            if result is None:
+                future.set_exception(LanesBusy("the call could not be carried out; try again"))
+            else:
+                future.set_result(result)
+
+        self.enqueue(request, told)
         return future
 
     async def run(self) -> None:
@@ -107,6 +123,7 @@ class Lane:
 
     async def _serve(self, batch: Sequence[_Waiting]) -> None:
         """Answer a batch; one that raises is bisected, so that one bad request cannot fail its neighbours."""
+        results: Sequence[WalletResult | None]
         try:
             results = await self._post_surely([request for request, _, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, every waiting call gets its answer
@@ -117,13 +134,9 @@ class Lane:
                 await self._serve(batch[middle:])
                 return
             _LOG.error("wallet.batch_failed", error_type=type(error).__name__)
-            for _, future, _ in batch:
-                if not future.done():
-                    future.set_exception(LanesBusy("the call could not be carried out; try again"))
-            return
-        for (_, future, _), result in zip(batch, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+            results = [None] * len(batch)
+        # The next batch leaves for the server first: answers are written while it works.
+        asyncio.get_running_loop().call_soon(_tell, batch, results)
 
     async def _post_surely(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
         """Post until the outcome is known, over as many connections as it takes."""
@@ -140,6 +153,14 @@ class Lane:
                 if attempt == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
+
+
+def _tell(batch: Sequence[_Waiting], results: Sequence[WalletResult | None]) -> None:
+    for (_, told, _), result in zip(batch, results, strict=True):
+        try:
+            told(result)
+        except Exception as error:  # noqa: BLE001 - one listener's fault is not its neighbours'
+            _LOG.exception("wallet.answer_failed", error_type=type(error).__name__)
 
 
 class LaneStore(Protocol):
@@ -173,9 +194,7 @@ class DatabasePoster:
     that writes checks just that; keys never change but for being reversed, which takes a version as well.
     """
 
-    def __init__(
-        self, number: int, store: LaneStore, *, spend_orders: Mapping[int, SpendOrder] | None = None
-    ) -> None:
+    def __init__(self, number: int, store: LaneStore, *, spend_orders: Mapping[int, SpendOrder] | None = None) -> None:
         self._number = number
         self._store = store
         self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
@@ -212,9 +231,7 @@ class DatabasePoster:
             parts = ledger.plan_post(self._next_batch_id, self._number, walk.posting)
             for book in facts.books.values():
                 parts += book.plan()
-            standing = [
-                (*pair, facts.wallets[pair].version) for pair in remembered if pair not in walk.touched
-            ]
+            standing = [(*pair, facts.wallets[pair].version) for pair in remembered if pair not in walk.touched]
             if standing:
                 parts.append(ledger.plan_standing(standing))
             if parts:
@@ -332,10 +349,8 @@ class DatabasePoster:
         facts.usage = ledger.tell_usage(usage)
 
     def _remember(self, facts: BatchFacts) -> None:
-        for pair, wallet in facts.wallets.items():
-            self._wallets.put(pair, wallet)
-        for key, known in facts.known.items():
-            self._keys.put(key, known)
+        self._wallets.put_all(facts.wallets)
+        self._keys.put_all(facts.known)
         for book in facts.books.values():
             book.settle(committed=True)
         if self._wary_for:
@@ -373,9 +388,16 @@ class Lanes:
             lane.close()
         await asyncio.gather(*self._tasks)
 
-    def submit(self, request: WalletRequest, *, patience_ms: int) -> asyncio.Future[WalletResult]:
+    def enqueue(self, request: WalletRequest, told: Told, *, patience_ms: int) -> None:
         """Queue a request; raise `LanesBusy` when an answer within `patience_ms` is not to be expected."""
+        self._lane(request, patience_ms).enqueue(request, told)
+
+    def submit(self, request: WalletRequest, *, patience_ms: int) -> asyncio.Future[WalletResult]:
+        """Queue a request and return its decision to come; raise `LanesBusy` like `enqueue`."""
+        return self._lane(request, patience_ms).submit(request)
+
+    def _lane(self, request: WalletRequest, patience_ms: int) -> Lane:
         lane = self._lanes[(request.tenant_id * 1_000_003 + request.wallet_id) % len(self._lanes)]
         if lane.oldest_wait_ms() > patience_ms:
             raise LanesBusy("the queue is not moving")
-        return lane.submit(request)
+        return lane

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, cast
 import httptools
 import structlog
 
-from pitboss.web.wallet_route import MAX_BODY_BYTES, WalletRoute, problem
+from pitboss.web.wallet_route import MAX_BODY_BYTES, RawHeaders, WalletRoute, problem
 from pitboss_sdk.games import DialectResponse
 
 MAX_HEADERS: Final = 100
@@ -45,7 +45,7 @@ BOUNDS: Final = Bounds()
 class _Request(NamedTuple):
     method: str
     path: str
-    headers: dict[str, str]
+    headers: RawHeaders
     body: bytes | None
     keep_alive: bool
 
@@ -59,8 +59,11 @@ class _Connection(asyncio.Protocol):
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Request | None] = deque()  # None stands for bytes that were not understood
-        self._task: asyncio.Task[None] | None = None
+        self._busy = False
+        self._proceeding = False
+        self._drained: asyncio.Future[None] | None = None
         self._deaf = False
+        self._is_paused = False
         self._quiet_since = self._loop.time()
         self._reading_since: float | None = None
 
@@ -86,7 +89,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._url = b""
-        self._headers: dict[str, str] = {}
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -100,7 +103,7 @@ class _Connection(asyncio.Protocol):
         self._count_head(len(name) + len(value))
         if len(self._headers) >= MAX_HEADERS:
             raise httptools.HttpParserError("too many headers")
-        self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        self._headers.append((name, value))
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
@@ -122,35 +125,56 @@ class _Connection(asyncio.Protocol):
         body = b"".join(self._body) if self._body_bytes <= MAX_BODY_BYTES else None
         method = self._parser.get_method().decode("latin-1")
         path = self._url.split(b"?", 1)[0].decode("latin-1")
-        self._queue(_Request(method, path, self._headers, body, self._parser.should_keep_alive()))
+        self._queue(_Request(method, path, RawHeaders(self._headers), body, self._parser.should_keep_alive()))
 
     def _queue(self, request: _Request | None) -> None:
         """Let a request wait its turn; after the last one of a connection nothing more is heard."""
         self._deaf = request is None or not request.keep_alive
         self._waiting.append(request)
         if len(self._waiting) >= MAX_WAITING:
+            self._is_paused = True
             self._transport.pause_reading()
-        if self._task is None:
-            self._task = self._loop.create_task(self._answer_all())
+        self._proceed()
 
-    async def _answer_all(self) -> None:
-        while self._waiting:
-            request = self._waiting.popleft()
-            try:
-                self._write(await self._answer(request), last=self._deaf and not self._waiting)
-            except Exception as error:  # noqa: BLE001 - a fault of ours ends the connection, not the process
-                _LOG.exception("wallet.answer_failed", error_type=type(error).__name__)
-                self._waiting.clear()
-                self._transport.close()
-        self._task = None
+    def _proceed(self) -> None:
+        """Answer what waits, one after the other; a call that is not answered at once is waited for."""
+        if self._proceeding:
+            return
+        self._proceeding = True
+        try:
+            while self._waiting and not self._busy:
+                request = self._waiting.popleft()
+                self._busy = True
+                if request is None:
+                    self._respond(problem(400, _NOT_UNDERSTOOD))
+                else:
+                    self._route.begin(request.method, request.path, request.headers, request.body, self._respond)
+        except Exception as error:  # noqa: BLE001 - a fault of ours ends the connection, not the process
+            _LOG.exception("wallet.answer_failed", error_type=type(error).__name__)
+            self._waiting.clear()
+            self._busy = False
+            self._transport.close()
+        finally:
+            self._proceeding = False
+        if not self._busy:
+            self._rest()
+
+    def _respond(self, response: DialectResponse) -> None:
+        self._busy = False
+        self._write(response, last=self._deaf and not self._waiting)
+        if self._waiting:
+            self._proceed()
+        elif not self._proceeding:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Note that nothing waits for an answer."""
         self._quiet_since = self._loop.time()
-        if not self._transport.is_closing():
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
             self._transport.resume_reading()
-
-    async def _answer(self, request: _Request | None) -> DialectResponse:
-        if request is None:
-            return problem(400, _NOT_UNDERSTOOD)
-        return await self._route.answer(request.method, request.path, request.headers, request.body)
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def _write(self, response: DialectResponse, *, last: bool) -> None:
         if self._transport.is_closing():
@@ -172,14 +196,15 @@ class _Connection(asyncio.Protocol):
     async def drain(self) -> None:
         """Answer what has been read, then close."""
         self._deaf = True
-        if self._task is not None:
-            await self._task
+        if self._busy or self._waiting:
+            self._drained = self._loop.create_future()
+            await self._drained
         self._transport.close()
 
     def close_if_idle(self, now: float) -> None:
         """Close a connection on which nothing happens, or a request that comes too slowly."""
         slow = self._reading_since is not None and now - self._reading_since > self._bounds.reading_seconds
-        if slow or (self._task is None and now - self._quiet_since > self._bounds.idle_seconds):
+        if slow or (not self._busy and now - self._quiet_since > self._bounds.idle_seconds):
             self._transport.close()
 
 

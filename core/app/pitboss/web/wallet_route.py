@@ -6,8 +6,10 @@ dialect's shape; only a path that names no plugin gets a plain problem document.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -15,12 +17,13 @@ from litestar.types import Receive, Scope, Send
 
 from pitboss.directory.contracts import TenantState
 from pitboss.directory.runtime import Directory
-from pitboss.games.contracts import Endpoint
+from pitboss.games.contracts import Endpoint, Holder
 from pitboss.games.runtime import Endpoints, Holders
 from pitboss.games.service import build_answer, build_request
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics
+from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.runtime import Lanes
 from pitboss_sdk.errors import ErrorKind, PitbossError
 from pitboss_sdk.games import (
@@ -51,30 +54,48 @@ async def renew_endpoints(endpoints: Endpoints, database: Database, directory: D
     endpoints.keep_only({scope.slug for scope in scopes})
 
 
-class _Headers(Mapping[str, str]):
-    """The headers of a call, decoded when asked for: a dialect reads one or two of them."""
+Respond = Callable[[DialectResponse], None]
+
+
+class RawHeaders(Mapping[str, str]):
+    """The headers of a call as they came, looked through when asked: a dialect reads one or two of them."""
 
     __slots__ = ("_raw",)
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
         self._raw = raw
 
-    def __getitem__(self, name: str) -> str:
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the first header of that name, in lower case, or `default`."""
         wanted = name.encode("latin-1")
         for key, value in self._raw:
-            if key == wanted:
-                return bytes(value).decode("latin-1")
-        raise KeyError(name)
+            if key == wanted or key.lower() == wanted:
+                return value.decode("latin-1")
+        return default
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter([bytes(key).decode("latin-1") for key, _ in self._raw])
+        return iter(dict.fromkeys([key.decode("latin-1").lower() for key, _ in self._raw]))
 
     def __len__(self) -> int:
-        return len(self._raw)
+        return len(set(self))
+
+
+class _Begun(NamedTuple):
+    """A call on its way: who is asked, who waits for the answer, and since when."""
+
+    endpoint: Endpoint
+    respond: Respond
+    began: float
 
 
 class WalletRoute:
-    """An ASGI application for one kind of request."""
+    """Wallet calls, each answered by calling back: at once where it is refused, else when its batch is committed."""
 
     def __init__(
         self, endpoints: Endpoints, holders: Holders, lanes: Lanes, directory: Directory, metrics: Metrics
@@ -84,6 +105,7 @@ class WalletRoute:
         self._lanes = lanes
         self._directory = directory
         self._metrics = metrics
+        self._looking_up: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one wallet call that came through the web of the cell."""
@@ -92,24 +114,44 @@ class WalletRoute:
             body = await _read_body(receive)
         except DialectRefusal:
             body = None
-        response = await self.answer(request["method"], request["path"], _Headers(request["headers"]), body)
-        await _send(send, response)
+        answer: asyncio.Future[DialectResponse] = asyncio.get_running_loop().create_future()
 
-    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> DialectResponse:
-        """Answer one wallet call; `body` is None when it was larger than any dialect takes."""
+        def respond(response: DialectResponse) -> None:
+            if not answer.done():
+                answer.set_result(response)
+
+        headers = RawHeaders([(bytes(key), bytes(value)) for key, value in request["headers"]])
+        self.begin(request["method"], request["path"], headers, body, respond)
+        await _send(send, await answer)
+
+    def begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, respond: Respond) -> None:
+        """Answer one wallet call through `respond`; `body` is None when it was larger than any dialect takes."""
         began = monotonic_seconds()
         parts = path[len(PREFIX) :].split("/")
         if len(parts) != _PARTS or method != "POST" or not path.startswith(PREFIX):
-            return problem(404, "there is nothing here")
+            respond(problem(404, "there is nothing here"))
+            return
         tenant, plugin, operation = parts
         endpoint = self._endpoints.find(tenant, plugin)
         if endpoint is None:
-            response, outcome = self._refuse_stranger(tenant, plugin), "tenant_unknown"
-            tenant = plugin = "unknown"
-        else:
-            response, outcome = await self._answer(endpoint, operation, headers, body)
-        self._metrics.record_wallet_call(tenant, plugin, outcome, monotonic_seconds() - began)
-        return response
+            self._metrics.record_wallet_call("unknown", "unknown", "tenant_unknown", monotonic_seconds() - began)
+            respond(self._refuse_stranger(tenant, plugin))
+            return
+        begun = _Begun(endpoint, respond, began)
+        dialect = endpoint.dialect
+        try:
+            if operation not in dialect.operations:
+                raise DialectRefusal(Refusal.OPERATION_UNKNOWN)
+            if body is None or len(body) > dialect.max_body_bytes:
+                raise DialectRefusal(Refusal.MALFORMED, _TOO_LARGE)
+            raw = RawCall(operation, headers, body)
+            dialect.verify(raw)
+            call = dialect.parse(raw)
+        except DialectRefusal as refused:
+            response = dialect.render_refusal(refused.refusal, refused.detail)
+            self._finish(begun, response, refused.refusal.value)
+            return
+        self._seat(begun, call)
 
     def _refuse_stranger(self, tenant: str, plugin_slug: str) -> DialectResponse:
         elsewhere = self._directory.find_elsewhere_by_slug(tenant)
@@ -121,46 +163,66 @@ class WalletRoute:
             return problem(404, "there is nothing here")
         return plugin.driver.render_refusal(Refusal.TENANT_UNKNOWN)
 
-    async def _answer(
-        self, endpoint: Endpoint, operation: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[DialectResponse, str]:
-        dialect = endpoint.dialect
-        try:
-            if operation not in dialect.operations:
-                raise DialectRefusal(Refusal.OPERATION_UNKNOWN)
-            if body is None or len(body) > dialect.max_body_bytes:
-                raise DialectRefusal(Refusal.MALFORMED, _TOO_LARGE)
-            raw = RawCall(operation, headers, body)
-            dialect.verify(raw)
-            call = dialect.parse(raw)
-        except DialectRefusal as refused:
-            return dialect.render_refusal(refused.refusal, refused.detail), refused.refusal.value
-        try:
-            answer = await self._decide(endpoint, call)
-        except PitbossError as error:
-            away = error.kind is ErrorKind.UNAVAILABLE
-            answer = WalletAnswer(Refusal.UNAVAILABLE if away else Refusal.INTERNAL, None)
-        except Exception as error:  # noqa: BLE001 - a fault of ours still has a shape that the caller knows
-            _LOG.exception("wallet.call_failed", error_type=type(error).__name__)
-            answer = WalletAnswer(Refusal.INTERNAL, None)
-        outcome = "accepted" if answer.refusal is None else answer.refusal.value
-        return dialect.render(call, answer), outcome
-
-    async def _decide(self, endpoint: Endpoint, call: WalletCall) -> WalletAnswer:
-        tenant_id = endpoint.scope.tenant_id
+    def _seat(self, begun: _Begun, call: WalletCall) -> None:
+        """Find the wallet that is meant, from memory or on the side."""
+        endpoint = begun.endpoint
         if call.legs and call.currency not in endpoint.revenue_accounts:
-            return WalletAnswer(Refusal.CURRENCY_MISMATCH, None)
-        holder = self._holders.find_known(tenant_id, call.account, call.currency)
-        if holder is None:
-            found = await self._holders.find(tenant_id, call.account, call.currency)
-            if isinstance(found, Refusal):
-                return WalletAnswer(found, None)
-            holder = found
-        state = self._directory.tenant(endpoint.scope).state
-        if state is not TenantState.ACTIVE and any(leg.kind is LegKind.BET for leg in call.legs):
-            return WalletAnswer(Refusal.GAME_FORBIDDEN, None, detail="no new bets are taken")
-        request = build_request(endpoint, call, holder)
-        return build_answer(request, await self._lanes.submit(request, patience_ms=endpoint.patience_ms))
+            self._render(begun, call, WalletAnswer(Refusal.CURRENCY_MISMATCH, None))
+            return
+        holder = self._holders.find_known(endpoint.scope.tenant_id, call.account, call.currency)
+        if holder is not None:
+            self._queue(begun, call, holder)
+            return
+        task = asyncio.get_running_loop().create_task(self._look_up(begun, call))
+        self._looking_up.add(task)
+        task.add_done_callback(self._looking_up.discard)
+
+    async def _look_up(self, begun: _Begun, call: WalletCall) -> None:
+        try:
+            found = await self._holders.find(begun.endpoint.scope.tenant_id, call.account, call.currency)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call gets an answer in its shape
+            self._render(begun, call, _say(error))
+            return
+        if isinstance(found, Refusal):
+            self._render(begun, call, WalletAnswer(found, None))
+        else:
+            self._queue(begun, call, found)
+
+    def _queue(self, begun: _Begun, call: WalletCall, holder: Holder) -> None:
+        endpoint = begun.endpoint
+        try:
+            state = self._directory.tenant(endpoint.scope).state
+            if state is not TenantState.ACTIVE and any(leg.kind is LegKind.BET for leg in call.legs):
+                self._render(begun, call, WalletAnswer(Refusal.GAME_FORBIDDEN, None, detail="no new bets are taken"))
+                return
+            request = build_request(endpoint, call, holder)
+            told = partial(self._tell, begun, call, request)
+            self._lanes.enqueue(request, told, patience_ms=endpoint.patience_ms)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call gets an answer in its shape
+            self._render(begun, call, _say(error))
+
+    def _tell(self, begun: _Begun, call: WalletCall, request: WalletRequest, result: WalletResult | None) -> None:
+        answer = WalletAnswer(Refusal.UNAVAILABLE, None) if result is None else build_answer(request, result)
+        self._render(begun, call, answer)
+
+    def _render(self, begun: _Begun, call: WalletCall, answer: WalletAnswer) -> None:
+        outcome = "accepted" if answer.refusal is None else answer.refusal.value
+        self._finish(begun, begun.endpoint.dialect.render(call, answer), outcome)
+
+    def _finish(self, begun: _Begun, response: DialectResponse, outcome: str) -> None:
+        endpoint = begun.endpoint
+        took = monotonic_seconds() - begun.began
+        self._metrics.record_wallet_call(endpoint.scope.slug, endpoint.plugin, outcome, took)
+        begun.respond(response)
+
+
+def _say(error: Exception) -> WalletAnswer:
+    """Return how a fault of ours is told: a fault has a shape that the caller knows."""
+    if isinstance(error, PitbossError):
+        away = error.kind is ErrorKind.UNAVAILABLE
+        return WalletAnswer(Refusal.UNAVAILABLE if away else Refusal.INTERNAL, None)
+    _LOG.error("wallet.call_failed", error_type=type(error).__name__, exc_info=error)
+    return WalletAnswer(Refusal.INTERNAL, None)
 
 
 async def _read_body(receive: Receive) -> bytes:
