@@ -34,6 +34,7 @@ def test_list_shows_stages_and_reasons_and_imports_nothing(install: Any, cell_fi
     assert "    - distribution 'made-stranger' is not allowed in cell eu-1" in shown.output
     rows = json.loads(run("list", "--cell-file", cell_file, "--json").output)
     assert {row["slug"]: row["stage"] for row in rows} == {
+        "hub88": "compatible",
         "made": "allowed",
         "softswiss": "compatible",
         "stranger": "compatible",
