@@ -442,7 +442,7 @@ def _refusal_of(answered: HttpResponse) -> Refused | None:
 
 def _game_info(game: mapping.ListedGame) -> GameInfo:
     try:
-        payout = Decimal(str(game.rtp))
+        payout = Decimal(bytes(game.rtp).decode().strip('"'))
     except InvalidOperation:
         payout = None
     usable = payout is not None and payout.is_finite() and 0 <= payout <= 1000

@@ -216,14 +216,14 @@ class LaunchAnswer(msgspec.Struct, frozen=True):
 
 
 class ListedGame(msgspec.Struct, frozen=True):
-    """One game of the list. `rtp` is the return to player in percent, where it is told: a text, or a number."""
+    """One game of the list. `rtp` is the return to player in percent, as it is told: a text, a number or nothing."""
 
     game_code: _Id
     name: str
     product: str = ""
     category: str = ""
     enabled: bool = True
-    rtp: str | int | float | None = None
+    rtp: msgspec.Raw = msgspec.Raw()
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
