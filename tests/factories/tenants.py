@@ -85,6 +85,7 @@ _CELL = {
     "house_account": "select kind, currency, provider from house_account order by 1, 2, 3",
     "source": "select name from source order by 1",
     "plugin": "select slug, distribution, version, config::text, enabled from plugin_enablement order by 1",
+    "policy": "select policy::text, packs::text from tenant_policy order by tenant_id",
     "audit": "select type, target_type, target_id, changes::text from audit_event order by type, target_id, changes::text",
     "directory": "select version, key_id from directory_snapshot order by 1",
 }

@@ -53,7 +53,7 @@ async def test_each_change_is_audited_once(deployment: Deployment, untroubled: S
         "tenant.activated",
         "directory.published",
     ]
-    assert [row[0] for row in untroubled["cell.audit"]] == ["ledger.prepared", "plugin.enabled"]
+    assert [row[0] for row in untroubled["cell.audit"]] == ["ledger.prepared", "plugin.enabled", "policy.applied"]
 
 
 async def test_a_second_apply_changes_nothing(deployment: Deployment) -> None:

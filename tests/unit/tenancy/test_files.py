@@ -10,7 +10,7 @@ from pitboss.tenancy.contracts import CellPlace, Offer, Problem
 from pitboss.tenancy.rules import claims_of, find_clashes, find_tenant_problems, parse_files
 from pitboss.tenancy.service import check_folder
 
-OFFER = Offer(cells={"eu-1": CellPlace("eu-1", "eu"), "br-1": CellPlace("br-1", "br")}, packs=frozenset({"mt_mga"}))
+OFFER = Offer(cells={"eu-1": CellPlace("eu-1", "eu"), "br-1": CellPlace("br-1", "br")})
 GOOD = """
 slug = "aurora"
 name = "Aurora"
@@ -69,7 +69,7 @@ def test_a_plugin_without_file_has_an_empty_table() -> None:
         ('slug = "aurora"\nname = "Aurora"\nd', 'slug = "A b"\nname = "Aurora"\nd', "brands[0].slug", "matching regex"),
         ('cell = "eu-1"', 'cell = "eu-9"', "cell", "unknown cell eu-9; known are br-1, eu-1"),
         ('cell = "eu-1"', 'cell = "br-1"', "locality", "cell br-1 lies in br, not in eu"),
-        ('packs = ["mt_mga"]', 'packs = ["se_sga"]', "packs[0]", "pack se_sga is not installed"),
+        ('packs = ["mt_mga"]', 'packs = ["mt_mga", "mt_mga"]', "packs[1]", "mt_mga is given 2 times"),
         ('"en", "pt-BR"', '"en", "pt"', "brands[0].languages[1]", "unknown language pt; known are en, es, pt-BR"),
         ('default_language = "en"', 'default_language = "es"', "brands[0].default_language", "not among"),
         ('"aurora.localhost"', '"Aurora.localhost"', "brands[0].domains[0]", "is no host name"),

@@ -165,6 +165,11 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
     ),
     **_types(
         Category.CONFIG_CHANGE,
+        "policy",
+        {"policy.applied": "What a tenant tightens, or the version of one of its packs, changed"},
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
         "ledger",
         {"ledger.prepared": "House accounts and sources of a tenant were opened"},
     ),

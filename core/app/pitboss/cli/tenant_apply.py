@@ -21,17 +21,22 @@ import pitboss.accounts.service as accounts
 import pitboss.directory.service as directory
 import pitboss.ledger.service as ledger
 import pitboss.plughost.service as plughost
+import pitboss.policy.service as policy
 import pitboss.tenancy.service as tenancy
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
 from pitboss.directory.contracts import PublicKey, SigningKey
+from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import ContextSigner, ControlDatabase, Database, create_engine
 from pitboss.platform.secrets import SecretStore
 from pitboss.platform.settings import Settings, require
+from pitboss.plughost.contracts import LoadedPack
 from pitboss.plughost.errors import FileInvalid
 from pitboss.plughost.runtime import PluginHost, load_host, read_cell_file
+from pitboss.policy.contracts import TenantPolicy
 from pitboss.tenancy.contracts import (
+    POLICY_FILE,
     By,
     CellPlace,
     Offer,
@@ -48,7 +53,7 @@ _APPLY_LOCK = 7220263
 
 
 class Workshop:
-    """The files, the plugins that cells allow, and what tenants may name; no database."""
+    """The files, the plugins and packs that cells allow, and what tenants may name; no database."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -56,18 +61,18 @@ class Workshop:
 
     @cached_property
     def offer(self) -> Offer:
-        """Cells that have a file beside this cell's, and installed packs."""
+        """Cells that have a file beside this cell's."""
         files = sorted(self.settings.cell_file.parent.glob("*.toml"))
         cells = [read_cell_file(path) for path in files]
         places = {found.cell: CellPlace(found.cell, found.locality) for found in cells}
-        return Offer(places, tenancy.list_installed_packs())
+        return Offer(places)
 
     def list_tenants(self) -> list[str]:
         """Return the tenants that have a folder."""
         return tenancy.list_folders(self.settings.tenants_dir)
 
     def host_of(self, cell: str) -> PluginHost:
-        """Return the plugins that `cell` allows, loaded."""
+        """Return the plugins and packs that `cell` allows, loaded."""
         if cell not in self._hosts:
             self._hosts[cell] = load_host(read_cell_file(self.settings.cell_file.parent / f"{cell}.toml"))
         return self._hosts[cell]
@@ -77,6 +82,7 @@ class Workshop:
         folder, problems = tenancy.check_folder(self.settings.tenants_dir, slug, self.offer)
         if folder is not None and folder.tenant.cell in self.offer.cells:
             problems += self._find_plugin_problems(slug, folder)
+            problems += self._find_policy_problems(slug, folder)
         if folder is None or problems:
             raise TenantFilesInvalid(problems)
         return folder
@@ -96,6 +102,33 @@ class Workshop:
                 problems.append(Problem(fault.file, fault.key, fault.reason))
             except PitbossError as fault:
                 problems.append(Problem(f"{slug}/tenant.toml", f"plugins[{index}]", fault.detail))
+        return problems
+
+    def read_policy(self, folder: TenantFolder) -> tuple[TenantPolicy, dict[str, LoadedPack]]:
+        """Return what a checked tenant tightens, and its packs; raise `TenantFilesInvalid` for what changed since."""
+        slug = folder.tenant.slug
+        packs = self._find_packs(folder.tenant)
+        read, problems = policy.check_policy(folder.policy, packs, moment=utc_now(), file=f"{slug}/{POLICY_FILE}")
+        if read is None or problems:
+            raise TenantFilesInvalid(problems)
+        return read, packs
+
+    def _find_packs(self, tenant: TenantFile) -> dict[str, LoadedPack]:
+        packs = self.host_of(tenant.cell).packs
+        return {slug: packs[slug] for slug in tenant.packs if slug in packs}
+
+    def _find_policy_problems(self, slug: str, folder: TenantFolder) -> list[Problem]:
+        host = self.host_of(folder.tenant.cell)
+        problems: list[Problem] = []
+        for index, pack in enumerate(folder.tenant.packs):
+            try:
+                host.get_pack(pack)
+            except PitbossError as fault:
+                problems.append(Problem(f"{slug}/tenant.toml", f"packs[{index}]", fault.detail))
+        try:
+            self.read_policy(folder)
+        except TenantFilesInvalid as invalid:
+            problems += invalid.problems
         return problems
 
 
@@ -166,6 +199,9 @@ async def plan(deployment: Deployment, folder: TenantFolder) -> Plan:
         entries = [*control.entries, *await _prepare_ledger(session, scope, folder)]
         await rehearsal.rollback()
         entries += await _plan_plugins(session, scope, folder, deployment.workshop.host_of(place.cell))
+        tightened, packs = deployment.workshop.read_policy(folder)
+        changes = await policy.plan_policy(session, scope, tightened, packs)
+        entries += [_entry(f"policy.{change.path}", change.before, change.after) for change in changes]
         refusals = [*control.refusals, *await _find_live_data(session, scope, control.entries)]
         stored = await directory.get_version(session)
     coming = next((entry.after for entry in entries if entry.path == f"directory.{place.cell}.published"), None)
@@ -185,7 +221,7 @@ async def reserve(deployment: Deployment, folder: TenantFolder) -> None:
 
 
 async def prepare(deployment: Deployment, folder: TenantFolder) -> None:
-    """Open the tenant's books and enable its plugins in the cell."""
+    """Open the tenant's books, enable its plugins and apply its policy in the cell."""
     scope = await _get_scope(deployment, folder.tenant)
     by = deployment.by
     host = deployment.workshop.host_of(scope.cell)
@@ -208,6 +244,8 @@ async def prepare(deployment: Deployment, folder: TenantFolder) -> None:
         for enabled in await plughost.list_enabled(session, scope):
             if enabled.slug not in folder.plugins:
                 await plughost.disable_plugin(session, scope, enabled.slug, actor=by.actor, origin=by.origin)
+        tightened, packs = deployment.workshop.read_policy(folder)
+        await policy.apply_policy(session, scope, tightened, packs, actor=by.actor, origin=by.origin)
 
 
 async def activate(deployment: Deployment, folder: TenantFolder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,10 @@ from pitboss.kernel.scope import Actor, Origin
 Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{1,39}\Z", description="lower case, digits, hyphen")]
 Name = Annotated[str, Meta(min_length=1, max_length=80)]
 Environment = Literal["demo", "production"]
+
+
+POLICY_FILE: Final = "policy.toml"
+"""What a tenant tightens, beside its `tenant.toml`."""
 
 
 class BrandFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,10 +58,11 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
 
 class TenantFolder(msgspec.Struct, frozen=True):
-    """A tenant's files that were found to be right: `plugins` is slug → configuration table."""
+    """A tenant's files that were found to be right: `plugins` is slug → configuration table, `policy` a table too."""
 
     tenant: TenantFile
     plugins: Mapping[str, Mapping[str, Any]]
+    policy: Mapping[str, Any] = {}
 
 
 class CellPlace(msgspec.Struct, frozen=True):
@@ -69,10 +74,9 @@ class CellPlace(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What tenants may name here: cells and installed packs."""
+    """What tenants may name here: cells. Their plugins and packs are those that the cell allows."""
 
     cells: Mapping[str, CellPlace]
-    packs: frozenset[str]
 
 
 class BrandRecord(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,18 +25,10 @@ from pitboss.tenancy.contracts import (
 )
 from pitboss.tenancy.errors import CellUnknown, ChangeRefused, TenantNotFound
 
-PACK_GROUP = "pitboss.jurisdiction"
-"""Entry points that installed jurisdiction packs are found by."""
-
 
 def list_folders(tenants_dir: Path) -> list[str]:
     """Return the tenants that have a folder; names that begin with a dot are none."""
     return sorted(path.name for path in tenants_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def list_installed_packs() -> frozenset[str]:
-    """Return the jurisdiction packs that are installed here, without importing any."""
-    return frozenset(point.name for point in entry_points(group=PACK_GROUP))
 
 
 def check_folder(tenants_dir: Path, slug: str, offer: Offer) -> tuple[TenantFolder | None, list[Problem]]:

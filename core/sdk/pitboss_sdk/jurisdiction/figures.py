@@ -17,6 +17,7 @@ Code = Annotated[str, Meta(pattern=r"^[a-z]{2}(_[a-z0-9]{2,12}){1,2}\Z", descrip
 Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,39}\Z")]
 CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3,5}\Z")]
 Count = Annotated[int, Meta(ge=0, le=100_000)]
+Positive = Annotated[int, Meta(ge=1, le=100_000)]
 Years = Annotated[int, Meta(ge=0, le=150)]
 Minor = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -190,7 +191,7 @@ class LimitsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mandatory_limits: tuple[Figure[frozenset[LimitKind]], ...] = ()
     """Limits without which a player may not play."""
     limit_ceilings_minor: tuple[Ceiling, ...] = ()
-    reality_check_minutes: tuple[Figure[Count], ...] = ()
+    reality_check_minutes: tuple[Figure[Positive], ...] = ()
     exclusion_terms: tuple[Figure[frozenset[ExclusionTerm]], ...] = ()
     """Terms that a player must be offered."""
     exclusion_minimum_months: tuple[Figure[Count], ...] = ()
@@ -209,7 +210,7 @@ class ChecksFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     due_diligence_days: tuple[Figure[Count], ...] = ()
     """Within which due diligence ends once the threshold is reached."""
     register_checks: tuple[Figure[frozenset[RegisterMoment]], ...] = ()
-    register_recheck_days: tuple[Figure[Annotated[int, Meta(ge=1, le=10_000)]], ...] = ()
+    register_recheck_days: tuple[Figure[Positive], ...] = ()
     """How often every player is checked again."""
     register_block_hours: tuple[Figure[Count], ...] = ()
     """Within which a player who was found in the register is blocked."""

@@ -11,7 +11,7 @@ from typing import Any, Final, cast, get_args, get_origin
 import msgspec
 
 from pitboss.directory.contracts import LANGUAGES
-from pitboss.tenancy.contracts import BrandFile, Offer, Problem, TenantFile, TenantFolder
+from pitboss.tenancy.contracts import POLICY_FILE, BrandFile, Offer, Problem, TenantFile, TenantFolder
 from pitboss_sdk.money import CURRENCIES
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -27,10 +27,9 @@ def parse_files(slug: str, files: Mapping[str, bytes]) -> tuple[TenantFolder | N
     problems: list[Problem] = []
     documents: dict[str, dict[str, Any]] = {}
     for name, content in sorted(files.items()):
-        if name != "tenant.toml" and not _PLUGIN_FILE.match(name):
-            problems.append(
-                Problem(f"{slug}/{name}", "", "no such file belongs here: tenant.toml and plugins/<slug>.toml")
-            )
+        if name not in {"tenant.toml", POLICY_FILE} and not _PLUGIN_FILE.match(name):
+            reason = f"no such file belongs here: tenant.toml, {POLICY_FILE} and plugins/<slug>.toml"
+            problems.append(Problem(f"{slug}/{name}", "", reason))
             continue
         try:
             documents[name] = tomllib.loads(content.decode())
@@ -54,7 +53,7 @@ def parse_files(slug: str, files: Mapping[str, bytes]) -> tuple[TenantFolder | N
         if plugin not in tenant.plugins
     ]
     listed = {plugin: plugins.get(plugin, {}) for plugin in tenant.plugins}
-    return TenantFolder(tenant, listed), problems
+    return TenantFolder(tenant, listed, documents.get(POLICY_FILE, {})), problems
 
 
 def _find_misfits(value: Any, kind: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -104,9 +103,6 @@ def _judge(folder: str, tenant: TenantFile, offer: Offer) -> Iterator[tuple[str,
     for index, code in enumerate(tenant.currencies):
         if code not in CURRENCIES:
             yield f"currencies[{index}]", f"unknown currency {code}"
-    for index, pack in enumerate(tenant.packs):
-        if pack not in offer.packs:
-            yield f"packs[{index}]", f"pack {pack} is not installed"
     for key, values in (("currencies", tenant.currencies), ("packs", tenant.packs), ("plugins", tenant.plugins)):
         yield from _find_repeats(key, values)
     for key, values in (("currencies", tenant.currencies), ("brands", tenant.brands)):

@@ -267,6 +267,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant_id", "name", name=op.f("uq_source_tenant_id_name")),
     )
     op.create_table(
+        "tenant_policy",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("policy", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("packs", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_tenant_policy")),
+    )
+    op.create_table(
         "wallet",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("wallet_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -290,11 +298,7 @@ def upgrade() -> None:
         info={
             "tenant": True,
             "why_no_tenant": "",
-            "grants": {
-                "app": "select, insert, update (status, has_limits)",
-                "worker": "select, update (status, has_limits)",
-                "owner": "select, update",
-            },
+            "grants": {"app": "select, insert", "worker": "select", "owner": "select, update"},
         },
         postgresql_with={"fillfactor": 70},
     )
