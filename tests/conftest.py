@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,18 @@ from pitboss.platform.embedded import PostgresServer, RedisServer
 
 TEST_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 """Ordinary tests do not survive a power cut; tests of durability start a server of their own."""
+
+
+# Taken out of the environment: every program under test reads what begins with PITBOSS_ as its settings.
+WITHOUT_BROWSER = os.environ.pop("PITBOSS_WITHOUT_BROWSER", "") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs a browser only where that was said; without one, such a test fails."""
+    if WITHOUT_BROWSER:
+        for item in items:
+            if item.get_closest_marker("browser") is not None:
+                item.add_marker(pytest.mark.skip(reason="PITBOSS_WITHOUT_BROWSER=1: not run"))
 
 
 @pytest.fixture(scope="session")

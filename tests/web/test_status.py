@@ -210,10 +210,9 @@ BROWSER_PROGRAM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shut
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(BROWSER_PROGRAM is None, reason="no Chromium is installed (apt-get install chromium)")
 def test_a_browser_finds_nothing_wrong(control_database: PlaneDatabase, tmp_path: Path) -> None:
     """In light and dark, wide and narrow: no error on the console, no policy violated, nothing wider than the window."""
-    assert BROWSER_PROGRAM is not None
+    assert BROWSER_PROGRAM is not None, "no chromium: apt-get install chromium, or set PITBOSS_WITHOUT_BROWSER=1"
     from playwright.sync_api import sync_playwright
 
     port = free_port()
@@ -249,7 +248,7 @@ def test_a_browser_finds_nothing_wrong(control_database: PlaneDatabase, tmp_path
             browser.close()
     finally:
         server.terminate()
-        assert server.wait(timeout=10) == 0
+        assert server.wait(timeout=60) == 0
 
 
 def wait_for(tab, address: str) -> None:
@@ -258,7 +257,7 @@ def wait_for(tab, address: str) -> None:
 
     from playwright.sync_api import Error
 
-    for _ in range(100):
+    for _ in range(600):
         try:
             tab.goto(address)
         except Error:
