@@ -155,7 +155,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     """Open the web of a cell as an ASGI application that serves while the block runs."""
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
-    from pitboss.plughost.runtime import Drivers, load_host, read_cell_file
+    from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.controllers.games import GameController, LimitController, RoundController
     from pitboss.web.controllers.operators import OperatorController
@@ -165,7 +165,8 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     async with lay_cell_ground(settings, "web", metrics) as ground:
         lanes = _make_lanes(settings, ground)
         plugins = load_host(read_cell_file(settings.cell_file))
-        drivers = Drivers(plugins.plugins, SecretStore(settings.secrets_file))
+        board = HealthBoard(ground.redis, f"web-{os.getpid()}")
+        drivers = Drivers(plugins.plugins, SecretStore(settings.secrets_file), metrics, board)
         source = CellStatusSource(
             database=ground.database,
             directory=ground.directory,
@@ -174,6 +175,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             rate=ground.rate,
             readiness=ground.readiness,
             redis=ground.redis,
+            health=board,
         )
         parts = CellParts(
             database=ground.database,
@@ -279,7 +281,7 @@ async def _run_worker(settings: Settings) -> None:
     from pitboss.platform.db import LaneConnection
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
-    from pitboss.plughost.runtime import Drivers, load_host, read_cell_file
+    from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
     from pitboss.worker.probes import Probes
     from pitboss.worker.process import run_worker
@@ -289,7 +291,12 @@ async def _run_worker(settings: Settings) -> None:
         lanes = Lanes(
             [Lane(DatabasePoster(WORKER_LANE, LaneConnection(ground.url, "pitboss worker lane", ground.signer)))]
         )
-        drivers = Drivers(load_host(read_cell_file(settings.cell_file)).plugins, SecretStore(settings.secrets_file))
+        drivers = Drivers(
+            load_host(read_cell_file(settings.cell_file)).plugins,
+            SecretStore(settings.secrets_file),
+            ground.metrics,
+            HealthBoard(ground.redis, f"worker-{os.getpid()}"),
+        )
         runner = JobRunner(
             ground.database, ground.directory, create_jobs(settings, ground, lanes, drivers), ground.metrics
         )

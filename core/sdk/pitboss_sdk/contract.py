@@ -42,12 +42,25 @@ def _config_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
     if not (isinstance(config, type) and issubclass(config, msgspec.Struct)):
         yield "Config is not a msgspec.Struct"
         return
+    if "config_version" in config.__struct_fields__:
+        yield "Config has a field config_version, which the host reads itself"
+    yield from _migration_faults(driver, manifest)
     if not config.__struct_config__.forbid_unknown_fields:
         yield "Config accepts unknown fields: a misspelt key would be ignored (forbid_unknown_fields=True)"
     for host in manifest.egress:
         field = host.removeprefix("config:")
         if field != host and field not in config.__struct_fields__:
             yield f"egress names the configuration field {field!r}, which Config does not have"
+
+
+def _migration_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
+    found: object = inspect.getattr_static(driver, "migrate_config", None)
+    if manifest.config_version == 1:
+        if found is not None:
+            yield "migrate_config is there, but config_version is 1"
+        return
+    if not isinstance(found, (classmethod, staticmethod)) or inspect.iscoroutinefunction(driver.migrate_config):
+        yield f"config_version is {manifest.config_version}: migrate_config must be a class method, not asynchronous"
 
 
 def _attribute_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:

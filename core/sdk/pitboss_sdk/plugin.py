@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -40,4 +40,13 @@ class HttpClient(Protocol):
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes, timeout_ms: int
     ) -> HttpResponse:
         """Send one request and return the whole answer; raise `NotSent` or `MaybeSent`."""
+        ...
+
+
+class Migrating(Protocol):
+    """What the class of a plugin has besides, once its `config_version` is above 1."""
+
+    @classmethod
+    def migrate_config(cls, version: int, table: dict[str, Any]) -> dict[str, Any]:
+        """Return a tenant's table of the older `version` as one of the present version; no I/O."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 import tomllib
@@ -13,10 +14,11 @@ import click
 import msgspec
 
 from pitboss.permissions.service import deployment_command
-from pitboss.platform.settings import load_settings
-from pitboss.plughost.contracts import Candidate, CellFile, Stage
+from pitboss.platform.redis import CellRedis
+from pitboss.platform.settings import Settings, load_settings
+from pitboss.plughost.contracts import Candidate, CellFile, DriverHealth, Stage
 from pitboss.plughost.errors import FileInvalid, PluginUnavailable
-from pitboss.plughost.runtime import PluginHost, discover, load_host, read_cell_file
+from pitboss.plughost.runtime import HealthBoard, PluginHost, discover, load_host, read_cell_file
 from pitboss.plughost.service import check_config
 from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.testing import find_static_faults
@@ -76,13 +78,16 @@ def new_command(kind: str, vendor: str, into: Path | None) -> None:
 @_JSON
 @deployment_command("plughost.plugin.view")
 def list_command(cell_file: Path | None, as_json: bool) -> None:
-    """Show every installed plugin and how far it comes, without importing any."""
-    cell = read_cell_file(cell_file or load_settings().cell_file)
-    found = discover(cell)
+    """Show every installed plugin and how far it comes, without importing any; and drivers in trouble in a running cell."""
+    settings = load_settings()
+    found = discover(read_cell_file(cell_file or settings.cell_file))
+    troubled = asyncio.run(_list_troubled(settings))
     if as_json:
-        _print_json(found)
+        _print_json(found, troubled)
     else:
         _print_table(found)
+        for health in troubled or ():
+            click.echo(f"{health.tenant}: {health.plugin} is {health.state.name.lower()}: {health.reason}")
 
 
 @plugin.command("check")
@@ -120,6 +125,20 @@ def check_command(
     sys.exit(1 if any(candidate.problems for candidate in found) else 0)
 
 
+async def _list_troubled(settings: Settings) -> list[DriverHealth] | None:
+    """Return the drivers in trouble; None where no running cell is named, or it cannot be asked."""
+    if settings.redis_url is None:
+        return None
+    redis = CellRedis(settings.redis_url, settings.cell)
+    try:
+        if not await redis.is_alive():
+            click.echo("how drivers fare is not known: Redis does not answer", err=True)
+            return None
+        return await HealthBoard(redis, "command").list_troubled()
+    finally:
+        await redis.close()
+
+
 def _examine(host: PluginHost, candidate: Candidate) -> Candidate:
     """Add what the static half of the conformance kit finds in a loaded plugin."""
     loaded = host.plugins.get(candidate.name)
@@ -153,7 +172,7 @@ def _check_config(
     return [msgspec.structs.replace(candidate, problems=(*candidate.problems, problem)) for candidate in found]
 
 
-def _print_json(found: Iterable[Candidate]) -> None:
+def _print_json(found: Iterable[Candidate], troubled: Iterable[DriverHealth] | None = None) -> None:
     rows = [
         {
             "slug": candidate.name,
@@ -163,6 +182,9 @@ def _print_json(found: Iterable[Candidate]) -> None:
             "version": candidate.version,
             "stage": candidate.stage.name.lower(),
             "problems": list(candidate.problems),
+            "health": None
+            if troubled is None
+            else {each.tenant: each.state.name.lower() for each in troubled if each.plugin == candidate.name},
         }
         for candidate in found
     ]

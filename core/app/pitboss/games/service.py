@@ -31,21 +31,19 @@ from pitboss.kernel.paging import Page
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op
+from pitboss.plughost.contracts import GamesCalls
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.service import make_leg
 from pitboss_sdk.games import (
     CallKind,
     GameInfo,
-    GamesDriver,
-    Launched,
     LaunchRequest,
     LegAnswer,
     LegKind,
     WalletAnswer,
     WalletCall,
 )
-from pitboss_sdk.outcome import Done, Outcome, Refused
-from pitboss_sdk.plugin import HttpClient
+from pitboss_sdk.outcome import Done, Refused
 
 SESSION_LIFETIME: Final = timedelta(hours=12)
 """How long bets of a launched session are taken; the platform's strict default."""
@@ -191,9 +189,9 @@ async def open_session(
     return session_id
 
 
-async def request_launch(driver: GamesDriver, http: HttpClient, request: LaunchRequest) -> LaunchedGame:
+async def request_launch(driver: GamesCalls, request: LaunchRequest) -> LaunchedGame:
     """Ask the aggregator to open the game; raise `LaunchRefused` or `AggregatorUnavailable`."""
-    outcome: Outcome[Launched] = await driver.launch(http, request)
+    outcome = await driver.launch(request)
     if isinstance(outcome, Done):
         return LaunchedGame(UUID(request.session), outcome.value.url)
     if isinstance(outcome, Refused):

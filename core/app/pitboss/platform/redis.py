@@ -66,6 +66,22 @@ class CellRedis:
             (note for field, note in notes.items() if field not in faded), key=lambda note: (note.name, note.pid)
         )
 
+    async def write_note(self, key: str, field: str, note: bytes | None) -> bool:
+        """Keep a note under a key, or take it away (None); False when the server cannot be had."""
+        try:
+            if note is None:
+                await cast("Any", self.client).hdel(key, field)
+            else:
+                await cast("Any", self.client).hset(key, mapping={field: note})
+        except (RedisError, OSError):
+            return False
+        return True
+
+    async def read_notes(self, key: str) -> dict[str, bytes]:
+        """Return the notes under a key."""
+        stored: dict[bytes, bytes] = await cast("Any", self.client).hgetall(key)
+        return {field.decode(): note for field, note in stored.items()}
+
     async def is_alive(self) -> bool:
         """Return whether the server answers."""
         try:

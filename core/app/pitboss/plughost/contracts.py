@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import IntEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import Meta
 
+from pitboss_sdk.games import GameInfo, Launched, LaunchRequest
 from pitboss_sdk.jurisdiction import Pack, PackManifest
 from pitboss_sdk.manifest import Manifest
-from pitboss_sdk.plugin import HttpClient
+from pitboss_sdk.outcome import Outcome
 
 ENTRY_POINT_PREFIX: Final = "pitboss."
 """Entry point groups of plugins are this and a kind."""
@@ -105,11 +106,60 @@ class Enablement(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class Driver(msgspec.Struct, frozen=True):
-    """A plugin configured for one tenant, and the client through which alone it may leave the process."""
+class GamesCalls(Protocol):
+    """A tenant's driver of kind `games` behind the guard: no call raises what the plugin or its vendor does."""
 
-    instance: Any
-    http: HttpClient
+    async def list_games(self) -> Outcome[tuple[GameInfo, ...]]:
+        """Return the whole catalogue that the aggregator offers this tenant."""
+        ...
+
+    async def launch(self, request: LaunchRequest) -> Outcome[Launched]:
+        """Open a game session at the aggregator."""
+        ...
+
+
+class HealthState(IntEnum):
+    """How a driver fares: its vendor answers, fails again and again, or the plugin itself breaks its contract."""
+
+    HEALTHY = 0
+    DEGRADED = 1
+    QUARANTINED = 2
+
+
+class DriverHealth(msgspec.Struct, frozen=True):
+    """A tenant's driver as a process sees it; `reason` is the last outcome's, `seen_at` seconds since 1970."""
+
+    tenant: str
+    plugin: str
+    state: HealthState
+    reason: str
+    seen_at: int
+
+
+class Verdict(IntEnum):
+    """What a call says about its driver: the vendor answered, it did not, or the plugin broke its contract."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    FAULT = 2
+
+
+class Circuit(msgspec.Struct, frozen=True):
+    """What is remembered of a driver's last calls; moments are those of a monotonic clock, in seconds.
+
+    `failures` and `faults` are counted in a row. While `paused_until` lies ahead no call is made; then one is,
+    `on_trial`, and its verdict decides for the others.
+    """
+
+    failures: int = 0
+    faults: int = 0
+    paused_until: float | None = None
+    on_trial: bool = False
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether calls were stopped and no call has succeeded since."""
+        return self.paused_until is not None
 
 
 class ConfiguredPlugins(msgspec.Struct, frozen=True):

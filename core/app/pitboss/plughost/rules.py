@@ -20,15 +20,26 @@ from pitboss.plughost.contracts import (
     PACK_KIND,
     Candidate,
     CellFile,
+    Circuit,
     Enablement,
+    HealthState,
     LoadedPlugin,
     Stage,
+    Verdict,
 )
 from pitboss.plughost.errors import FileInvalid, LocalityRefused
 from pitboss_sdk import SDK_VERSION
 from pitboss_sdk.manifest import MANIFEST_VERSION, GamesCapability, Manifest
 
 T = TypeVar("T")
+
+FAILURES_TO_PAUSE: Final = 5
+"""Calls in a row without an answer of the vendor, after which a driver is given a rest."""
+PAUSE_SECONDS: Final = 30
+FAULTS_TO_QUARANTINE: Final = 3
+"""Calls in a row in which the plugin broke its contract."""
+QUARANTINE_SECONDS: Final = 60
+"""Longer than a pause, and not for good: what made it raise may have been one player's launch."""
 
 _OPERATION: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
@@ -166,9 +177,21 @@ def decide_allowed(candidate: Candidate, cell: CellFile) -> Candidate:
         except InvalidVersion:
             fits = False
         problem = "" if fits else f"version {candidate.version} is outside {allowed.versions!r} of cell {cell.cell}"
+        problem = problem or _locality_problem(candidate, cell)
     if problem:
         return msgspec.structs.replace(candidate, problems=(*candidate.problems, problem))
     return msgspec.structs.replace(candidate, stage=Stage.ALLOWED)
+
+
+def _locality_problem(candidate: Candidate, cell: CellFile) -> str:
+    """Return why a plugin may not run in the cell's locality; packs say theirs by what they are."""
+    if not isinstance(candidate.manifest, Manifest):
+        return ""
+    try:
+        demand_locality(candidate.manifest, cell.locality)
+    except LocalityRefused as refused:
+        return refused.detail
+    return ""
 
 
 def decode_config(plugin: LoadedPlugin, table: Mapping[str, Any], file: str) -> msgspec.Struct:
@@ -223,3 +246,37 @@ def _value(value: Any) -> str | int | bool | list[str] | None:
     if isinstance(value, (list, tuple)):
         return [str(part) for part in cast("Sequence[object]", value)]
     return str(value)
+
+
+def decide_admission(circuit: Circuit, now: float) -> str:
+    """Return why no call may be made now, or an empty string."""
+    if circuit.paused_until is None:
+        return ""
+    if now < circuit.paused_until or circuit.on_trial:
+        return "held back: the plugin breaks its contract" if _is_faulty(circuit) else "held back: the vendor fails"
+    return ""
+
+
+def decide_circuit(circuit: Circuit, verdict: Verdict, now: float) -> Circuit:
+    """Return what is remembered after a call. A failed trial pauses again at once, a success forgets everything."""
+    if verdict is Verdict.SUCCESS:
+        return Circuit()
+    failures = circuit.failures + 1
+    faults = circuit.faults + 1 if verdict is Verdict.FAULT else 0
+    after = Circuit(failures, faults, circuit.paused_until)
+    if _is_faulty(after):
+        return msgspec.structs.replace(after, paused_until=now + QUARANTINE_SECONDS)
+    if failures >= FAILURES_TO_PAUSE or circuit.is_paused:
+        return msgspec.structs.replace(after, paused_until=now + PAUSE_SECONDS)
+    return after
+
+
+def decide_health(circuit: Circuit) -> HealthState:
+    """Return how the driver fares."""
+    if not circuit.is_paused:
+        return HealthState.HEALTHY
+    return HealthState.QUARANTINED if _is_faulty(circuit) else HealthState.DEGRADED
+
+
+def _is_faulty(circuit: Circuit) -> bool:
+    return circuit.faults >= FAULTS_TO_QUARANTINE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from copy import deepcopy
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,10 +14,13 @@ from pitboss.audit.service import record_event
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.plughost import store
 from pitboss.plughost.contracts import ConfiguredPlugins, Enablement, LoadedPlugin
-from pitboss.plughost.errors import PluginNotEnabled
+from pitboss.plughost.errors import FileInvalid, PluginNotEnabled
 from pitboss.plughost.rules import compute_changes, decode_config, demand_locality
 from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.secrets import list_secrets
+
+VERSION_KEY: Final = "config_version"
+"""A key of every plugin's file, read by the host: the version of the configuration that the file is written in."""
 
 
 class Secrets(Protocol):
@@ -34,7 +38,7 @@ def check_config(plugin: LoadedPlugin, table: Mapping[str, Any], *, locality: st
     `LocalityRefused` where the vendor may not process data of `locality`.
     """
     demand_locality(plugin.manifest, locality)
-    return list_secrets(decode_config(plugin, table, file))
+    return list_secrets(decode_config(plugin, _present_table(plugin, table, file), file))
 
 
 async def list_enablements(session: AsyncSession, scope: TenantScope) -> list[Enablement]:
@@ -52,7 +56,7 @@ async def plan_plugin(
 ) -> tuple[Change, ...]:
     """Return what `enable_plugin` would change; nothing when the tenant has the plugin like this already."""
     before = await store.find_enablement(session, scope.tenant_id, plugin.slug)
-    return compute_changes(before, plugin, _storable(table))
+    return compute_changes(before, plugin, _storable(plugin, table))
 
 
 async def enable_plugin(
@@ -70,7 +74,7 @@ async def enable_plugin(
     Secrets are stored as references. Raises what `check_config` raises.
     """
     check_config(plugin, table, locality=locality, file=f"plugins/{plugin.slug}.toml")
-    config = _storable(table)
+    config = _storable(plugin, table)
     values = {
         "kind": plugin.manifest.kind,
         "distribution": plugin.distribution,
@@ -132,7 +136,7 @@ def build_plugins(
             configured.problems[found.slug] = "is enabled, but this process did not load it"
             continue
         try:
-            configured.instances[found.slug] = build_plugin(plugin, found.config, secrets)
+            configured.instances[found.slug] = build_plugin(plugin, found, secrets)
         except PitbossError as error:
             configured.problems[found.slug] = error.detail
         except Exception as error:  # noqa: BLE001 a plugin's own fault must not stop the process; no value is told
@@ -140,12 +144,41 @@ def build_plugins(
     return configured
 
 
-def build_plugin(plugin: LoadedPlugin, table: Mapping[str, Any], secrets: Secrets) -> Any:
+def build_plugin(plugin: LoadedPlugin, enabled: Enablement, secrets: Secrets) -> Any:
     """Return the plugin configured for one tenant; raise a `PitbossError` that names what is wrong."""
-    config = decode_config(plugin, table, f"plugins/{plugin.slug}.toml")
+    config = decode_tenant_config(plugin, enabled)
     return plugin.driver(config, secrets.resolve(list_secrets(config)))
 
 
-def _storable(table: Mapping[str, Any]) -> dict[str, Any]:
+def decode_tenant_config(plugin: LoadedPlugin, enabled: Enablement) -> msgspec.Struct:
+    """Return what a tenant configured, migrated where it was written for an older plugin; raise `FileInvalid`."""
+    file = f"plugins/{plugin.slug}.toml"
+    return decode_config(plugin, _migrate(plugin, enabled.config_version, enabled.config, file), file)
+
+
+def _present_table(plugin: LoadedPlugin, table: Mapping[str, Any], file: str) -> Mapping[str, Any]:
+    """Return a tenant's file as the plugin's present version reads it; the file may name the version it is written in."""
+    rest = {key: value for key, value in table.items() if key != VERSION_KEY}
+    return _migrate(plugin, table.get(VERSION_KEY, plugin.manifest.config_version), rest, file)
+
+
+def _migrate(plugin: LoadedPlugin, version: object, table: Mapping[str, Any], file: str) -> Mapping[str, Any]:
+    present = plugin.manifest.config_version
+    if version == present:
+        return table
+    if type(version) is not int or not 1 <= version < present:
+        raise FileInvalid(file, VERSION_KEY, f"{version!r} is not one of the versions 1 to {present} of the plugin")
+    try:
+        migrated: object = plugin.driver.migrate_config(version, deepcopy(dict(table)))
+    except Exception as error:  # noqa: BLE001 whatever the plugin raises; its text may hold values of the table
+        reason = f"version {version} cannot be migrated: {type(error).__name__}"
+        raise FileInvalid(file, VERSION_KEY, reason) from None
+    if not isinstance(migrated, dict):
+        raise FileInvalid(file, VERSION_KEY, f"version {version} cannot be migrated: the plugin returns no table")
+    return cast("dict[str, Any]", migrated)
+
+
+def _storable(plugin: LoadedPlugin, table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a TOML table as plain JSON values, so that what was applied compares equal to what was stored."""
-    return cast("dict[str, Any]", msgspec.to_builtins(dict(table)))
+    present = _present_table(plugin, table, f"plugins/{plugin.slug}.toml")
+    return cast("dict[str, Any]", msgspec.to_builtins(present))

@@ -15,8 +15,8 @@ from pitboss.platform.outbox import count_open
 from pitboss.platform.redis import CellRedis
 from pitboss.platform.telemetry import CallRate, Readiness
 from pitboss.plughost import service as plughost
-from pitboss.plughost.contracts import Stage
-from pitboss.plughost.runtime import PluginHost
+from pitboss.plughost.contracts import Candidate, DriverHealth, HealthState, Stage
+from pitboss.plughost.runtime import HealthBoard, PluginHost
 from pitboss.tenancy import service as tenancy
 from pitboss.web.status import CellRow, PluginRow, ProcessRow, RoundRow, StatusView, TenantRow
 
@@ -40,6 +40,7 @@ class CellStatusSource:
         rate: CallRate,
         readiness: Readiness,
         redis: CellRedis,
+        health: HealthBoard,
     ) -> None:
         self._database = database
         self._directory = directory
@@ -48,6 +49,7 @@ class CellStatusSource:
         self._rate = rate
         self._readiness = readiness
         self._redis = redis
+        self._health = health
 
     async def collect(self) -> StatusView:
         """Return the present state; parts that cannot be had are empty and named among the problems."""
@@ -68,7 +70,7 @@ class CellStatusSource:
                 ),
             ),
             tenants=self._tenants(),
-            plugins=await _part(problems, "plugins", self._list_plugins(scopes[:_MAX_TENANTS_ASKED]), ()),
+            plugins=await self._list_plugins(problems, scopes[:_MAX_TENANTS_ASKED]),
             processes=await _part(problems, "processes", self._list_processes(), ()),
             rounds=rounds,
             wallet_calls_per_minute=self._rate.per_minute(),
@@ -108,23 +110,25 @@ class CellStatusSource:
             depth, oldest_seconds = depth + count, max(oldest_seconds, age_seconds)
         return depth, oldest_seconds
 
-    async def _list_plugins(self, scopes: Sequence[TenantScope]) -> tuple[PluginRow, ...]:
+    async def _list_plugins(self, problems: dict[str, str], scopes: Sequence[TenantScope]) -> tuple[PluginRow, ...]:
+        users = await _part(problems, "plugins", self._list_users(scopes), {})
+        troubled = await _part(problems, "plugin health", self._health.list_troubled(), [])
+        return tuple(
+            _plugin_row(
+                candidate,
+                users.get(candidate.name, []),
+                [health for health in troubled if health.plugin == candidate.name],
+            )
+            for candidate in self._plugins.candidates
+        )
+
+    async def _list_users(self, scopes: Sequence[TenantScope]) -> dict[str, list[str]]:
         users: dict[str, list[str]] = {}
         for scope in scopes:
             async with self._database.transaction(scope) as session:
                 for enabled in await plughost.list_enabled(session, scope):
                     users.setdefault(enabled.slug, []).append(scope.slug)
-        return tuple(
-            PluginRow(
-                slug=candidate.name,
-                title=candidate.manifest.title if candidate.manifest else candidate.name,
-                version=candidate.version,
-                tenants=tuple(users.get(candidate.name, ())),
-                state=_plugin_state(candidate.stage, candidate.name in users),
-                problem="; ".join(candidate.problems),
-            )
-            for candidate in self._plugins.candidates
-        )
+        return users
 
     async def _list_processes(self) -> tuple[ProcessRow, ...]:
         now = epoch_seconds()
@@ -181,10 +185,20 @@ async def _part(problems: dict[str, str], name: str, work: Awaitable[T], missing
         return missing
 
 
-def _plugin_state(stage: Stage, is_used: bool) -> str:
-    if stage is not Stage.LOADED:
-        return "failing" if is_used else "unused"
-    return "healthy" if is_used else "unused"
+def _plugin_row(candidate: Candidate, users: Sequence[str], troubled: Sequence[DriverHealth]) -> PluginRow:
+    problems = [*candidate.problems, *(f"{health.tenant}: {health.reason}" for health in troubled)]
+    worst = max((health.state for health in troubled), default=HealthState.HEALTHY)
+    state = worst.name.lower() if users else "unused"
+    if users and candidate.stage is not Stage.LOADED:
+        state = "failing"
+    return PluginRow(
+        slug=candidate.name,
+        title=candidate.manifest.title if candidate.manifest else candidate.name,
+        version=candidate.version,
+        tenants=tuple(users),
+        state=state,
+        problem="; ".join(problems),
+    )
 
 
 def _round_row(scope: TenantScope, summary: RoundSummary) -> RoundRow:

@@ -74,6 +74,7 @@ _WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "state_failing": ("failing", "con fallos", "com falhas"),
     "state_running": ("running", "en marcha", "em execução"),
     "state_degraded": ("degraded", "degradado", "degradado"),
+    "state_quarantined": ("quarantined", "en cuarentena", "em quarentena"),
     "state_open": ("open", "abierta", "aberta"),
     "state_finished": ("finished", "terminada", "encerrada"),
     "state_voided": ("voided", "anulada", "anulada"),

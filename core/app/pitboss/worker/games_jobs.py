@@ -33,7 +33,7 @@ def game_jobs(drivers: Drivers) -> tuple[Job, ...]:
             return
         plugin = str(payload["plugin"])
         driver = await drivers.get(session, scope, plugin)
-        listed: Outcome[tuple[GameInfo, ...]] = await driver.instance.list_games(driver.http)
+        listed: Outcome[tuple[GameInfo, ...]] = await driver.list_games()
         if not isinstance(listed, Done):
             raise AggregatorUnavailable(f"{plugin} gave no list of games")
         await games.sync_catalogue(session, scope, plugin, listed.value, job_actor(SYNC_JOB), Origin())

@@ -24,7 +24,6 @@ from pitboss.ledger.contracts import Booking, Wallet
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.platform.db import Database
-from pitboss.plughost.contracts import Driver
 from pitboss.plughost.runtime import Drivers
 from pitboss.web.controllers.players import BEARER, Cursor, PageSize, problems
 from pitboss_sdk.games import MAX_REFERENCE_LENGTH, LaunchRequest
@@ -309,7 +308,7 @@ class GameController(Controller):
             if player.status is not PlayerStatus.ACTIVE:
                 raise AccountNotActive("the account is not active")
             game = await games.get_game(session, tenant, code)
-            driver: Driver = await drivers.get(session, tenant, game.plugin)
+            driver = await drivers.get(session, tenant, game.plugin)
             identity = await accounts.get_identity(session, tenant, player.player_id)
             session_id = await games.open_session(
                 session,
@@ -332,7 +331,7 @@ class GameController(Controller):
         )
         url = ""
         try:
-            url = (await games.request_launch(driver.instance, driver.http, request)).url
+            url = (await games.request_launch(driver, request)).url
         finally:
             async with database.transaction(tenant) as session:
                 await games.finish_launch(session, tenant, session_id, opened=bool(url))

@@ -11,37 +11,29 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 from stevedore.extension import error_on_conflict
 from stevedore.named import NamedExtensionManager
 
-from pitboss.kernel.scope import TenantScope
-from pitboss.platform.http import PluginHttpClient
-from pitboss.plughost import store
 from pitboss.plughost.contracts import (
     ENTRY_POINT_PREFIX,
     PACK_KIND,
     Candidate,
     CellFile,
-    Driver,
-    Enablement,
     LoadedPack,
     LoadedPlugin,
     Stage,
 )
-from pitboss.plughost.errors import FileInvalid, PluginNotEnabled, PluginUnavailable
+from pitboss.plughost.errors import FileInvalid, PluginUnavailable
 from pitboss.plughost.rules import (
     decide_allowed,
     decide_compatible,
     decode_cell_file,
-    decode_config,
     decode_manifest,
     demand_specifier,
 )
-from pitboss.plughost.service import Secrets, build_plugin
 from pitboss_sdk.contract import find_contract_faults
 from pitboss_sdk.jurisdiction import PackInvalid, PackManifest, read_manifest, read_pack
-from pitboss_sdk.manifest import Manifest, list_egress_hosts
+from pitboss_sdk.manifest import Manifest
 
 MANIFEST_NAME: Final = "manifest.toml"
 _MAX_FILE_BYTES: Final = 256 * 1024
@@ -80,41 +72,6 @@ class PluginHost:
 def _tell_why(candidates: Iterable[Candidate], slug: str) -> str:
     reasons = [reason for found in candidates if found.name == slug for reason in found.problems]
     return "; ".join(reasons) or "is not installed"
-
-
-class Drivers:
-    """The configured drivers of a process, each with its own way out; one is made anew when its configuration changes."""
-
-    def __init__(self, plugins: Mapping[str, LoadedPlugin], secrets: Secrets) -> None:
-        self._plugins = plugins
-        self._secrets = secrets
-        self._made: dict[tuple[int, str], tuple[Enablement, Driver]] = {}
-        self._clients: list[PluginHttpClient] = []
-
-    async def get(self, session: AsyncSession, scope: TenantScope, slug: str) -> Driver:
-        """Return the tenant's driver of a plugin; raise `PluginNotEnabled`, `PluginUnavailable` or what building raises."""
-        enabled = await store.find_enablement(session, scope.tenant_id, slug)
-        if enabled is None or not enabled.enabled:
-            raise PluginNotEnabled(f"plugin {slug!r} is not enabled")
-        plugin = self._plugins.get(slug)
-        if plugin is None:
-            raise PluginUnavailable(f"plugin {slug!r} is not loaded in this process")
-        known = self._made.get((scope.tenant_id, slug))
-        if known is not None and known[0] == enabled:
-            return known[1]
-        instance = build_plugin(plugin, enabled.config, self._secrets)
-        config = decode_config(plugin, enabled.config, f"plugins/{slug}.toml")
-        client = PluginHttpClient(slug, list_egress_hosts(plugin.manifest, config))
-        driver = Driver(instance, client)
-        # The client before stays open until the process ends: a call may be under way, and changes are rare.
-        self._clients.append(client)
-        self._made[(scope.tenant_id, slug)] = (enabled, driver)
-        return driver
-
-    async def close(self) -> None:
-        """Close every connection."""
-        for client in self._clients:
-            await client.close()
 
 
 def load_host(cell: CellFile | None) -> PluginHost:

@@ -1,0 +1,17 @@
+"""Parts of the plugin host that live as long as the process: plugins and packs, drivers, their guard and health."""
+
+from pitboss.plughost.runtime.discovery import PluginHost, discover, discover_packs, load_host, read_cell_file
+from pitboss.plughost.runtime.drivers import Drivers
+from pitboss.plughost.runtime.guard import GuardedDriver
+from pitboss.plughost.runtime.health import HealthBoard
+
+__all__ = [
+    "Drivers",
+    "GuardedDriver",
+    "HealthBoard",
+    "PluginHost",
+    "discover",
+    "discover_packs",
+    "load_host",
+    "read_cell_file",
+]
