@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
@@ -28,7 +29,18 @@ from pitboss.plughost.service import (
     load_dialects,
     plan_plugin,
 )
+from pitboss_plugins.games.softswiss.config import SoftswissConfig
 from pitboss_sdk.games import DialectRefusal, RawCall, Refusal
+
+
+class SoftswissLike:
+    """A dialect with the configuration of a real one."""
+
+    Config = SoftswissConfig
+
+    def __init__(self, config: SoftswissConfig, secrets: dict[str, str]) -> None:
+        self.config = config
+
 
 AURORA = TenantScope(7, "aurora", "eu-1")
 BOREAL = TenantScope(8, "boreal", "eu-1")
@@ -191,3 +203,86 @@ async def test_dialects_are_built_with_their_secrets(
 
     assert (await load(AURORA, {})).problems == {"softswiss": "is enabled, but this process did not load it"}
     assert (await load(BOREAL, plugins)).instances == {}
+
+
+class Renamed(SoftswissLike):
+    """The next version of a plugin, in which a key has another name."""
+
+    @classmethod
+    def migrate_config(cls, version: int, table: dict[str, Any]) -> dict[str, Any]:
+        assert version == 1
+        if table["gateway"] == "boom":
+            raise RuntimeError(str(table))
+        table["gateway_url"] = table.pop("gateway")
+        return table
+
+
+OLD_TABLE = {"casino_id": "aurora", "gateway": "https://gateway.example", "api_secret": {"secret": "softswiss-current"}}
+
+
+def next_version(plugin: LoadedPlugin) -> LoadedPlugin:
+    return replace(plugin, driver=Renamed, manifest=replace(plugin.manifest, config_version=2))
+
+
+async def store_old_row(database: Database, gateway: str = "https://gateway.example") -> None:
+    async with database.transaction(AURORA) as session:
+        await session.execute(
+            text(
+                "insert into plugin_enablement"
+                " (tenant_id, slug, kind, distribution, version, config, config_version, enabled)"
+                " values (7, 'softswiss', 'games', 'made', '0', cast(:config as jsonb), 1, true)"
+            ),
+            {"config": msgspec.json.encode({**OLD_TABLE, "gateway": gateway}).decode()},
+        )
+
+
+async def test_a_configuration_of_an_older_plugin_is_migrated_when_it_is_built(
+    database: Database, plugins: dict[str, LoadedPlugin], tmp_path: Path
+) -> None:
+    plugin = next_version(plugins["softswiss"])
+    await store_old_row(database)
+    secrets = tmp_path / "secrets.toml"
+    secrets.touch(mode=0o600)
+    secrets.write_text('softswiss-current = "secret"\n')
+    async with database.transaction(AURORA) as session:
+        built = await load_dialects(session, AURORA, {"softswiss": plugin}, SecretStore(secrets))
+        (stored,) = await list_enabled(session, AURORA)
+    assert built.problems == {}
+    assert built.instances["softswiss"].config.gateway_url == "https://gateway.example"
+    assert (stored.config_version, stored.config["gateway"]) == (1, "https://gateway.example"), "reading writes nothing"
+
+
+async def test_a_migration_that_fails_is_told_without_a_value(
+    database: Database, plugins: dict[str, LoadedPlugin]
+) -> None:
+    await store_old_row(database, "boom")
+    async with database.transaction(AURORA) as session:
+        built = await load_dialects(
+            session, AURORA, {"softswiss": next_version(plugins["softswiss"])}, SecretStore(None)
+        )
+    problem = "plugins/softswiss.toml: config_version: version 1 cannot be migrated: RuntimeError"
+    assert built.problems == {"softswiss": problem}
+
+
+async def test_a_file_names_the_version_it_is_written_in_and_the_present_one_is_stored(
+    database: Database, plugins: dict[str, LoadedPlugin]
+) -> None:
+    plugin = next_version(plugins["softswiss"])
+    old_file = {**OLD_TABLE, "config_version": 1}
+    assert await enable(database, AURORA, plugin, old_file)
+    assert not await enable(database, AURORA, plugin, TABLE), "the same, in the present version"
+    assert not await enable(database, AURORA, plugin, {**TABLE, "config_version": 2})
+    async with database.transaction(AURORA) as session:
+        (stored,) = await list_enabled(session, AURORA)
+        assert await plan_plugin(session, AURORA, plugin, old_file) == ()
+    assert (stored.config_version, stored.config) == (2, TABLE)
+
+
+@pytest.mark.parametrize("version", [0, 3, -1, "1", True, 1.0, None])
+async def test_a_version_that_the_plugin_never_had_is_refused(
+    database: Database, plugins: dict[str, LoadedPlugin], version: Any
+) -> None:
+    with pytest.raises(FileInvalid, match=r"config_version: .* is not one of the versions 1 to 2"):
+        await enable(database, AURORA, next_version(plugins["softswiss"]), {**OLD_TABLE, "config_version": version})
+    async with database.transaction(AURORA) as session:
+        assert await list_enablements(session, AURORA) == []

@@ -241,11 +241,13 @@ async def test_a_vendor_that_fails_again_and_again_is_given_a_rest(http: PluginH
 
 async def test_places_are_bounded_and_waited_for_as_long_as_the_deadline_allows(http: PluginHttpClient) -> None:
     inside, most = 0, 0
-    open_gate = asyncio.Event()
+    open_gate, full = asyncio.Event(), asyncio.Event()
 
     async def launch(_http: HttpClient, _request: LaunchRequest) -> Any:
         nonlocal inside, most
         inside += 1
+        if inside == MAX_CALLS_AT_A_TIME:
+            full.set()
         most = max(most, inside)
         await open_gate.wait()
         inside -= 1
@@ -253,8 +255,7 @@ async def test_places_are_bounded_and_waited_for_as_long_as_the_deadline_allows(
 
     driver = guard(http, launch)
     waiting = [asyncio.create_task(driver.launch(request())) for _ in range(MAX_CALLS_AT_A_TIME + 4)]
-    while inside < MAX_CALLS_AT_A_TIME:
-        await asyncio.sleep(0)
+    await full.wait()
     assert await driver.launch(request(deadline_ms=150)) == Unsent("too many calls at a time")
     open_gate.set()
     assert await asyncio.gather(*waiting) == [GRANTED] * len(waiting)

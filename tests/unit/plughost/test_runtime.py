@@ -59,6 +59,17 @@ def test_a_plugin_that_the_cell_does_not_name_is_never_imported(install: Any) ->
     assert not [name for name in sys.modules if name.startswith("made_stranger")]
 
 
+def test_a_vendor_that_may_not_process_in_the_cells_locality_is_never_imported(
+    install: Any, manifest_text: str
+) -> None:
+    abroad = manifest_text.replace('["eu", "br"]', '["br", "gb"]')
+    install("made", manifest=abroad, driver="raise SystemExit('imported')")
+    candidate = loaded("made", cell("made-made"))
+    assert candidate.stage is Stage.COMPATIBLE
+    assert candidate.problems == ("plugin made processes in br, gb, not in eu",)
+    assert not [name for name in sys.modules if name.startswith("made_made")]
+
+
 def test_distribution_names_are_compared_like_package_indexes_do(install: Any) -> None:
     install("named", name="Made.Plugin_Named")
     assert found("named", cell("made-plugin-named")).stage is Stage.ALLOWED
