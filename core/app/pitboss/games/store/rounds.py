@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from pitboss.games.contracts import (
 from pitboss.games.tables import GameVersionRow, RoundRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
-from pitboss.platform.db import id_array, number_array
+from pitboss.platform.db import id_array, number_array, text_array
 from pitboss.platform.statements import ReadPart, WritePart
 
 _READ_SESSIONS = """
@@ -55,7 +55,7 @@ insert into round (tenant_id, wallet_id, source_id, first_version, last_version,
 select * from unnest($1::text::bigint[], $2::text::bigint[], $3::text::int[], $4::text::bigint[], $5::text::bigint[],
     $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
     $11::text::bigint[], $12::text::int[], $13::text::smallint[], $14::text::smallint[], $15::text::bigint[],
-    $16::text::bigint[], $17::text::uuid[], $18::text::uuid[], $19::text[], $20::text[], $21::text[])
+    $16::text::bigint[], $17::text::uuid[], $18::text::uuid[], $19::text::text[], $20::text::text[], $21::text::text[])
 """
 
 _CONTINUE = """
@@ -65,12 +65,18 @@ update round r set
     updated_at = now(), jackpot_pool = case when n.jackpot_pool <> '' then n.jackpot_pool else r.jackpot_pool end
 from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[], $5::text::bigint[],
     $6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::int[], $10::text::smallint[],
-    $11::text::smallint[], $12::text::bigint[], $13::text::smallint[], $14::text::uuid[], $15::text[])
+    $11::text::smallint[], $12::text::bigint[], $13::text::smallint[], $14::text::uuid[], $15::text::text[])
     as n(tenant_id, wallet_id, last_version, bet_real, bet_bonus, win_minor, jackpot_minor, balance_after, bets, mode,
     state, seen_version, seen_state, round_id, jackpot_pool)
 where r.tenant_id = n.tenant_id and r.round_id = n.round_id and r.wallet_id = n.wallet_id
     and r.last_version = n.seen_version and r.state = n.seen_state
 returning 1
+"""
+_STILL_AS_SEEN = """
+not exists (select from unnest($1::text::bigint[], $2::text::uuid[], $3::text::bigint[], $4::text::bigint[],
+    $5::text::smallint[]) as n(tenant_id, round_id, wallet_id, seen_version, seen_state)
+    left join round r on r.tenant_id = n.tenant_id and r.round_id = n.round_id and r.wallet_id = n.wallet_id
+    where coalesce(r.last_version, 0) <> n.seen_version or coalesce(r.state, 0) <> n.seen_state)
 """
 _ALL_CONTINUED = "(select count(*) from @) = $16::int"
 
@@ -125,6 +131,15 @@ def tell_rounds(names: Sequence[RoundName], text: str) -> dict[RoundName, RoundF
     return found
 
 
+def plan_seen(rounds: Mapping[RoundName, tuple[int, int]]) -> WritePart:
+    """Return the check that rounds are as they were seen: (last version, state), zeros where they were never opened."""
+    numbers = [
+        number_array(column)
+        for column in zip(*[(name[0], name[2], *seen) for name, seen in rounds.items()], strict=True)
+    ]
+    return WritePart("", (numbers[0], id_array([name[1] for name in rounds]), *numbers[1:]), _STILL_AS_SEEN)
+
+
 def plan_rounds(rounds: Sequence[ChangedRound]) -> list[WritePart]:
     """Return the parts that write the rounds that a batch changed; they fail when one is not as it was seen."""
     opened = [changed for changed in rounds if not changed[3].stored]
@@ -163,9 +178,9 @@ def _plan_open(rounds: Sequence[ChangedRound]) -> WritePart:
         *[number_array(column) for column in zip(*numbers, strict=True)],
         id_array([name[1] for name, _, _, _ in rounds]),
         id_array([facts.session or "" for _, _, _, facts in rounds]),
-        [subject.round_reference for _, _, subject, _ in rounds],
-        [facts.jackpot_pool for _, _, _, facts in rounds],
-        [subject.currency for _, _, subject, _ in rounds],
+        text_array([subject.round_reference for _, _, subject, _ in rounds]),
+        text_array([facts.jackpot_pool for _, _, _, facts in rounds]),
+        text_array([subject.currency for _, _, subject, _ in rounds]),
     ]
     return WritePart(_OPEN, values)
 
@@ -192,7 +207,7 @@ def _plan_continue(rounds: Sequence[ChangedRound]) -> WritePart:
     values: list[Any] = [
         *[number_array(column) for column in zip(*numbers, strict=True)],
         id_array([name[1] for name, _, _, _ in rounds]),
-        [facts.jackpot_pool for _, _, _, facts in rounds],
+        text_array([facts.jackpot_pool for _, _, _, facts in rounds]),
         len(rounds),
     ]
     return WritePart(_CONTINUE, values, _ALL_CONTINUED)

@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 
 from pitboss.ledger.contracts import KnownKey, OpenAward, OpenHold, PostingBatch, WalletState
-from pitboss.platform.db import id_array, number_array
+from pitboss.platform.db import id_array, number_array, text_array
 from pitboss.platform.statements import ReadPart, WritePart
 
 _READ_WALLETS = """
@@ -76,7 +76,7 @@ insert into journal (tenant_id, wallet_id, version, op, account_id, source_id, d
     real_after, bonus_after, held_after, debt_after, round_id, reference, reverses_version, batch_id)
 select *, $18::bigint from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::smallint[],
     $5::text::int[], $6::text::int[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
-    $11::text::bigint[], $12::text::bigint[], $13::text::bigint[], $14::text::bigint[], $15::text::uuid[], $16::text[],
+    $11::text::bigint[], $12::text::bigint[], $13::text::bigint[], $14::text::bigint[], $15::text::uuid[], $16::text::text[],
     $17::text::bigint[])
 """
 
@@ -102,6 +102,11 @@ _STILL_STANDS = """
 $4::int = (select count(*) from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[])
     as n(tenant_id, wallet_id, version)
     join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id and w.version = n.version)
+"""
+
+_STILL_NEW = """
+not exists (select from unnest($1::text::bigint[], $2::text::int[], $3::text::uuid[]) as n(tenant_id, source_id, key)
+    join call_key k on k.tenant_id = n.tenant_id and k.source_id = n.source_id and k.key = n.key)
 """
 
 _NEW_HOLDS = """
@@ -152,9 +157,7 @@ Pair = tuple[int, int]
 Triple = tuple[int, int, int]
 Key = tuple[int, int, bytes]
 _WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool]])
-_KEY_ROWS = msgspec.json.Decoder(
-    list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str, int]]
-)
+_KEY_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str, int]])
 _FIVES = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _USAGE_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, date, int]])
 _HOLD_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, datetime]])
@@ -256,7 +259,7 @@ def plan_post(batch_id: int, lane: int, batch: PostingBatch) -> list[WritePart]:
         columns = list(zip(*bookings, strict=True))
         numbers = [number_array(column) for column in columns[:14]]
         round_ids, reversed_versions = id_array(columns[14]), number_array(columns[16])
-        parts.append(WritePart(_BOOK, [*numbers, round_ids, list(columns[15]), reversed_versions, batch_id]))
+        parts.append(WritePart(_BOOK, [*numbers, round_ids, text_array(columns[15]), reversed_versions, batch_id]))
         house = _columns([(*account, delta) for account, delta in sorted(batch.house.items())], 3)
         parts.append(WritePart(_TELL_HOUSE, [*house, batch_id]))
         counts = _columns([(tenant, *share) for tenant, share in per_tenant.items()], 3)
@@ -301,6 +304,11 @@ def _plan_rare(batch: PostingBatch) -> list[WritePart]:
 def plan_standing(wallets: Sequence[tuple[int, int, int]]) -> WritePart:
     """Return the check that (tenant, wallet) pairs, each with the version it was decided on, still stand there."""
     return WritePart("", [*_columns(wallets, 3), len(wallets)], _STILL_STANDS)
+
+
+def plan_new(keys: Sequence[Key]) -> WritePart:
+    """Return the check that nothing is known of any (tenant, source, key)."""
+    return WritePart("", _key_columns(keys), _STILL_NEW)
 
 
 NEXT_BLOCK: Final = ReadPart("select nextval('batch_block_seq')", ())

@@ -328,7 +328,8 @@ class BatchWalk:
         wallet.bonus += deltas.bonus
         wallet.held += deltas.held
         wallet.debt += deltas.debt
-        if max(wallet.playable, wallet.held, wallet.debt) > MAX_MINOR:
+        playable = wallet.real + wallet.bonus
+        if playable > MAX_MINOR or wallet.held > MAX_MINOR or wallet.debt > MAX_MINOR:
             raise _Refused(Refusal.MALFORMED, detail="more than a wallet can hold")
         account_id = original.account_id if original is not None else leg.account_id
         if deltas.bonus:
@@ -341,7 +342,7 @@ class BatchWalk:
             Outcome.ACCEPTED,
             0,
             wallet.version,
-            wallet.playable,
+            playable,
             op,
             account_id,
             *deltas,
@@ -385,6 +386,7 @@ class BatchWalk:
     def _move_awards(self, op: Op, bonus: int, wallet: WalletState, draft: _Draft, original: KnownKey | None) -> None:
         pair = (wallet.tenant_id, wallet.wallet_id)
         if op is Op.AWARD:
+            wallet.has_awards = True
             draft.new_awards.append((*pair, wallet.version, bonus))
             draft.awards[(*pair, wallet.version)] = OpenAward(wallet.version, bonus, 0)
             return

@@ -6,7 +6,8 @@ import hmac
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import ClassVar, Final, TypeVar
+from hashlib import sha256
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -33,6 +34,7 @@ from pitboss_sdk.plugin import HttpClient, HttpResponse, InvalidConfiguration, M
 from pitboss_sdk.secrets import SecretRef
 
 _B = TypeVar("_B")
+_BLOCK_BYTES: Final = 64
 
 _DECIMALS: Final = {code: currency.decimals for code, currency in CURRENCIES.items()}
 _CURRENCY_CODE: Final = re.compile(mapping.CURRENCY_PATTERN, re.ASCII)
@@ -64,6 +66,7 @@ class SoftswissDialect:
         self._config = config
         references = (("api_secret", config.api_secret), ("previous_api_secret", config.previous_api_secret))
         self._keys = tuple(_key(secrets, field, found) for field, found in references if found is not None)
+        self._seals = tuple(_seal(key) for key in self._keys)
         self._gateway = config.gateway_url.rstrip("/")
         self._readers = {
             "balance": _parse_balance,
@@ -80,8 +83,11 @@ class SoftswissDialect:
         claimed = call.headers.get(mapping.SIGNATURE_HEADER, "")
         # compare_digest takes only ASCII text; a signature that is not is wrong anyway.
         if len(claimed) == 64 and claimed.isascii():
-            for key in self._keys:
-                if hmac.compare_digest(hmac.digest(key, body, "sha256").hex(), claimed):
+            for inner, outer in self._seals:
+                content, whole = inner.copy(), outer.copy()
+                content.update(body)
+                whole.update(content.digest())
+                if hmac.compare_digest(whole.hexdigest(), claimed):
                     return
         raise DialectRefusal(Refusal.SIGNATURE_INVALID)
 
@@ -165,6 +171,12 @@ class SoftswissDialect:
             urls=urls if urls.return_url or urls.deposit_url else None,
             jurisdiction=country,
         )
+
+
+def _seal(key: bytes) -> tuple[Any, Any]:
+    """Return both hashes of an HMAC-SHA256 (RFC 2104) with the key taken in: half the price of a fresh one a call."""
+    block = (key if len(key) <= _BLOCK_BYTES else sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
+    return sha256(bytes([byte ^ 0x36 for byte in block])), sha256(bytes([byte ^ 0x5C for byte in block]))
 
 
 def _key(secrets: Mapping[str, str], field: str, reference: SecretRef) -> bytes:
