@@ -141,13 +141,9 @@ def test_a_broken_copy_of_the_plugin_is_found(mutant: Mutant) -> None:
 
 
 EDITS = [
-    ("signature.altered", '"sha256").hex(), claimed):', '"sha256").hex()[:8], claimed[:8]):'),
+    ("signature.altered", "whole.hexdigest(), claimed):", "whole.hexdigest()[:8], claimed[:8]):"),
     ("signature.altered", "if len(claimed) == 64 and claimed.isascii():", "if len(claimed) == 64:"),
-    (
-        "signature.body",
-        'hmac.digest(key, body, "sha256").hex(), claimed',
-        'hmac.digest(key, body.strip(), "sha256").hex(), claimed',
-    ),
+    ("signature.body", "content.update(body)", "content.update(body.strip())"),
     ("calls.oversize", "if len(body) > mapping.MAX_BODY_BYTES:", "if len(body) > 10 * mapping.MAX_BODY_BYTES:"),
     ("amounts.beyond", "        if amount_minor == 0:", "        if amount_minor < 0:"),
     ("duplicates.within", "if len(legs) > 1 and len({leg.reference for leg in legs}) < len(legs):", "if not legs:"),
