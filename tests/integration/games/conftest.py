@@ -1,8 +1,9 @@
-"""A cell with the SOFTSWISS plugin enabled for Aurora, and its aggregator on a real port."""
+"""A cell with a games plugin enabled for Aurora, and its aggregator on a real port."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from tests.factories.ports import free_port
 from tests.factories.web import ROOT, WebUnderTest, cell_settings, store_directory
 
 from pitboss.bootstrap import open_cell_web
-from pitboss.cli.simulate.aggregator import Aggregator
-from pitboss.cli.simulate.calls import SIGNATURE_HEADER, Answer, Call, Holder, decode, encode, sign
+from pitboss.cli.demo_secrets import make_demo_secrets
+from pitboss.cli.simulate.aggregator import Aggregators
+from pitboss.cli.simulate.calls import Answer, Call, Holder
+from pitboss.cli.simulate.vendors import Vendor, make_vendor
 from pitboss.kernel.scope import Actor, ActorKind
 from pitboss.ledger import service as ledger
 from pitboss.platform.secrets import SecretStore
@@ -27,7 +30,17 @@ from pitboss.plughost import service as plughost
 from pitboss.plughost.runtime import Drivers, PluginHost, load_host, read_cell_file
 from pitboss.worker.games_jobs import SYNC_JOB, game_jobs
 
-SECRET = "a secret of the tests"
+CONFIGS: dict[str, dict[str, Any]] = {
+    "softswiss": {"casino_id": "aurora", "api_secret": {"secret": "test-secret"}},
+    "hub88": {
+        "flavour": "hub88",
+        "operator_id": "7",
+        "lobby_url": "https://aurora.example",
+        "private_key": {"secret": "operator-private-key"},
+        "aggregator_public_key": {"secret": "aggregator-public-key"},
+    },
+}
+SECRETS = make_demo_secrets(["test-secret", "operator-private-key", "aggregator-public-key"])
 DEPLOYMENT = Actor(ActorKind.DEPLOYMENT, "tester")
 
 
@@ -46,7 +59,8 @@ class GamesUnderTest:
 
     web: WebUnderTest
     client: httpx.AsyncClient
-    aggregator: Aggregator
+    vendor: Vendor
+    aggregators: Aggregators
     server: Any
     database: PlaneDatabase
     drivers: Drivers
@@ -56,7 +70,7 @@ class GamesUnderTest:
         (job,) = game_jobs(self.drivers)
         assert job.name == SYNC_JOB
         async with open_database(self.database, self.database.worker_url) as cell, cell.transaction(AURORA) as session:
-            await job.handler(session, AURORA, {"plugin": "softswiss"})
+            await job.handler(session, AURORA, {"plugin": self.vendor.plugin})
 
     async def operate(self, method: str, path: str, **content: Any) -> httpx.Response:
         return await self.client.request(method, f"/api/v1/operator{path}", headers=self.web.operator, **content)
@@ -89,63 +103,75 @@ class GamesUnderTest:
         """Launch a game and return what the aggregator learnt by it."""
         answer = await self.launch(player, game)
         assert answer.status_code == 201, answer.text
-        launch = self.aggregator.take_launch(answer.json()["session_id"])
+        launch = self.aggregators.take_launch(answer.json()["url"])
         assert launch is not None
         return Holder(launch.account, launch.currency, 2, launch.game, launch.session)
 
     async def call(self, call: Call, holder: Holder) -> Answer:
-        body = encode(call, holder)
+        operation, body = self.vendor.write(call, holder)
         answer = await self.client.post(
-            f"/wallet/aurora/softswiss/{call.operation}",
+            f"/wallet/aurora/{self.vendor.plugin}/{operation}",
             content=body,
-            headers={SIGNATURE_HEADER: sign(SECRET.encode(), body)},
+            headers={self.vendor.signature_header: self.vendor.sign(body)},
         )
-        read = decode(answer.status_code, answer.content)
+        read = self.vendor.read(answer.status_code, answer.content, holder.decimals)
         assert read is not None, answer.text
         return read
 
 
-async def enable(database: PlaneDatabase, host: PluginHost, port: int) -> None:
+async def enable(database: PlaneDatabase, host: PluginHost, plugin: str, port: int) -> None:
     """Enable the plugin for Aurora as `pitboss tenant apply` does."""
-    table = {
-        "casino_id": "aurora",
-        "gateway_url": f"http://127.0.0.1:{port}",
-        "api_secret": {"secret": "test-secret"},
-    }
     async with open_database(database) as cell, cell.transaction(AURORA) as session:
         await plughost.enable_plugin(
             session,
             AURORA,
-            host.get_plugin("softswiss"),
-            table,
+            host.get_plugin(plugin),
+            {**CONFIGS[plugin], "gateway_url": f"http://127.0.0.1:{port}"},
             locality="eu",
             actor=DEPLOYMENT,
             origin=make_origin(),
         )
-        await ledger.open_house_accounts(session, AURORA, ("EUR", "BTC"), ("softswiss",))
-        await ledger.ensure_source(session, AURORA, "games.softswiss")
+        await ledger.open_house_accounts(session, AURORA, ("EUR", "BTC"), (plugin,))
+        await ledger.ensure_source(session, AURORA, f"games.{plugin}")
 
 
-@pytest.fixture
-async def games(cell_database: PlaneDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[GamesUnderTest]:
-    secrets_file = tmp_path / "secrets.toml"
+@asynccontextmanager
+async def open_games(
+    plugin: str, database: PlaneDatabase, redis_url: str, folder: Path
+) -> AsyncIterator[GamesUnderTest]:
+    """Open a cell for one plugin of Aurora."""
+    secrets_file = folder / "secrets.toml"
     secrets_file.touch(mode=0o600)
-    secrets_file.write_text(f'test-secret = "{SECRET}"\n')
-    settings = msgspec.structs.replace(cell_settings(cell_database, redis_url), secrets_file=secrets_file)
+    secrets_file.write_text("".join(f'{name} = "{value}"\n' for name, value in SECRETS.items()))
+    settings = msgspec.structs.replace(cell_settings(database, redis_url), secrets_file=secrets_file)
     host = load_host(read_cell_file(ROOT / "deploy/cells/eu-1.toml"))
     port = free_port()
-    await enable(cell_database, host, port)
+    await enable(database, host, plugin, port)
     await store_directory(settings)
-    aggregator = Aggregator("aurora", SECRET.encode(), "127.0.0.1", port)
-    server = await aggregator.start()
+    vendor = make_vendor(plugin, CONFIGS[plugin], SECRETS)
+    assert vendor is not None
+    aggregators = Aggregators([vendor], "127.0.0.1", port)
+    server = await aggregators.start()
     metrics = Metrics()
     drivers = Drivers(host.plugins, SecretStore(secrets_file))
     async with open_cell_web(settings, metrics) as front:
         web = WebUnderTest(front, settings, metrics)
         async with web.client() as client:
-            opened = GamesUnderTest(web, client, aggregator, server, cell_database, drivers)
+            opened = GamesUnderTest(web, client, vendor, aggregators, server, database, drivers)
             await opened.sync()
             yield opened
     await drivers.close()
     server.close()
     await server.wait_closed()
+
+
+@pytest.fixture
+async def games(cell_database: PlaneDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[GamesUnderTest]:
+    async with open_games("softswiss", cell_database, redis_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def hub88(cell_database: PlaneDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[GamesUnderTest]:
+    async with open_games("hub88", cell_database, redis_url, tmp_path) as opened:
+        yield opened

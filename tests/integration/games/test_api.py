@@ -10,8 +10,8 @@ from tests.factories.players import AURORA
 from tests.factories.players import open_cell as open_database
 from tests.integration.games.conftest import GamesUnderTest
 
-from pitboss.cli.simulate.aggregator import GAMES
 from pitboss.cli.simulate.calls import Call, Holder, Leg
+from pitboss.cli.simulate.softswiss import GAMES
 from pitboss.games.errors import AggregatorUnavailable
 from pitboss.kernel.ids import new_uuid
 
@@ -33,8 +33,9 @@ async def test_the_catalogue_is_the_aggregators_in_pages(games: GamesUnderTest) 
             break
     assert codes == sorted(GAMES)
     first = (await games.client.get("/api/v1/games?page_size=1")).json()["items"][0]
-    title, category, payout = GAMES[first["code"]]
-    assert (first["title"], first["category"], first["rtp_basis_points"]) == (title, category, round(payout * 100))
+    game = GAMES[first["code"]]
+    told = (first["title"], first["category"], first["rtp_basis_points"])
+    assert told == (game.title, game.category, round(game.payout * 100))
     assert (await games.client.get("/api/v1/games?cursor=nonsense")).status_code == 422
 
 
@@ -78,7 +79,7 @@ async def test_a_launch_tells_the_aggregator_whose_session_it_is(games: GamesUnd
     assert answer.status_code == 201
     session_id = answer.json()["session_id"]
     assert answer.json()["url"].endswith(f"/play/{session_id}")
-    launch = games.aggregator.take_launch(session_id)
+    launch = games.aggregators.take_launch(answer.json()["url"])
     assert launch is not None
     assert (launch.account, launch.currency, launch.game) == (player.player_id, "EUR", "paper-kites")
     assert await scalars(games, "select state from game_session") == [2]
@@ -98,7 +99,7 @@ async def test_a_launch_that_nobody_answers_leaves_a_failed_session(games: Games
 
 async def test_a_refused_launch_says_so(games: GamesUnderTest) -> None:
     player = await games.enter()
-    del games.aggregator.games["paper-kites"]  # since the last sync
+    del games.vendor.games["paper-kites"]  # since the last sync
     answer = await games.launch(player)
     assert (answer.status_code, answer.json()["code"]) == (409, "games.launch_refused")
     assert (await games.launch(player, "never-heard-of")).json()["code"] == "games.game_not_found"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
+from pitboss.cli.demo_secrets import make_demo_secrets
 from pitboss.platform.embedded import write_private
 from pitboss.platform.processes import FolderLock
 from pitboss_sdk.errors import ErrorKind, PitbossError
@@ -91,7 +92,7 @@ class State:
         }
         missing = names - known.keys()
         if missing or not file.exists():
-            made = {name: "demo-" + secrets.token_hex(32) for name in sorted(missing)}
+            made = make_demo_secrets(missing)
             write_private(file, _write_toml({**known, **made}))
 
 

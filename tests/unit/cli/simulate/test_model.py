@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pitboss.cli.simulate.calls import Answer, Call, Holder, Leg, decode, encode, to_decimal
+from pitboss.cli.simulate.calls import Answer, Call, Holder, Leg, to_decimal
 from pitboss.cli.simulate.model import Expected, Wallet, differ
+from pitboss.cli.simulate.softswiss import decode, encode
 
 
 @pytest.fixture

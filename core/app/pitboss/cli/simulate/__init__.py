@@ -1,6 +1,6 @@
-"""`pitboss simulate`: a program of its own that is the game aggregator and the players, over HTTP only.
+"""`pitboss simulate`: a program of its own that is the game aggregators and the players, over HTTP only.
 
-It knows the platform's addresses and the aggregator's protocol and imports nothing of the platform's rooms.
+It knows the platform's addresses and the aggregators' protocols and imports nothing of the platform's rooms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pitboss.platform.settings import load_settings, require
 @click.option("--target", help="Address of the cell's web; by default that of a `pitboss run` on port 8080.")
 @click.option("--domain", default="aurora.localhost", show_default=True, help="The brand's domain (Host header).")
 @click.option("--tenant", default="aurora", show_default=True, help="The tenant's slug.")
-@click.option("--plugin", default="softswiss", show_default=True, help="The plugin's slug.")
+@click.option("--plugin", "plugins", multiple=True, help="A plugin's slug; by default all of the tenant's, in turn.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the aggregator; by default that of gateway_url.")
 @click.option("--rate", type=click.IntRange(0), help="Rounds a second; 0: as fast as the players can.")
 @click.option("--players", type=click.IntRange(1), default=5, show_default=True)
@@ -37,7 +37,7 @@ def simulate(
     target: str | None,
     domain: str,
     tenant: str,
-    plugin: str,
+    plugins: tuple[str, ...],
     port: int | None,
     rate: int | None,
     players: int,
@@ -49,23 +49,32 @@ def simulate(
     bad_signatures: int,
     as_json: bool,
 ) -> None:
-    """Play the aggregator and the players over HTTP; exit with 1 when an answer differs from the model."""
+    """Play the aggregators and the players over HTTP; exit with 1 when an answer differs from the model."""
     import msgspec
 
     from pitboss.cli.simulate.program import Run
+    from pitboss.cli.simulate.vendors import make_vendor
     from pitboss.cli.simulate.wire import Plan
 
     settings = load_settings()
-    config = _read_toml(settings.tenants_dir / tenant / "plugins" / f"{plugin}.toml")
-    gateway = urlsplit(str(config["gateway_url"]))
+    folder = settings.tenants_dir / tenant
+    slugs = plugins or tuple(str(slug) for slug in _read_toml(folder / "tenant.toml")["plugins"])
+    configs = {slug: _read_toml(folder / "plugins" / f"{slug}.toml") for slug in slugs}
     known = _read_toml(require(settings, "secrets_file"))
+    try:
+        vendors = tuple(
+            vendor for slug, config in configs.items() if (vendor := make_vendor(slug, config, known)) is not None
+        )
+    except KeyError as error:
+        raise click.ClickException(f"{error} is missing in a plugin's configuration or among the secrets") from None
+    if not vendors:
+        raise click.ClickException(f"none of {', '.join(slugs) or 'no plugins'} is spoken by the traffic source")
+    gateway = urlsplit(str(configs[vendors[0].plugin]["gateway_url"]))
     plan = Plan(
         target=target or "http://127.0.0.1:8081",
         domain=domain,
         tenant=tenant,
-        plugin=plugin,
-        casino_id=str(config["casino_id"]),
-        secret=str(known[config["api_secret"]["secret"]]).strip().encode(),
+        vendors=vendors,
         operator_token=require(settings, "operator_token"),
         host="127.0.0.1",
         port=port or gateway.port or 80,
@@ -78,7 +87,8 @@ def simulate(
         replay_percent=replays,
         bad_signature_percent=bad_signatures,
     )
-    click.echo(f"aggregator on port {plan.port}, platform at {plan.target}, seed {plan.seed}", err=True)
+    spoken = ", ".join(vendor.plugin for vendor in vendors)
+    click.echo(f"{spoken} on port {plan.port}, platform at {plan.target}, seed {plan.seed}", err=True)
     summary = asyncio.run(Run(plan).execute())
     if as_json:
         click.echo(msgspec.json.encode(summary).decode())

@@ -1,9 +1,9 @@
-"""The aggregator's own server: its list of games, and launches that the platform signs."""
+"""The aggregators' own server: their lists of games, and launches that the platform signs."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
+from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,64 +11,29 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from pitboss.cli.simulate.calls import SIGNATURE_HEADER, sign
+from pitboss.cli.simulate.vendors import Launch, Served, Vendor
 
-GAMES_PATH: Final = "/api/v1/operator/games"
-LAUNCH_PATH: Final = "/api/v1/softswiss/launcher/real"
 _MAX_HEAD_BYTES: Final = 16 * 1024
 _MAX_BODY_BYTES: Final = 64 * 1024
 _TIMEOUT_SECONDS: Final = 15
 
-GAMES: Final = {
-    "harbour-lights": ("Harbour Lights", "slots", 96.1),
-    "nine-lanterns": ("Nine Lanterns", "slots", 95.4),
-    "paper-kites": ("Paper Kites", "slots", 96.5),
-    "copper-dice": ("Copper Dice", "dice", 99.0),
-    "long-jump": ("Long Jump", "crash", 97.0),
-    "pegs": ("Pegs", "plinko", 98.0),
-}
-"""Games of the demo: identifier to title, category and return to player in percent."""
 
+class Aggregators:
+    """Answer the platform on one port, each on addresses of its own; launches are kept until their player takes them."""
 
-class Launch(msgspec.Struct, frozen=True):
-    """What a launch told: the only place from which the aggregator knows an account."""
-
-    account: str
-    currency: str
-    game: str
-    session: str
-
-
-class _Account(msgspec.Struct):
-    id: str
-    currency: str
-
-
-class _LaunchBody(msgspec.Struct):
-    casino_id: str
-    game: str
-    account: _Account
-    session_id: str
-
-
-class Aggregator:
-    """Answers the platform on one port; launches are kept until their player takes them."""
-
-    def __init__(self, casino_id: str, secret: bytes, host: str, port: int) -> None:
-        self._casino_id = casino_id
-        self._secret = secret
+    def __init__(self, vendors: Sequence[Vendor], host: str, port: int) -> None:
+        self._vendors = vendors
         self._host = host
         self._port = port
-        self.games = dict(GAMES)
         self._launches: dict[str, Launch] = {}
 
     async def start(self) -> asyncio.Server:
         """Begin to listen; raise `OSError` when the port is taken."""
         return await asyncio.start_server(self._serve, self._host, self._port, limit=_MAX_HEAD_BYTES)
 
-    def take_launch(self, session: str) -> Launch | None:
-        """Return, once, what the launch of a session told."""
-        return self._launches.pop(session, None)
+    def take_launch(self, url: str) -> Launch | None:
+        """Return, once, what the launch told that sent a player to `url`."""
+        return self._launches.pop(url.rpartition("/")[2], None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
@@ -95,54 +60,15 @@ class Aggregator:
         parts = urlsplit(target)
         if (method, parts.path) == ("GET", "/healthz"):
             return 200, {"status": "ok"}
-        if (method, parts.path) == ("GET", GAMES_PATH):
-            return self._list_games(parse_qs(parts.query))
-        if (method, parts.path) == ("POST", LAUNCH_PATH):
-            return self._launch(headers, body)
         if method == "GET" and parts.path.startswith("/play/"):
             return 200, {"title": "There is no game to see here: its rounds are played by the traffic source."}
-        return 404, {"status": 404, "code": "NOT_FOUND"}
-
-    def _list_games(self, query: dict[str, list[str]]) -> tuple[int, Any]:
-        if query.get("operator", [self._casino_id]) != [self._casino_id]:
-            return 404, {"status": 404, "code": "NOT_FOUND"}
         base = f"http://{self._host}:{self._port}"
-        games: list[dict[str, Any]] = [
-            {
-                "title": title,
-                "identifier": identifier,
-                "category": category,
-                "feature_group": self._casino_id,
-                "payout": payout,
-                "volatility_rating": "medium",
-                "has_freespins": False,
-                "bonus_buy": False,
-                "demo_available": False,
-                "thumbnail": f"{base}/play/{identifier}.png",
-                "images": [],
-                "currencies": [],
-                "restrictions": {},
-            }
-            for identifier, (title, category, payout) in self.games.items()
-        ]
-        return 200, {"games": games}
-
-    def _launch(self, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
-        claimed = headers.get(SIGNATURE_HEADER, "")
-        if not hmac.compare_digest(sign(self._secret, body).encode(), claimed.encode()):
-            return 403, _refusal("403", "signature is not valid")
-        try:
-            asked = msgspec.json.decode(body, type=_LaunchBody)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return 400, _refusal("400", str(error))
-        if asked.casino_id != self._casino_id:
-            return 400, _refusal("404", "casino_id is not known")
-        if asked.game not in self.games:
-            return 400, _refusal("405", "game is not available")
-        session = asked.session_id
-        self._launches[session] = Launch(asked.account.id, asked.account.currency, asked.game, session)
-        return 200, {"launch_url": f"http://{self._host}:{self._port}/play/{session}"}
-
-
-def _refusal(api_code: str, message: str) -> dict[str, Any]:
-    return {"code": "invalid_argument", "msg": message, "meta": {"api_code": api_code, "api_message": message}}
+        asked = Served(method, parts.path, parse_qs(parts.query), headers, body, base)
+        for vendor in self._vendors:
+            answer = vendor.serve(asked)
+            if isinstance(answer, Launch):
+                self._launches[answer.ticket] = answer
+                return 200, answer.answer
+            if answer is not None:
+                return answer
+        return 404, {"status": 404, "code": "NOT_FOUND"}

@@ -28,7 +28,7 @@ class Expected(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> int:
-        """The HTTP status that belongs to the code."""
+        """Whether the code is a yes, a no for good, or one to come again, as an answer's `status` says it."""
         if not self.api_code:
             return 200
         return 500 if self.api_code == INTERNAL else 400
@@ -215,7 +215,7 @@ def differ(answer: Answer, expected: Expected, decimals: int) -> str:
     told = not expected.api_code or expected.api_code == INSUFFICIENT
     if told and answer.balance != balance:
         return f"balance {answer.balance}, expected {balance}"
-    booked = tuple(bool(transaction) for transaction in answer.transactions)
+    booked = expected.booked if answer.transactions is None else tuple(map(bool, answer.transactions))
     if not expected.api_code and booked != expected.booked:
         return f"transactions booked {booked}, expected {expected.booked}"
     return ""

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from pitboss.cli.simulate.aggregator import Aggregator
+from pitboss.cli.simulate.aggregator import Aggregators
 from pitboss.cli.simulate.calls import (
     BAD_REQUEST,
     NOT_FOUND,
@@ -19,10 +19,10 @@ from pitboss.cli.simulate.calls import (
     Call,
     Holder,
     Leg,
-    encode,
 )
 from pitboss.cli.simulate.model import Expected, Wallet, differ
 from pitboss.cli.simulate.tally import Tally
+from pitboss.cli.simulate.vendors import Vendor
 from pitboss.cli.simulate.wire import Denied, Plan, Platform
 
 DEPOSIT_MINOR: Final = 100_00
@@ -46,7 +46,6 @@ class SignedIn(msgspec.Struct):
 class Launched(msgspec.Struct):
     """The answer to a launch."""
 
-    session_id: str
     url: str
 
 
@@ -100,11 +99,19 @@ class Player:
     """Registers, signs in, deposits, opens games and plays; the calls of one player go one after the other."""
 
     def __init__(
-        self, plan: Plan, platform: Platform, aggregator: Aggregator, tally: Tally, run: str, number: int
+        self,
+        plan: Plan,
+        platform: Platform,
+        aggregators: Aggregators,
+        vendor: Vendor,
+        tally: Tally,
+        run: str,
+        number: int,
     ) -> None:
         self._plan = plan
         self._platform = platform
-        self._aggregator = aggregator
+        self._aggregators = aggregators
+        self._vendor = vendor
         self._tally = tally
         self._name = f"{run}-{number}"
         self._random = random.Random(f"{plan.seed}/{number}")  # noqa: S311 - a seed makes a run repeatable
@@ -115,6 +122,11 @@ class Player:
         self._token = self._player_id = ""
         self._holder: Holder | None = None
         self._decimals = 2
+
+    @property
+    def plugin(self) -> str:
+        """The slug of the plugin whose games are played."""
+        return self._vendor.plugin
 
     async def enter(self, games: list[str]) -> None:
         """Register, sign in, deposit and open a first game."""
@@ -188,7 +200,7 @@ class Player:
 
     async def _compare_round(self, name: str) -> None:
         expected = self._wallet.rounds[name]
-        path = f"/operator/rounds/lookup?plugin={self._plan.plugin}&provider_round={name}"
+        path = f"/operator/rounds/lookup?plugin={self._vendor.plugin}&provider_round={name}"
         try:
             detail = await self._platform.ask("GET", path, RoundDetail, token=self._plan.operator_token)
         except Denied as denied:
@@ -234,7 +246,7 @@ class Player:
     async def _launch(self, games: list[str]) -> None:
         game = self._random.choice(games)
         launched: Launched = await self._ask_as_player("POST", f"/games/{game}/sessions", Launched, {})
-        launch = self._aggregator.take_launch(launched.session_id)
+        launch = self._aggregators.take_launch(launched.url)
         if launch is None or launch.game != game:
             self._differ(f"the launch of {game} did not reach the aggregator")
         self._holder = Holder(launch.account, launch.currency, self._decimals, launch.game, launch.session)
@@ -244,19 +256,28 @@ class Player:
             raise RuntimeError("the player has opened no game yet")
         return self._holder
 
-    async def _send(self, call: Call) -> Expected:
-        """Send a call, sometimes twice or with a wrong signature before; return what it had to be answered."""
+    async def _send(self, call: Call) -> None:
+        """Send a call; where the dialect has no words for several movements, one for each of them."""
+        if len(call.legs) < 2 or self._vendor.many_in_one:
+            await self._send_one(call)
+            return
+        for leg in call.legs:
+            last = leg is call.legs[-1]
+            await self._send_one(Call(call.operation, call.round, (leg,), call.finished and last))
+
+    async def _send_one(self, call: Call) -> None:
+        """Send a call, sometimes twice or with a wrong signature before, and hold the answers against the model."""
         holder = self._held()
-        body = encode(call, holder)
+        operation, body = self._vendor.write(call, holder)
         if self._chance(self._plan.bad_signature_percent):
-            await self._send_refused(call.operation, body, SIGNATURE, signature="0" * 64)
+            await self._send_refused(operation, body, SIGNATURE, signature="0" * 64)
             self._tally.counts["bad_signatures"] += 1
         expected = self._wallet.expect(call)
         twice = self._chance(self._plan.duplicate_percent)
         if twice and self._chance(50):
-            answers = await asyncio.gather(*[self._answer(call, body, expected) for _ in range(2)])
+            answers = await asyncio.gather(*[self._answer(operation, body, expected) for _ in range(2)])
         else:
-            answers = [await self._answer(call, body, expected) for _ in range(2 if twice else 1)]
+            answers = [await self._answer(operation, body, expected) for _ in range(2 if twice else 1)]
         for answer in answers:
             self._check(call, answer, expected, holder.decimals)
         if twice:
@@ -266,10 +287,11 @@ class Player:
             self._tally.counts["duplicates_equal"] += 1
         if call.legs and not expected.api_code:
             self._sent.append((call, holder, answers[0].body))
-        return expected
 
-    async def _answer(self, call: Call, body: bytes, expected: Expected) -> Answer:
-        return await self._platform.call_wallet(call.operation, body, expect_code=expected.api_code)
+    async def _answer(self, operation: str, body: bytes, expected: Expected) -> Answer:
+        return await self._platform.call_wallet(
+            self._vendor, operation, body, self._decimals, expect_code=expected.api_code
+        )
 
     async def _replay(self) -> None:
         """Send a call of earlier again, whatever happened since: it gets its first answer."""
@@ -277,16 +299,18 @@ class Player:
         if call.round not in self._wallet.rounds:
             return
         expected = self._wallet.expect(call)
-        answer = await self._answer(call, encode(call, holder), expected)
+        answer = await self._answer(*self._vendor.write(call, holder), expected)
         self._check(call, answer, expected, holder.decimals)
         self._tally.counts["replays"] += 1
         if answer.body != first:
             self._differ(f"a replay was answered {answer.body!r}, first {first!r}")
 
     async def _send_refused(
-        self, operation: str, body: bytes, api_code: str, *, signature: str = "", path: str = ""
+        self, operation: str, body: bytes, api_code: str, *, signature: str = "", tenant: str = ""
     ) -> None:
-        answer = await self._platform.call_wallet(operation, body, signature=signature, path=path)
+        answer = await self._platform.call_wallet(
+            self._vendor, operation, body, self._decimals, signature=signature, tenant=tenant
+        )
         if (answer.status, answer.api_code) != (400, api_code):
             self._differ(f"{operation} must be refused with {api_code}, was answered {answer.body!r}")
 
@@ -374,8 +398,8 @@ class Player:
         await self._send(Call("finish", name))
 
     async def _talk_nonsense(self, name: str) -> None:
-        body = encode(Call("betwin", name, (self._bet(),)), self._held())
-        await self._send_refused("betwin", body.replace(b'"amount":"', b'"amount":"-'), BAD_REQUEST)
-        await self._send_refused("betwin", body[:-1], BAD_REQUEST)
-        await self._send_refused("betwin", body, NOT_FOUND, path=f"/wallet/no-such-tenant/{self._plan.plugin}/")
+        operation, body = self._vendor.write(Call("betwin", name, (self._bet(),)), self._held())
+        await self._send_refused(operation, self._vendor.negate(body), BAD_REQUEST)
+        await self._send_refused(operation, body[:-1], BAD_REQUEST)
+        await self._send_refused(operation, body, NOT_FOUND, tenant="no-such-tenant")
         await self._send(Call("balance"))

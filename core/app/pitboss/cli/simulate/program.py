@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pitboss.cli.simulate.aggregator import GAMES, Aggregator
+from pitboss.cli.simulate.aggregator import Aggregators
 from pitboss.cli.simulate.player import Mismatch, Player
 from pitboss.cli.simulate.tally import Summary, Tally
 from pitboss.cli.simulate.wire import Denied, Plan, Platform
@@ -39,9 +39,9 @@ class Run:
         self._name = f"s{secrets.token_hex(5)}"
         self._tally = Tally()
         self._platform = Platform(plan, self._tally)
-        self._aggregator = Aggregator(plan.casino_id, plan.secret, plan.host, plan.port)
+        self._aggregators = Aggregators(plan.vendors, plan.host, plan.port)
         self._random = random.Random(plan.seed)  # noqa: S311 - a seed makes a run repeatable
-        self._games: list[str] = []
+        self._games: dict[str, list[str]] = {}
         self._idle: list[Player] = []
         self._busy: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
@@ -51,7 +51,7 @@ class Run:
 
     async def execute(self) -> Summary:
         """Play until the plan is fulfilled or a signal comes; return what happened."""
-        server = await self._aggregator.start()
+        server = await self._aggregators.start()
         main = self._main = asyncio.create_task(self._play())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,8 +110,9 @@ class Run:
             if missing != "the platform":
                 with suppress(Denied):
                     listed = await self._platform.ask("GET", "/games?page_size=200", _Games)
-                    self._games = sorted({game.code for game in listed.items} & GAMES.keys())
-            if self._games:
+                    codes = {game.code for game in listed.items}
+                    self._games = {vendor.plugin: sorted(codes & vendor.games.keys()) for vendor in self._plan.vendors}
+            if self._games and all(self._games.values()):
                 return
             if missing != said:
                 self._tally.say(f"waiting for {missing} at {self._plan.target}")
@@ -137,9 +138,10 @@ class Run:
 
     async def _bring_in(self) -> None:
         self._made += 1
-        player = Player(self._plan, self._platform, self._aggregator, self._tally, self._name, self._made)
+        vendor = self._plan.vendors[self._made % len(self._plan.vendors)]
+        player = Player(self._plan, self._platform, self._aggregators, vendor, self._tally, self._name, self._made)
         try:
-            await player.enter(self._games)
+            await player.enter(self._games[vendor.plugin])
         except Mismatch:
             return
         except Denied as denied:
@@ -150,7 +152,7 @@ class Run:
 
     async def _play_round(self, player: Player) -> None:
         try:
-            await player.play(self._games)
+            await player.play(self._games[player.plugin])
         except Mismatch:
             await self._bring_in()
         except Denied as denied:

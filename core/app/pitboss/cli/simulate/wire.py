@@ -9,15 +9,9 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from pitboss.cli.simulate.calls import (
-    INTERNAL,
-    SIGNATURE_HEADER,
-    UNAVAILABLE,
-    Answer,
-    decode,
-    sign,
-)
+from pitboss.cli.simulate.calls import INTERNAL, UNAVAILABLE, Answer
 from pitboss.cli.simulate.tally import Tally
+from pitboss.cli.simulate.vendors import Vendor
 
 T = TypeVar("T")
 
@@ -34,9 +28,7 @@ class Plan(msgspec.Struct, frozen=True):
     target: str
     domain: str
     tenant: str
-    plugin: str
-    casino_id: str
-    secret: bytes
+    vendors: tuple[Vendor, ...]
     operator_token: str
     host: str
     port: int
@@ -72,7 +64,6 @@ class Platform:
     def __init__(self, plan: Plan, tally: Tally) -> None:
         self._plan = plan
         self._tally = tally
-        self._wallet_path = f"/wallet/{plan.tenant}/{plan.plugin}/"
         self._http = httpx.AsyncClient(
             base_url=plan.target,
             headers={"host": plan.domain, "user-agent": "pitboss-simulate"},
@@ -86,19 +77,25 @@ class Platform:
         await self._http.aclose()
 
     async def call_wallet(
-        self, operation: str, body: bytes, *, expect_code: str = "", signature: str = "", path: str = ""
+        self,
+        vendor: Vendor,
+        operation: str,
+        body: bytes,
+        decimals: int,
+        *,
+        expect_code: str = "",
+        signature: str = "",
+        tenant: str = "",
     ) -> Answer:
-        """Send a signed call, the same bytes again on 5xx, garbage and silence, until it is answered.
+        """Send a signed call, the same bytes again when asked to, on garbage and on silence, until it is answered.
 
         A 500 that is expected (a win before its bet) is an answer. One that goes on is returned as what it is.
         """
-        headers = {
-            "content-type": "application/json",
-            SIGNATURE_HEADER: signature or sign(self._plan.secret, body),
-        }
+        path = f"/wallet/{tenant or self._plan.tenant}/{vendor.plugin}/{operation}"
+        headers = {"content-type": "application/json", vendor.signature_header: signature or vendor.sign(body)}
         pause_seconds, internal_errors = 0.05, 0
         while True:
-            answer = await self._attempt((path or self._wallet_path) + operation, body, headers)
+            answer = await self._attempt(vendor, path, body, headers, decimals)
             if answer is not None and answer.status == 500 and answer.api_code != expect_code:
                 internal_errors += answer.api_code == INTERNAL
                 if answer.api_code not in {INTERNAL, UNAVAILABLE} or internal_errors > _MAX_INTERNAL_ERRORS:
@@ -109,16 +106,17 @@ class Platform:
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, _MAX_PAUSE_SECONDS)
 
-    async def _attempt(self, path: str, body: bytes, headers: dict[str, str]) -> Answer | None:
+    async def _attempt(
+        self, vendor: Vendor, path: str, body: bytes, headers: dict[str, str], decimals: int
+    ) -> Answer | None:
         began = time.monotonic()
         try:
             response = await self._http.post(path, content=body, headers=headers)
         except httpx.HTTPError as error:
             self._tally.add_call(type(error).__name__, time.monotonic() - began)
             return None
-        answer = decode(response.status_code, response.content)
-        outcome = f"{response.status_code} {answer.api_code}".strip() if answer else f"{response.status_code} ?"
-        self._tally.add_call(outcome, time.monotonic() - began)
+        answer = vendor.read(response.status_code, response.content, decimals)
+        self._tally.add_call(answer.word if answer else f"{response.status_code} ?", time.monotonic() - began)
         return answer
 
     async def ask(self, method: str, path: str, shape: type[T], *, body: Any = None, token: str = "") -> T:
