@@ -58,11 +58,17 @@ def apply_call(
 ) -> None:
     """Take the legs of an accepted call into the round; replayed ones are in it already."""
     fresh = [leg for leg in legs if leg.version and not leg.replayed]
+    rolled_back = False
     for leg in fresh:
-        if leg.op in (Op.BET, Op.BET_ROLLBACK):
+        if leg.op == Op.BET:
             facts.bet_real -= leg.d_real
             facts.bet_bonus -= leg.d_bonus
-            facts.bets += 1 if leg.op == Op.BET else -1
+            facts.bets += 1
+        elif leg.op == Op.BET_ROLLBACK:
+            facts.bet_real -= leg.d_real
+            facts.bet_bonus -= leg.d_bonus
+            facts.bets -= 1
+            rolled_back = True
         else:
             facts.win_minor += leg.moved_minor
     if fresh:
@@ -79,7 +85,6 @@ def apply_call(
         facts.jackpot_pool = subject.jackpot_pool or facts.jackpot_pool
         facts.dirty = True
         facts.mode = int(_mode(facts, subject))
-        rolled_back = any(leg.op == Op.BET_ROLLBACK for leg in fresh)
         if rolled_back and not facts.bets:
             facts.state = int(RoundState.VOIDED)
     if subject.finished and facts.exists and facts.state == RoundState.OPEN:

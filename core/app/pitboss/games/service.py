@@ -32,7 +32,7 @@ from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op
 from pitboss.plughost.contracts import GamesCalls
-from pitboss.wallet.contracts import WalletRequest, WalletResult
+from pitboss.wallet.contracts import LegRequest, WalletRequest, WalletResult
 from pitboss.wallet.service import make_leg
 from pitboss_sdk.games import (
     CallKind,
@@ -60,6 +60,17 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> Walle
         return WalletRequest(tenant_id, wallet_id, source_id, ())
     malformed = bool(call.session) and _SESSION.fullmatch(call.session) is None
     round_id = compute_round_id(source_id, call.round) if call.round else ""
+    account_id = endpoint.revenue_accounts[call.currency] if call.legs else 0
+    jackpots: dict[str, int] = {}
+    legs: list[LegRequest] = []
+    for leg in call.legs:
+        reference, amount_minor = leg.reference, leg.amount_minor
+        if leg.jackpot_minor:
+            jackpots[reference] = leg.jackpot_minor
+        op = _OPS[leg.kind]
+        legs.append(
+            make_leg(op, wallet_id, reference, amount_minor, account_id, context=call.round, reverses=leg.reverses)
+        )
     subject = RoundSubject(
         holder.player_id,
         call.currency,
@@ -70,22 +81,9 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> Walle
         call.round,
         call.round_finished,
         call.free_spin,
-        {leg.reference: leg.jackpot_minor for leg in call.legs if leg.jackpot_minor},
+        jackpots,
         call.jackpot_pool,
     )
-    account_id = endpoint.revenue_accounts[call.currency] if call.legs else 0
-    legs = [
-        make_leg(
-            _OPS[leg.kind],
-            wallet_id,
-            leg.reference,
-            leg.amount_minor,
-            account_id,
-            context=call.round,
-            reverses=leg.reverses,
-        )
-        for leg in call.legs
-    ]
     return WalletRequest(tenant_id, wallet_id, source_id, legs, round_id, _ROUNDS, subject)
 
 

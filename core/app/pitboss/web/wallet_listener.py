@@ -26,6 +26,7 @@ MAX_WAITING: Final = 64
 """Most requests that one connection may send ahead of their answers."""
 _LOG = structlog.get_logger("pitboss.wallet_listener")
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+_TOO_MUCH: Final = "too much before the body"
 _NOT_UNDERSTOOD: Final = "this is not HTTP/1.1 as it is understood here"
 
 
@@ -90,30 +91,26 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._head_bytes = self._body_bytes = 0
+        self._body = b""
         self._reading_since = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
-        self._count_head(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise httptools.HttpParserError(_TOO_MUCH)
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
-        if len(self._headers) >= MAX_HEADERS:
-            raise httptools.HttpParserError("too many headers")
+        self._head_bytes += len(name) + len(value)
         self._headers.append((name, value))
-
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise httptools.HttpParserError("too much before the body")
+        if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) > MAX_HEADERS:
+            raise httptools.HttpParserError(_TOO_MUCH)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes <= MAX_BODY_BYTES:
-            self._body.append(body)
+            self._body += body
 
     def on_message_complete(self) -> None:
         self._reading_since = None
@@ -122,7 +119,7 @@ class _Connection(asyncio.Protocol):
         if self._parser.should_upgrade():
             self._queue(None)
             return
-        body = b"".join(self._body) if self._body_bytes <= MAX_BODY_BYTES else None
+        body = self._body if self._body_bytes <= MAX_BODY_BYTES else None
         method = self._parser.get_method().decode("latin-1")
         path = self._url.split(b"?", 1)[0].decode("latin-1")
         self._queue(_Request(method, path, RawHeaders(self._headers), body, self._parser.should_keep_alive()))
