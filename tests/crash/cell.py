@@ -44,7 +44,7 @@ from pitboss_sdk.games import GameInfo
 TENANT, DOMAIN, PLUGIN, GAME = "aurora", "aurora.localhost", "softswiss", "acorns"
 SECRET_NAME = "demo-softswiss-api-secret"
 TERMS = BrandTerms("aurora", ("en", "es", "pt-BR"), "en", ("EUR",))
-READY_SECONDS = 60
+READY_SECONDS = 180
 
 
 class Seat(msgspec.Struct, frozen=True):

@@ -136,7 +136,7 @@ class Traffic:
     def stop(self) -> None:
         """Let every player finish the call that is under way, however long it takes to be acknowledged."""
         self._stopping.set()
-        self._thread.join(timeout=120)
+        self._thread.join(timeout=300)
         assert not self._thread.is_alive(), "a call was never acknowledged"
 
     def _run_thread(self) -> None:

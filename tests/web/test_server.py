@@ -13,20 +13,28 @@ from tests.factories.ports import free_port
 
 PROGRAM = """
 import asyncio, sys
+from pathlib import Path
 import uvloop
 from pitboss.platform.telemetry import Metrics, configure_logging
 from pitboss.web.server import serve
 
+under_way = []
+
 async def app(scope, receive, send):
+    whole = b"whole"
     if scope["type"] == "lifespan":
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
         return
     if scope["path"] == "/slow":
-        await asyncio.sleep(1)
+        under_way.append(scope)
+        while not Path(sys.argv[2]).exists():
+            await asyncio.sleep(0.01)
+    if scope["path"] == "/count":
+        whole = b"%d" % len(under_way)
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"whole"})
+    await send({"type": "http.response.body", "body": whole})
 
 async def main():
     await serve(app, "127.0.0.1", int(sys.argv[1]))
@@ -39,21 +47,26 @@ uvloop.run(main())
 
 async def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
     port = free_port()
-    server = start(port, tmp_path / "log")
+    go_on = tmp_path / "go-on"
+    server = start(port, go_on, tmp_path / "log")
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=5) as client:
-            for _ in range(100):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            for _ in range(600):
                 try:
                     assert (await client.get("/")).text == "whole"
                     break
                 except httpx.ConnectError:
                     await asyncio.sleep(0.1)
             under_way = [asyncio.create_task(client.get("/slow")) for _ in range(5)]
-            await asyncio.sleep(0.4)
+            async with asyncio.timeout(60):
+                while (await client.get("/count")).text != "5":  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.02)
             server.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.5)  # time to do the wrong thing
+            go_on.touch()
             answers = await asyncio.gather(*under_way)
             assert [answer.text for answer in answers] == ["whole"] * 5
-        printed, _ = server.communicate(timeout=10)
+        printed, _ = server.communicate(timeout=60)
         assert server.returncode == 0
         assert printed == b"ended in order\n"
     finally:
@@ -63,6 +76,8 @@ async def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
         assert line.startswith('{"'), line
 
 
-def start(port: int, log_path: Path) -> subprocess.Popen[bytes]:
+def start(port: int, go_on: Path, log_path: Path) -> subprocess.Popen[bytes]:
     with log_path.open("wb") as log:
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(port)], stdout=subprocess.PIPE, stderr=log)
+        return subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(port), str(go_on)], stdout=subprocess.PIPE, stderr=log
+        )

@@ -53,7 +53,7 @@ async def web_process(settings: Settings, folder: Path) -> AsyncIterator[str]:
     address = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=address) as client:
-            for _ in range(150):
+            for _ in range(600):
                 try:
                     answer = await client.post("/wallet/aurora/softswiss/balance", content=b"{}")
                     if '"403"' in answer.text:
@@ -222,7 +222,7 @@ async def test_every_call_has_its_effect_once(
     rounds = Writer(rng, *seats).rounds(CALLS * 64 // 100)
     async with web_process(settings, tmp_path) as address:
         limits = httpx.Limits(max_connections=WIDTH)
-        async with httpx.AsyncClient(base_url=address, limits=limits, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=address, limits=limits, timeout=60) as client:
             sender = Sender(client, SECRET, rng, WIDTH)
             await play(sender, rounds, rng)
             metrics = (await client.get("/metrics")).text

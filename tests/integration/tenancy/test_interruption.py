@@ -167,7 +167,7 @@ async def test_a_rerun_heals_a_kill_inside_a_transaction(
         await admin.execute(f"lock table {table} in share mode")
         process = start(settings, ["-m", "pitboss.bootstrap", "tenant", "apply", "aurora"])
         waiting = "select count(*) from pg_locks where not granted and relation = $1::regclass"
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not await watcher.fetchval(waiting, table):
                 assert process.poll() is None, process.communicate()
                 await asyncio.sleep(0.02)

