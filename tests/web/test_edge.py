@@ -49,6 +49,26 @@ async def test_a_host_decides_what_is_served(web: WebUnderTest) -> None:
             assert set(answer.json()) <= {"type", "title", "status", "code", "request_id", "detail"}
 
 
+@pytest.mark.parametrize("path", ["/", "/api/v1/me", "/api/v1/games", "/healthz", "/metrics", "/api/docs"])
+async def test_a_foreign_domain_gets_the_right_address_and_nothing_else(web: WebUnderTest, path: str) -> None:
+    async with web.client("onyx.localhost") as client:
+        answer = await client.get(path)
+    if path == "/healthz":  # says only that the process lives, under any name
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        return
+    assert answer.status_code == 421
+    told = answer.json()
+    assert UUID(told.pop("request_id"))
+    assert told == {
+        "type": "urn:pitboss:error:web.misdirected",
+        "title": "Misdirected Request",
+        "status": 421,
+        "code": "web.misdirected",
+        "detail": "this domain is served at https://br-1.example",
+    }
+    assert "location" not in answer.headers
+
+
 async def test_no_header_moves_a_request_to_another_tenant(web: WebUnderTest) -> None:
     tricks = {"x-forwarded-host": "aurora.localhost", "x-original-host": "aurora.localhost", "x-tenant": "aurora"}
     async with web.client("nobody.localhost") as client:

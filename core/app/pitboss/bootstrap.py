@@ -18,10 +18,11 @@ from pitboss_sdk.errors import PitbossError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from pitboss.directory.contracts import PublicKey
     from pitboss.directory.runtime import Directory
-    from pitboss.platform.db import ContextSigner, Database
+    from pitboss.platform.db import ContextSigner, ControlDatabase, Database
     from pitboss.platform.redis import CellRedis
-    from pitboss.platform.settings import Settings
+    from pitboss.platform.settings import NamedKey, Settings
     from pitboss.platform.telemetry import CallRate, Metrics, Readiness
     from pitboss.plughost.contracts import LoadedPlugin
     from pitboss.plughost.runtime import Drivers
@@ -78,6 +79,10 @@ LOGIN_OF: Final[dict[str, Literal["cell_database_url", "cell_worker_database_url
 ANNOUNCE_SECONDS: Final = 5
 WORKER_LANE: Final = 1000
 """The number under which a worker's batches are booked; those of web processes count from 0."""
+DISTRIBUTE_SECONDS: Final = 1
+"""How soon a directory that control has signed is on its way to its cell."""
+RENEW_SECONDS: Final = 300
+"""How soon a new signing key of control, or what an apply did not finish, shows in what it publishes."""
 ENDPOINT_SECONDS: Final = 2
 """How soon a plugin that is enabled, configured or switched off shows in the wallet route."""
 
@@ -153,10 +158,12 @@ def _calm_collector() -> None:
 @asynccontextmanager
 async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[Front]:
     """Open the web of a cell as an ASGI application that serves while the block runs."""
+    from pitboss.hosting.runtime import CellDesk
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
     from pitboss.web.app import CellParts, Front, create_cell_app
+    from pitboss.web.calls import CallDesk
     from pitboss.web.controllers.games import GameController, LimitController, RoundController
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
@@ -177,9 +184,18 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             redis=ground.redis,
             health=board,
         )
+        secrets_file = settings.secrets_file
+        desk = CellDesk(
+            ground.database,
+            locality=settings.locality,
+            host=plugins,
+            directory_keys=_public(settings.directory_public_keys),
+            secrets=SecretStore(secrets_file) if secrets_file is not None else None,
+        )
         parts = CellParts(
             database=ground.database,
             directory=ground.directory,
+            call_desk=CallDesk(settings.cell, _public(settings.call_public_keys), ground.redis, desk),
             metrics=ground.metrics,
             readiness=ground.readiness,
             operator_token=require(settings, "operator_token"),
@@ -263,17 +279,50 @@ async def open_control_web(settings: Settings, metrics: Metrics) -> AsyncGenerat
     from pitboss.web.status_source import ControlStatusSource
 
     engine = create_engine(require(settings, "control_database_url"))
+    database = ControlDatabase(engine)
     readiness = Readiness({"database": lambda: _reach(engine)})
     parts = ControlParts(
         metrics=metrics,
         readiness=readiness,
         operator_token=settings.operator_token or "",
-        status_source=ControlStatusSource(ControlDatabase(engine), readiness),
+        status_source=ControlStatusSource(database, readiness),
     )
     try:
-        yield Front(create_control_app(parts), metrics)
+        async with _distribute_directories(settings, database):
+            yield Front(create_control_app(parts), metrics)
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _distribute_directories(settings: Settings, database: ControlDatabase) -> AsyncGenerator[None]:
+    """Keep every cell's directory signed and sent while the block runs; without a key for calls, do nothing."""
+    from pitboss.directory.contracts import SigningKey
+    from pitboss.hosting.runtime import Distributor
+    from pitboss.platform.background import Repeating, keep_repeating
+    from pitboss.platform.settings import require
+
+    call_key = settings.call_signing_key
+    if call_key is None:
+        yield
+        return
+    directory_key = require(settings, "directory_signing_key")
+    distributor = Distributor(
+        database,
+        directory_key=SigningKey(directory_key.key_id, directory_key.raw),
+        call_key=SigningKey(call_key.key_id, call_key.raw),
+    )
+    async with keep_repeating(
+        Repeating("directory.renew", RENEW_SECONDS, distributor.renew),
+        Repeating("directory.distribute", DISTRIBUTE_SECONDS, distributor.distribute),
+    ):
+        yield
+
+
+def _public(keys: tuple[NamedKey, ...]) -> tuple[PublicKey, ...]:
+    from pitboss.directory.contracts import PublicKey
+
+    return tuple(PublicKey(key.key_id, key.raw) for key in keys)
 
 
 async def _run_worker(settings: Settings) -> None:
@@ -363,7 +412,6 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
     """Open database, directory and Redis of a cell process and keep them fresh while the block runs."""
     from functools import partial
 
-    from pitboss.directory.contracts import PublicKey
     from pitboss.directory.runtime import REFRESH_SECONDS, Directory
     from pitboss.kernel.clock import epoch_seconds
     from pitboss.platform.background import Repeating, keep_repeating
@@ -376,8 +424,7 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
     signer = ContextSigner(require(settings, "context_keys"))
     engine = create_engine(url)
     database = Database(engine, settings.cell, signer)
-    keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]
-    directory = Directory(settings.cell, keys)
+    directory = Directory(settings.cell, _public(require(settings, "directory_public_keys")))
     redis = CellRedis(require(settings, "redis_url"), settings.cell)
     rate = CallRate(metrics)
     readiness = Readiness(

@@ -207,6 +207,7 @@ def openapi() -> str:
     parts = CellParts(
         database=absent,
         directory=absent,
+        call_desk=absent,
         metrics=Metrics(),
         readiness=absent,
         operator_token="",

@@ -51,7 +51,7 @@ def test_secrets_are_made_once_private_and_read_as_settings(state: State) -> Non
 def test_no_two_places_share_a_secret(state: State) -> None:
     values_of(state, "eu-1")
     values_of(state, "br-1")
-    shared = {"directory_public_keys"}
+    shared = {"directory_public_keys", "call_public_keys"}
     places = [
         {**logins_of_control(state, 5432), **secrets_of_control(state)},
         *({**logins_of_cell(state, cell, 5432), **secrets_of_cell(state, cell)} for cell in ("eu-1", "br-1")),

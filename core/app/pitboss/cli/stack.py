@@ -121,6 +121,7 @@ class Values:
         tenants_dir = place_folder(settings.tenants_dir, state.folder / "tenants", base)
         cells_dir = place_folder(settings.cell_file.parent, state.folder / "cells", base)
         own[variable("tenants_dir")] = str(tenants_dir)
+        own[variable("cell_file")] = str(cells_dir / cells[0].file.name)
         self.control = {**_variables(secrets_of_control(state)), **own}
         self.cells: dict[str, dict[str, str]] = {}
         for cell in cells:
@@ -137,10 +138,6 @@ class Values:
     def use_redis(self, cell: str, url: str) -> None:
         """Give a cell its Redis."""
         self.cells[cell][variable("redis_url")] = url
-
-    def both(self, cell: str) -> dict[str, str]:
-        """Return what a command needs that works on control and on a cell."""
-        return {**self.control, **self.cells[cell]}
 
 
 def _variables(fields: Mapping[str, str]) -> dict[str, str]:

@@ -128,9 +128,7 @@ def _suffix(place: str) -> str:
 def secrets_of_control(state: State) -> dict[str, str]:
     """Return control's settings, by field, whose values are generated whatever the servers are."""
     known = state.secrets()
-    return {name: known[name] for name in ("directory_signing_key", "operator_token")} | {
-        "directory_public_keys": known["directory_public_key"]
-    }
+    return {name: known[name] for name in ("directory_signing_key", "call_signing_key", "operator_token")}
 
 
 def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
@@ -140,6 +138,7 @@ def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
     return {
         "context_keys": known[f"context_key_{suffix}"],
         "directory_public_keys": known["directory_public_key"],
+        "call_public_keys": known["call_public_key"],
         "operator_token": known[f"operator_token_{suffix}"],
         "secrets_file": str(state.plugin_secrets(cell)),
         "mail_spool_dir": str(state.folder / "mail" / cell),
@@ -156,10 +155,11 @@ def _generate(known: Mapping[str, str], cells: Iterable[str]) -> dict[str, str]:
         made |= {f"{role}_{suffix}": "demo-" + secrets.token_hex(24) for role in _CELL_LOGINS}
         made[f"operator_token_{suffix}"] = "demo-" + secrets.token_urlsafe(24)
         made[f"context_key_{suffix}"] = "demo1:" + secrets.token_hex(32)
-    if "directory_signing_key" not in known:
-        key = Ed25519PrivateKey.generate()
-        made["directory_signing_key"] = "demo1:" + key.private_bytes_raw().hex()
-        made["directory_public_key"] = "demo1:" + key.public_key().public_bytes_raw().hex()
+    for purpose in ("directory", "call"):
+        if f"{purpose}_signing_key" not in known:
+            key = Ed25519PrivateKey.generate()
+            made[f"{purpose}_signing_key"] = "demo1:" + key.private_bytes_raw().hex()
+            made[f"{purpose}_public_key"] = "demo1:" + key.public_key().public_bytes_raw().hex()
     return made
 
 

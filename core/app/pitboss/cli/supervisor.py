@@ -50,8 +50,8 @@ _MAX_LOG_BYTES: Final = 20_000_000
 _EVERYWHERE: Final = ("environment", "log_level", "host", "state_dir")
 _CELL: Final = ("cell", "locality", "cell_file", "redis_url", "context_keys", "directory_public_keys")
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    "control": ("control_database_url", "directory_signing_key", "directory_public_keys", "operator_token"),
-    "web": (*_CELL, "cell_database_url", "operator_token", "secrets_file", "lanes", "mail_spool_dir"),
+    "control": ("control_database_url", "directory_signing_key", "call_signing_key", "operator_token"),
+    "web": (*_CELL, "cell_database_url", "call_public_keys", "operator_token", "secrets_file", "lanes"),
     "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir"),
     "relay": (*_CELL, "cell_relay_database_url"),
     "simulate": ("cell", "operator_token", "secrets_file", "tenants_dir", "simulate_rate"),
@@ -153,18 +153,19 @@ class Supervisor:
                 *((self._values.cells[cell.name], "db migrate cell") for cell in self.cells),
             ),
         )
-        for cell in self.cells:
-            for slug in self._tenants[cell.name]:
-                self._step(
-                    f"tenant {slug}",
-                    lambda slug=slug, cell=cell: self._commands((self._values.both(cell.name), f"tenant apply {slug}")),
-                )
         self._define("control", None, "web", "control")
         for cell in self.cells:
             self._define("web", cell, "web", "cell")
             self._define("worker", cell, "worker")
             self._define("relay", cell, "relay")
-        self._step(", ".join(process.title for process in self.processes), self._launch_all)
+        for process in self.processes:
+            self._launch(process)
+        # The cells do their half of an apply when control's half asks them to, and are ready once they have a directory.
+        slugs = sorted(slug for found in self._tenants.values() for slug in found)
+        if slugs:
+            line = " ".join(["tenant apply", *slugs])
+            self._step(f"tenants {', '.join(slugs)}", lambda: self._commands((self._values.control, line)))
+        self._step(", ".join(process.title for process in self.processes), self._wait_until_ready)
         self._start_traffic()
 
     def _start_traffic(self) -> None:
@@ -257,7 +258,7 @@ class Supervisor:
         for values, line in commands:
             environ = child_environ({**values, MARK: str(self.state.folder)})
             words = line.split(" ")
-            log = self.state.logs / f"{'-'.join([*words, environ.get(variable('cell'), 'control')])}.log"
+            log = self.state.logs / f"{'-'.join([*words[:2], environ.get(variable('cell'), 'control')])}.log"
             log.write_bytes(b"")
             started.append((line, log, spawn(_our_command(*words), log=log, env=environ)))
             self._steps.append(started[-1][2])
@@ -267,9 +268,7 @@ class Supervisor:
             if code != 0:
                 raise StepFailed(f"`pitboss {line}` ended with code {code}:\n{tail(log)}")
 
-    def _launch_all(self) -> None:
-        for process in self.processes:
-            self._launch(process)
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _READY_SECONDS
         for process in self.processes:
             while not is_ready(self.settings.host, process.port):

@@ -15,7 +15,7 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Origin
 from pitboss.permissions.service import deployment_actor, deployment_command
 from pitboss.platform.db import DatabaseUnavailable, is_unavailable
-from pitboss.platform.settings import load_settings
+from pitboss.platform.settings import Settings, load_settings
 from pitboss.tenancy.contracts import By, Plan, Problem, TenantFolder
 from pitboss.tenancy.errors import TenantFilesInvalid
 
@@ -106,7 +106,7 @@ def _run(use: Use, slugs: tuple[str, ...], *, all_tenants: bool) -> list[Plan]:
     if problems:
         _print_problems(problems)
         raise click.ClickException(f"{len(problems)} problems in the files of tenants; nothing was done")
-    here = [folder for folder in folders if folder.tenant.cell == workshop.settings.cell or not all_tenants]
+    here = [folder for folder in folders if not all_tenants or _is_reached(workshop.settings, folder)]
     for folder in folders:
         if folder not in here:
             click.echo(f"{folder.tenant.slug}: lives in cell {folder.tenant.cell}, not here", err=True)
@@ -117,6 +117,10 @@ def _run(use: Use, slugs: tuple[str, ...], *, all_tenants: bool) -> list[Plan]:
         if is_unavailable(error):
             raise DatabaseUnavailable(f"a database did not answer ({type(error).__name__})") from error
         raise
+
+
+def _is_reached(settings: Settings, folder: TenantFolder) -> bool:
+    return settings.call_signing_key is not None or folder.tenant.cell == settings.cell
 
 
 async def _each(deployment: Deployment, use: Use, folders: Sequence[TenantFolder]) -> list[Plan]:

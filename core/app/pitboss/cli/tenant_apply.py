@@ -1,7 +1,7 @@
 """What `pitboss tenant` does: check files, compare them with control and cell, and bring both to what the files say.
 
-An apply is four transactions: reserve in control, prepare the cell, activate and publish in control, store the
-directory in the cell. Each is idempotent and audits what it changes, so a run after an interruption between or
+An apply is four transactions: reserve in control, prepare the cell, activate and publish in control, give the
+cell its directory; other cells whose directory changes by it get theirs from the web of control. Each is idempotent and audits what it changes, so a run after an interruption between or
 inside any of them does what is missing and nothing else.
 """
 
@@ -15,22 +15,17 @@ from typing import Any
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-import pitboss.accounts.service as accounts
-import pitboss.directory.service as directory
-import pitboss.ledger.service as ledger
 import pitboss.plughost.service as plughost
 import pitboss.policy.service as policy
 import pitboss.tenancy.service as tenancy
-from pitboss.audit.contracts import AuditEvent, Change
-from pitboss.audit.service import record_event
 from pitboss.directory.contracts import PublicKey, SigningKey
+from pitboss.hosting.contracts import TenantOrder
+from pitboss.hosting.runtime import Cell, CellClient, CellDesk
 from pitboss.kernel.clock import utc_now
-from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import ContextSigner, ControlDatabase, Database, create_engine
 from pitboss.platform.secrets import SecretStore
-from pitboss.platform.settings import Settings, require
+from pitboss.platform.settings import Settings, require, variable
 from pitboss.plughost.contracts import LoadedPack
 from pitboss.plughost.errors import FileInvalid
 from pitboss.plughost.runtime import PluginHost, load_host, read_cell_file
@@ -50,6 +45,8 @@ from pitboss.tenancy.errors import ApplyRunning, ChangeRefused, TenantFilesInval
 from pitboss_sdk.errors import PitbossError
 
 _APPLY_LOCK = 7220263
+_PATIENCE_SECONDS = 30
+"""How long an apply waits for the web of a cell that is only just starting."""
 
 
 class Workshop:
@@ -64,7 +61,7 @@ class Workshop:
         """Cells that have a file beside this cell's."""
         files = sorted(self.settings.cell_file.parent.glob("*.toml"))
         cells = [read_cell_file(path) for path in files]
-        places = {found.cell: CellPlace(found.cell, found.locality) for found in cells}
+        places = {found.cell: CellPlace(found.cell, found.locality, found.address) for found in cells}
         return Offer(places)
 
     def list_tenants(self) -> list[str]:
@@ -133,7 +130,10 @@ class Workshop:
 
 
 class Deployment:
-    """Both databases behind the application's logins, and who acts."""
+    """Control's database, the cells, and who acts; `cell` is there only where `has_cell` says so.
+
+    The cell whose database login the settings hold is opened directly, every other is asked by signed calls.
+    """
 
     def __init__(self, workshop: Workshop, by: By, *, lock_wait_ms: int = 5000) -> None:
         settings = workshop.settings
@@ -142,21 +142,36 @@ class Deployment:
         self.by = by
         key = require(settings, "directory_signing_key")
         self.signing_key = SigningKey(key.key_id, key.raw)
-        self.public_keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]
+        self.public_keys = [PublicKey(key.key_id, key.raw) for key in settings.directory_public_keys]
         self.control = ControlDatabase(create_engine(require(settings, "control_database_url"), pool_size=2))
-        self.cell = Database(
-            create_engine(require(settings, "cell_database_url"), pool_size=2),
-            settings.cell,
-            ContextSigner(require(settings, "context_keys")),
-        )
+        self.has_cell = settings.cell_database_url is not None
+        if settings.cell_database_url is not None:
+            engine = create_engine(settings.cell_database_url, pool_size=2)
+            self.cell = Database(engine, settings.cell, ContextSigner(require(settings, "context_keys")))
 
     def place_of(self, tenant: TenantFile) -> CellPlace:
-        """Return the tenant's cell; raise `ChangeRefused` when this deployment reaches another."""
-        if tenant.cell != self.cell.cell:
+        """Return the tenant's cell; raise `ChangeRefused` when nothing here leads to it."""
+        is_here = self.has_cell and tenant.cell == self.cell.cell
+        if not is_here and self.workshop.settings.call_signing_key is None:
             raise ChangeRefused(
-                f"tenant {tenant.slug} lives in cell {tenant.cell}, this deployment is {self.cell.cell}"
+                f"tenant {tenant.slug} lives in cell {tenant.cell}, for which there is no database login here,"
+                f" and {variable('call_signing_key')} is not set"
             )
         return self.workshop.offer.cells[tenant.cell]
+
+    def reach(self, place: CellPlace) -> Cell:
+        """Return the way to a cell."""
+        if self.has_cell and place.cell == self.cell.cell:
+            file = self.workshop.settings.secrets_file
+            return CellDesk(
+                self.cell,
+                locality=place.locality,
+                host=self.workshop.host_of(place.cell),
+                directory_keys=self.public_keys,
+                secrets=SecretStore(file) if file is not None else None,
+            )
+        key = require(self.workshop.settings, "call_signing_key")
+        return CellClient(place, SigningKey(key.key_id, key.raw), patience_seconds=_PATIENCE_SECONDS)
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
@@ -179,9 +194,10 @@ class Deployment:
                 await connection.execute(text("reset lock_timeout"))
 
     async def close(self) -> None:
-        """Let go of both databases."""
+        """Let go of the databases."""
         await self.control.engine.dispose()
-        await self.cell.engine.dispose()
+        if self.has_cell:
+            await self.cell.engine.dispose()
 
 
 async def plan(deployment: Deployment, folder: TenantFolder) -> Plan:
@@ -192,25 +208,34 @@ async def plan(deployment: Deployment, folder: TenantFolder) -> Plan:
         control = await tenancy.plan_tenant(session, tenant, place, deployment.signing_key)
         record = await tenancy.find_tenant(session, tenant.slug)
         published = await tenancy.find_published(session, place.cell)
-    # Number 0 is no tenant's: it stands for one that is not reserved yet and owns nothing in the cell.
-    scope = TenantScope(record.tenant_id if record else 0, tenant.slug, place.cell)
-    async with deployment.cell.transaction(scope) as session:
-        rehearsal = await session.begin_nested()
-        entries = [*control.entries, *await _prepare_ledger(session, scope, folder)]
-        await rehearsal.rollback()
-        entries += await _plan_plugins(session, scope, folder, deployment.workshop.host_of(place.cell))
-        tightened, packs = deployment.workshop.read_policy(folder)
-        changes = await policy.plan_policy(session, scope, tightened, packs)
-        entries += [_entry(f"policy.{change.path}", change.before, change.after) for change in changes]
-        refusals = [*control.refusals, *await _find_live_data(session, scope, control.entries)]
-        stored = await directory.get_version(session)
+    order = _order(folder, record.tenant_id if record else 0, control.entries)
+    there = await deployment.reach(place).plan(order, deployment.by)
+    entries = [*control.entries, *there.entries]
+    refusals = [*control.refusals, *there.refusals]
     coming = next((entry.after for entry in entries if entry.path == f"directory.{place.cell}.published"), None)
     version = coming or (published.version if published else 0)
+    stored = there.directory_version
     if stored > version:
         refusals.append(f"cell {place.cell} holds directory {stored}, control has published only {version}")
     elif stored < version:
         entries.append(PlanEntry("~" if stored else "+", f"directory.{place.cell}.stored", stored or None, version))
     return Plan(tenant.slug, tuple(entries), tuple(refusals))
+
+
+def _order(folder: TenantFolder, tenant_id: int, entries: Iterable[PlanEntry]) -> TenantOrder:
+    gone = [entry.path.split(".") for entry in entries if entry.action == "-"]
+    return TenantOrder(
+        tenant_id=tenant_id,
+        slug=folder.tenant.slug,
+        cell=folder.tenant.cell,
+        locality=folder.tenant.locality,
+        currencies=folder.tenant.currencies,
+        plugins=folder.plugins,
+        packs=folder.tenant.packs,
+        policy=folder.policy,
+        leaving_brands=tuple(sorted({path[1] for path in gone if path[0] == "brands"})),
+        leaving_currencies=tuple(sorted(path[1] for path in gone if path[0] == "currencies")),
+    )
 
 
 async def reserve(deployment: Deployment, folder: TenantFolder) -> None:
@@ -222,30 +247,10 @@ async def reserve(deployment: Deployment, folder: TenantFolder) -> None:
 
 async def prepare(deployment: Deployment, folder: TenantFolder) -> None:
     """Open the tenant's books, enable its plugins and apply its policy in the cell."""
-    scope = await _get_scope(deployment, folder.tenant)
-    by = deployment.by
-    host = deployment.workshop.host_of(scope.cell)
-    async with deployment.cell.transaction(scope) as session:
-        opened = await _prepare_ledger(session, scope, folder)
-        if opened:
-            changes = tuple(Change(entry.path, entry.before, entry.after) for entry in opened)
-            event = AuditEvent("ledger.prepared", by.actor, by.origin, "ledger", scope.slug, changes)
-            await record_event(session, scope, event)
-        for slug, table in folder.plugins.items():
-            await plughost.enable_plugin(
-                session,
-                scope,
-                host.get_plugin(slug),
-                table,
-                locality=folder.tenant.locality,
-                actor=by.actor,
-                origin=by.origin,
-            )
-        for enabled in await plughost.list_enabled(session, scope):
-            if enabled.slug not in folder.plugins:
-                await plughost.disable_plugin(session, scope, enabled.slug, actor=by.actor, origin=by.origin)
-        tightened, packs = deployment.workshop.read_policy(folder)
-        await policy.apply_policy(session, scope, tightened, packs, actor=by.actor, origin=by.origin)
+    async with deployment.control.transaction() as session:
+        record = await tenancy.get_tenant(session, folder.tenant.slug)
+    cell = deployment.reach(deployment.place_of(folder.tenant))
+    await cell.prepare(_order(folder, record.tenant_id, ()), deployment.by)
 
 
 async def activate(deployment: Deployment, folder: TenantFolder) -> None:
@@ -261,8 +266,7 @@ async def store(deployment: Deployment, folder: TenantFolder) -> None:
     async with deployment.control.transaction() as session:
         published = await tenancy.find_published(session, cell)
     if published is not None:
-        async with deployment.cell.cell_transaction() as session:
-            await directory.store_snapshot(session, published, cell=cell, keys=deployment.public_keys)
+        await deployment.reach(deployment.place_of(folder.tenant)).store_directory(published)
 
 
 Step = Callable[[Deployment, TenantFolder], Awaitable[None]]
@@ -279,62 +283,6 @@ async def apply(deployment: Deployment, folder: TenantFolder) -> Plan:
         for step in STEPS if changes.entries else ():
             await step(deployment, folder)
         return changes
-
-
-async def _get_scope(deployment: Deployment, tenant: TenantFile) -> TenantScope:
-    async with deployment.control.transaction() as session:
-        record = await tenancy.get_tenant(session, tenant.slug)
-    return TenantScope(record.tenant_id, record.slug, record.cell)
-
-
-async def _prepare_ledger(session: AsyncSession, scope: TenantScope, folder: TenantFolder) -> list[PlanEntry]:
-    """Open house accounts and sources that are missing, and return them."""
-    before = await _read_books(session, scope)
-    await ledger.open_house_accounts(session, scope, folder.tenant.currencies, folder.tenant.plugins)
-    for plugin in folder.tenant.plugins:
-        await ledger.ensure_source(session, scope, f"games.{plugin}")
-    return [PlanEntry("+", path, None, True) for path in await _read_books(session, scope) if path not in before]
-
-
-async def _read_books(session: AsyncSession, scope: TenantScope) -> list[str]:
-    chart = await ledger.list_house_accounts(session, scope)
-    accounts_held = [
-        ".".join(filter(None, ("ledger", account.kind.name.lower(), account.currency, account.provider)))
-        for account in chart
-    ]
-    return accounts_held + [f"ledger.source.{name}" for name in await ledger.list_sources(session, scope)]
-
-
-async def _plan_plugins(
-    session: AsyncSession, scope: TenantScope, folder: TenantFolder, host: PluginHost
-) -> list[PlanEntry]:
-    entries: list[PlanEntry] = []
-    for slug, table in folder.plugins.items():
-        changes = await plughost.plan_plugin(session, scope, host.get_plugin(slug), table)
-        entries += [_entry(f"plugin.{slug}.{change.path}", change.before, change.after) for change in changes]
-    for enabled in await plughost.list_enabled(session, scope):
-        if enabled.slug not in folder.plugins:
-            entries.append(_entry(f"plugin.{enabled.slug}.enabled", before=True, after=False))
-    return entries
-
-
-def _entry(path: str, before: Any, after: Any) -> PlanEntry:
-    return PlanEntry("+" if before is None else "-" if after is None else "~", path, before, after)
-
-
-async def _find_live_data(session: AsyncSession, scope: TenantScope, entries: Iterable[PlanEntry]) -> list[str]:
-    """Return why what the plan takes away may not go: players of a brand, wallets of a currency."""
-    gone = [entry.path.split(".") for entry in entries if entry.action == "-"]
-    refusals: list[str] = []
-    for brand in sorted({path[1] for path in gone if path[0] == "brands"}):
-        players = await accounts.count_players(session, scope, brand)
-        if players:
-            refusals.append(f"brand {brand} cannot be removed: it has {players} player accounts")
-    for currency in sorted(path[1] for path in gone if path[0] == "currencies"):
-        wallets = await ledger.count_wallets(session, scope, currency)
-        if wallets:
-            refusals.append(f"currency {currency} cannot be removed: {wallets} wallets are kept in it")
-    return refusals
 
 
 def describe(changes: Plan) -> str:

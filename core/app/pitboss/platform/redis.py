@@ -10,11 +10,19 @@ from redis.exceptions import RedisError
 
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
+from pitboss_sdk.errors import ErrorKind, PitbossError
 
 _SEPARATOR: Final = ":"
 _NO_TENANT: Final = "-"
 NOTE_LIFETIME_SECONDS: Final = 20
 """A process that has been silent for so long is gone."""
+
+
+class RedisUnavailable(PitbossError):
+    """Redis is away, and what was asked cannot be done safely without it."""
+
+    code = "platform.redis_unavailable"
+    kind = ErrorKind.UNAVAILABLE
 
 
 class ProcessNote(msgspec.Struct, frozen=True):
@@ -47,6 +55,14 @@ class CellRedis:
     def cell_key(self, room: str, *parts: str) -> str:
         """Return the key of something that belongs to the cell and to no tenant."""
         return _SEPARATOR.join((self.cell, _NO_TENANT, room, *parts))
+
+    async def is_first(self, room: str, *parts: str, lifetime_seconds: int) -> bool:
+        """Remember a name of the cell for a while and return whether it was unknown; raise `RedisUnavailable`."""
+        try:
+            key = self.cell_key(room, *parts)
+            return bool(await cast("Any", self.client).set(key, b"1", nx=True, ex=lifetime_seconds))
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable(f"Redis did not answer ({type(error).__name__})") from error
 
     async def announce(self, process: ProcessNote) -> None:
         """Say that a process lives; the note fades when it is not repeated."""

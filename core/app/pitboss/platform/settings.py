@@ -115,6 +115,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[NamedKey, ...],
         _about("Ed25519 public keys, `id:hex` separated by commas, that a cell accepts on the directory."),
     ] = ()
+    call_signing_key: Annotated[
+        NamedKey | None, _about("Ed25519 key, `id:hex`, with which control signs its calls to cells.", secret=True)
+    ] = None
+    call_public_keys: Annotated[
+        tuple[NamedKey, ...],
+        _about("Ed25519 public keys, `id:hex` separated by commas, that a cell accepts on calls of control."),
+    ] = ()
     operator_token: Annotated[
         str | None, _about("Bearer token of the operator API and of the status page beyond loopback.", secret=True)
     ] = None
@@ -183,7 +190,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 @typing.overload
-def require(settings: Settings, field: Literal["directory_signing_key"]) -> NamedKey: ...
+def require(settings: Settings, field: Literal["directory_signing_key", "call_signing_key"]) -> NamedKey: ...
 @typing.overload
 def require(settings: Settings, field: Literal["context_keys"]) -> tuple[ContextKey, ...]: ...
 @typing.overload

@@ -85,10 +85,14 @@ class AllowedPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CellFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`deploy/cells/<cell>.toml`: a deployed stack, its legal zone, and the plugins and packs that it may run."""
+    """`deploy/cells/<cell>.toml`: a deployed stack, its legal zone, and the plugins and packs that it may run.
+
+    `address` is where browsers, aggregators and control reach the web of the cell.
+    """
 
     cell: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")]
     locality: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*\Z")]
+    address: Annotated[str, Meta(pattern=r"^(https?://[a-z0-9.-]+(:[0-9]{1,5})?)?\Z")] = ""
     plugins: tuple[AllowedPlugin, ...] = ()
     packs: tuple[AllowedPlugin, ...] = ()
 

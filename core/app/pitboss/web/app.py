@@ -19,6 +19,7 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics, Readiness
 from pitboss.web import docs, health, pages, status
+from pitboss.web.calls import CallDesk, answer_call
 from pitboss.web.errors import EXCEPTION_HANDLERS
 from pitboss.web.security import (
     API_DEPENDENCIES,
@@ -55,6 +56,7 @@ class CellParts(msgspec.Struct, frozen=True):
     readiness: Readiness
     operator_token: str
     status_source: status.StatusSource
+    call_desk: CallDesk
     controllers: tuple[Any, ...] = ()
     resources: Mapping[str, Any] = {}
 
@@ -82,8 +84,9 @@ def create_cell_app(parts: CellParts) -> Litestar:
         dependencies={**API_DEPENDENCIES, **resources},
     )
     return _create_app(
-        [api, *_platform_handlers()],
+        [api, answer_call, *_platform_handlers()],
         {
+            "call_desk": parts.call_desk,
             "database": parts.database,
             "directory": parts.directory,
             "metrics": parts.metrics,

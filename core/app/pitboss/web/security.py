@@ -10,6 +10,7 @@ import hmac
 from hashlib import sha256
 from typing import Any, Final, cast
 
+import structlog
 from litestar import Litestar, Request
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
@@ -31,6 +32,7 @@ _LOOPBACK_ADDRESSES: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _FORWARDING_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 _BEARER: Final = "bearer "
 _MAX_TOKEN_CHARACTERS: Final = 512
+_LOG = structlog.get_logger("pitboss.web")
 
 OPERATOR: Final = Actor(ActorKind.OPERATOR, "operator")
 """Whoever holds the operator's token."""
@@ -77,9 +79,17 @@ async def resolve_tenant(connection: Connection, _handler: BaseRouteHandler) -> 
     if found is not None and found.state is TenantState.ACTIVE:
         connection.scope["state"]["tenant"] = directory.scope_of(found)
         return
-    if found is None and directory.find_elsewhere(host) is not None:
-        raise Misdirected("another cell serves this domain")
+    if found is None:
+        refuse_foreign(directory, host)
     raise UnknownHost
+
+
+def refuse_foreign(directory: Directory | None, host: str) -> None:
+    """Raise `Misdirected`, with the right cell's address and nothing else, for a domain of another cell's tenant."""
+    elsewhere = directory.find_elsewhere(host) if directory is not None else None
+    if elsewhere is not None:
+        _LOG.warning("web.foreign_domain", tenant=elsewhere.slug)
+        raise Misdirected(f"this domain is served at {elsewhere.address}")
 
 
 async def check_api_permission(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -105,6 +115,7 @@ async def check_platform_permission(connection: Connection, handler: BaseRouteHa
     elif host_name(connection) in LOOPBACK_HOSTS or bearer_token(connection):
         raise Unauthenticated
     else:
+        refuse_foreign(cast("Directory | None", connection.app.state.directory), host_name(connection))
         raise UnknownHost
     _check(connection, handler, actor)
 
@@ -114,6 +125,7 @@ async def check_known_host(connection: Connection, _handler: BaseRouteHandler) -
     if host_name(connection) not in LOOPBACK_HOSTS:
         directory = cast("Directory | None", connection.app.state.directory)
         if directory is None or directory.find_tenant_by_domain(host_name(connection)) is None:
+            refuse_foreign(directory, host_name(connection))
             raise UnknownHost
 
 

@@ -1,0 +1,94 @@
+"""Values of the calls that control makes to a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from pitboss.kernel.scope import Actor, Origin
+from pitboss.plughost.contracts import LoadedPack, LoadedPlugin
+from pitboss.tenancy.contracts import PlanEntry
+
+CALLS_PATH = "/control/v1/calls"
+"""Where the web of a cell takes calls."""
+SIGNATURE_HEADER = "x-pitboss-signature"
+"""`<key id>:<hex of the Ed25519 signature>` over the body."""
+MAX_CALL_BYTES = 4 * 1024 * 1024
+"""A directory of some ten thousand tenants."""
+MAX_AGE_SECONDS = 60
+"""How far the clocks of control and a cell may differ, and for how long a call may travel."""
+
+
+class Installed(Protocol):
+    """The plugins and packs that the cell has loaded; what is not raises with the gate that holds it back."""
+
+    def get_plugin(self, slug: str) -> LoadedPlugin:
+        """Return a plugin."""
+        ...
+
+    def get_pack(self, slug: str) -> LoadedPack:
+        """Return a jurisdiction pack."""
+        ...
+
+
+class CallKind(StrEnum):
+    """Everything that control may ask of a cell. None of it asks for, or answers with, anything about a player."""
+
+    PLAN_TENANT = "tenant.plan"
+    PREPARE_TENANT = "tenant.prepare"
+    STORE_DIRECTORY = "directory.store"
+
+
+class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The signed body: which cell is asked what, when, under an id that is used once."""
+
+    cell: str
+    call_id: UUID
+    issued_at: int
+    kind: CallKind
+    content: msgspec.Raw
+
+
+class TenantOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tenant that the cell is to serve as control's files say; `tenant_id` is 0 where none is reserved yet.
+
+    `plugins` is slug → configuration with references for secrets, `policy` the table that tightens the packs. `leaving` are brands and currencies that the
+    files drop: the cell refuses while players or wallets hang on them.
+    """
+
+    tenant_id: int
+    slug: str
+    cell: str
+    locality: str
+    currencies: tuple[str, ...]
+    plugins: Mapping[str, Mapping[str, Any]]
+    packs: tuple[str, ...] = ()
+    policy: Mapping[str, Any] = {}
+    leaving_brands: tuple[str, ...] = ()
+    leaving_currencies: tuple[str, ...] = ()
+
+
+class TenantCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is planned or prepared, and who asks; both go into the cell's audit log."""
+
+    order: TenantOrder
+    actor: Actor
+    origin: Origin
+
+
+class CellPlan(msgspec.Struct, frozen=True):
+    """What preparing a tenant would change in the cell, why it may not, and which directory the cell has."""
+
+    entries: tuple[PlanEntry, ...]
+    refusals: tuple[str, ...]
+    directory_version: int
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Whether a snapshot was new to the cell."""
+
+    is_new: bool

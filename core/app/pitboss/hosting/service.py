@@ -1,0 +1,142 @@
+"""Use cases of a cell that takes a tenant in: what it would change, and changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+import pitboss.accounts.service as accounts
+import pitboss.ledger.service as ledger
+import pitboss.plughost.service as plughost
+import pitboss.policy.service as policy
+from pitboss.audit.contracts import AuditEvent, Change
+from pitboss.audit.service import record_event
+from pitboss.directory.contracts import PublicKey
+from pitboss.hosting import rules
+from pitboss.hosting.contracts import Call, Installed, TenantOrder
+from pitboss.hosting.errors import OrderRefused
+from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.plughost.contracts import LoadedPack
+from pitboss.plughost.service import Secrets
+from pitboss.policy.contracts import TenantPolicy
+from pitboss.tenancy.contracts import POLICY_FILE, PlanEntry
+from pitboss_sdk.errors import PitbossError
+
+
+def accept_call(body: bytes, header: str, keys: Sequence[PublicKey], *, cell: str, now_seconds: int) -> Call:
+    """Return the call that control signed for `cell` a moment ago; raise `CallRefused`.
+
+    That it is not used twice is for the caller to see to: `call_id` need be remembered for twice the age.
+    """
+    return rules.verify_call(body, header, keys, cell=cell, now_seconds=now_seconds)
+
+
+def demand_place(order: TenantOrder, *, cell: str, locality: str) -> TenantScope:
+    """Return the scope of a tenant that may live here; raise `OrderRefused` for one of another cell or zone."""
+    if (order.cell, order.locality) != (cell, locality):
+        raise OrderRefused(
+            f"tenant {order.slug} belongs to cell {order.cell} in {order.locality}, this is {cell} in {locality}"
+        )
+    return TenantScope(order.tenant_id, order.slug, cell)
+
+
+def read_policy(order: TenantOrder, host: Installed, moment: datetime) -> tuple[TenantPolicy, dict[str, LoadedPack]]:
+    """Return what the tenant tightens, and its packs as this cell has them; raise `OrderRefused` with what is wrong."""
+    packs = {slug: host.get_pack(slug) for slug in order.packs}
+    read, problems = policy.check_policy(order.policy, packs, moment=moment, file=f"{order.slug}/{POLICY_FILE}")
+    if read is None or problems:
+        raise OrderRefused("; ".join(map(str, problems)))
+    return read, packs
+
+
+def find_secret_problems(order: TenantOrder, host: Installed, secrets: Secrets) -> list[str]:
+    """Return why the order's plugins cannot run here: not loaded, misconfigured, or a secret without a value."""
+    problems: list[str] = []
+    for slug, table in order.plugins.items():
+        file = f"{order.slug}/plugins/{slug}.toml"
+        try:
+            names = plughost.check_config(host.get_plugin(slug), table, locality=order.locality, file=file)
+            secrets.resolve(names)
+        except PitbossError as fault:
+            problems.append(f"plugin {slug}: {fault.detail}")
+    return problems
+
+
+async def plan_plugins_and_policy(
+    session: AsyncSession, scope: TenantScope, order: TenantOrder, host: Installed, moment: datetime
+) -> list[PlanEntry]:
+    """Return what `prepare_tenant` would change besides the books."""
+    entries: list[PlanEntry] = []
+    for slug, table in order.plugins.items():
+        changes = await plughost.plan_plugin(session, scope, host.get_plugin(slug), table)
+        entries += [_entry(f"plugin.{slug}.{change.path}", change.before, change.after) for change in changes]
+    for enabled in await plughost.list_enabled(session, scope):
+        if enabled.slug not in order.plugins:
+            entries.append(_entry(f"plugin.{enabled.slug}.enabled", before=True, after=False))
+    changes = await policy.plan_policy(session, scope, *read_policy(order, host, moment))
+    return entries + [_entry(f"policy.{change.path}", change.before, change.after) for change in changes]
+
+
+def _entry(path: str, before: Any, after: Any) -> PlanEntry:
+    return PlanEntry("+" if before is None else "-" if after is None else "~", path, before, after)
+
+
+async def prepare_tenant(
+    session: AsyncSession,
+    scope: TenantScope,
+    order: TenantOrder,
+    host: Installed,
+    moment: datetime,
+    *,
+    actor: Actor,
+    origin: Origin,
+) -> None:
+    """Open the tenant's books and bring its plugins and its policy to what the order says; safe to repeat."""
+    opened = await open_books(session, scope, order)
+    if opened:
+        changes = tuple(Change(entry.path, entry.before, entry.after) for entry in opened)
+        await record_event(session, scope, AuditEvent("ledger.prepared", actor, origin, "ledger", scope.slug, changes))
+    for slug, table in order.plugins.items():
+        await plughost.enable_plugin(
+            session, scope, host.get_plugin(slug), table, locality=order.locality, actor=actor, origin=origin
+        )
+    for enabled in await plughost.list_enabled(session, scope):
+        if enabled.slug not in order.plugins:
+            await plughost.disable_plugin(session, scope, enabled.slug, actor=actor, origin=origin)
+    await policy.apply_policy(session, scope, *read_policy(order, host, moment), actor=actor, origin=origin)
+
+
+async def open_books(session: AsyncSession, scope: TenantScope, order: TenantOrder) -> list[PlanEntry]:
+    """Open house accounts and sources that are missing, and return them."""
+    plugins: Mapping[str, object] = order.plugins
+    before = await _read_books(session, scope)
+    await ledger.open_house_accounts(session, scope, order.currencies, tuple(plugins))
+    for plugin in plugins:
+        await ledger.ensure_source(session, scope, f"games.{plugin}")
+    return [PlanEntry("+", path, None, True) for path in await _read_books(session, scope) if path not in before]
+
+
+async def _read_books(session: AsyncSession, scope: TenantScope) -> list[str]:
+    chart = await ledger.list_house_accounts(session, scope)
+    accounts_held = [
+        ".".join(filter(None, ("ledger", account.kind.name.lower(), account.currency, account.provider)))
+        for account in chart
+    ]
+    return accounts_held + [f"ledger.source.{name}" for name in await ledger.list_sources(session, scope)]
+
+
+async def find_live_data(session: AsyncSession, scope: TenantScope, order: TenantOrder) -> list[str]:
+    """Return why what the files drop may not go: players of a brand, wallets of a currency."""
+    refusals: list[str] = []
+    for brand in order.leaving_brands:
+        players = await accounts.count_players(session, scope, brand)
+        if players:
+            refusals.append(f"brand {brand} cannot be removed: it has {players} player accounts")
+    for currency in order.leaving_currencies:
+        wallets = await ledger.count_wallets(session, scope, currency)
+        if wallets:
+            refusals.append(f"currency {currency} cannot be removed: {wallets} wallets are kept in it")
+    return refusals

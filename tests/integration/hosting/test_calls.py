@@ -1,0 +1,327 @@
+"""Calls of control to the web of a real cell: an apply without a login of the cell, and every call that is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
+from tests.factories.databases import PlaneDatabase
+from tests.factories.tenants import (
+    ROOT,
+    copy_tenants,
+    environment_of,
+    open_deployment,
+    read_state,
+    run_apply,
+    tenant_settings,
+)
+
+from pitboss.cli.tenant_apply import Deployment, plan
+from pitboss.directory.contracts import DirectoryContent, SigningKey
+from pitboss.directory.rules import sign_snapshot
+from pitboss.hosting.contracts import (
+    CALLS_PATH,
+    SIGNATURE_HEADER,
+    Call,
+    CallKind,
+    TenantCall,
+    TenantOrder,
+)
+from pitboss.hosting.errors import CellAnswered, CellUnreachable
+from pitboss.hosting.rules import sign_call
+from pitboss.hosting.runtime import CellClient, Distributor
+from pitboss.kernel.clock import epoch_seconds
+from pitboss.kernel.ids import new_uuid
+from pitboss.kernel.scope import Actor, ActorKind, Origin
+from pitboss.platform.embedded import write_private
+from pitboss.platform.processes import find_free_port
+from pitboss.platform.settings import NamedKey, Settings
+from pitboss.tenancy.contracts import By, CellPlace
+
+SECRET = 'demo-softswiss-api-secret = "quite secret"\n'
+BY = By(Actor(ActorKind.DEPLOYMENT, "tester"), Origin(request_id="test"))
+
+
+class Cell:
+    """The web of cell `eu-1` as a process, and what control knows to call it."""
+
+    def __init__(self, settings: Settings, control: Settings, address: str, log: Path) -> None:
+        self.settings, self.control, self.address, self.log = settings, control, address, log
+        assert control.call_signing_key is not None
+        self.key = SigningKey(control.call_signing_key.key_id, control.call_signing_key.raw)
+        self.place = CellPlace("eu-1", "eu", address)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pitboss.bootstrap", "web", "cell"],
+                env=environment_of(self.settings),
+                stdout=log,
+                stderr=log,
+            )
+
+    async def start(self) -> None:
+        self.process = self.launch()
+        async with asyncio.timeout(60), httpx.AsyncClient() as client:
+            while True:
+                assert self.process.poll() is None, self.log.read_text()
+                with suppress(httpx.ConnectError):
+                    if (await client.get(f"{self.address}/healthz")).status_code == 200:
+                        return
+                await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process = None
+
+    async def post(self, body: bytes, signature: str) -> httpx.Response:
+        async with httpx.AsyncClient() as client:
+            return await client.post(self.address + CALLS_PATH, content=body, headers={SIGNATURE_HEADER: signature})
+
+
+@asynccontextmanager
+async def serve_cell(control: PlaneDatabase, cell: PlaneDatabase, redis_url: str, folder: Path) -> AsyncIterator[Cell]:
+    """Serve a cell whose web alone has the logins of its database; the settings for control have none of them."""
+    port = find_free_port()
+    address = f"http://127.0.0.1:{port}"
+    (folder / "cells").mkdir()
+    for name in ("eu-1", "br-1"):
+        content = (ROOT / f"deploy/cells/{name}.toml").read_text()
+        (folder / f"cells/{name}.toml").write_text(content.replace("http://127.0.0.1:8081", address))
+    secrets_file = folder / "secrets.toml"
+    write_private(secrets_file, SECRET)
+    calls = Ed25519PrivateKey.generate()
+    both = msgspec.structs.replace(
+        tenant_settings(control, cell, copy_tenants(folder)), cell_file=folder / "cells/eu-1.toml"
+    )
+    settings = msgspec.structs.replace(
+        both,
+        control_database_url=None,
+        control_migrate_url=None,
+        directory_signing_key=None,
+        call_public_keys=(NamedKey("c1", calls.public_key().public_bytes_raw()),),
+        redis_url=redis_url,
+        secrets_file=secrets_file,
+        port=port,
+    )
+    planes = dict.fromkeys(("cell_database_url", "cell_worker_database_url", "cell_relay_database_url"))
+    given: dict[str, Any] = {**planes, "cell_migrate_url": None, "context_keys": (), "directory_public_keys": ()}
+    told = msgspec.structs.replace(both, call_signing_key=NamedKey("c1", calls.private_bytes_raw()), **given)
+    opened = Cell(settings, told, address, folder / "web.log")
+    await opened.start()
+    try:
+        yield opened
+    finally:
+        opened.stop()
+
+
+@pytest.fixture
+async def cell(
+    control_database: PlaneDatabase, cell_database: PlaneDatabase, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Cell]:
+    async with serve_cell(control_database, cell_database, redis_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def direct(
+    control_database: PlaneDatabase, cell_database: PlaneDatabase, cell: Cell
+) -> AsyncIterator[Deployment]:
+    """A deployment that looks into both databases."""
+    settings = msgspec.structs.replace(
+        tenant_settings(control_database, cell_database, cell.control.tenants_dir),
+        directory_signing_key=cell.control.directory_signing_key,
+        directory_public_keys=cell.settings.directory_public_keys,
+        cell_file=cell.control.cell_file,
+    )
+    opened = open_deployment(settings)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def remote(cell: Cell) -> AsyncIterator[Deployment]:
+    """A deployment that has no login of the cell."""
+    opened = open_deployment(cell.control)
+    yield opened
+    await opened.close()
+
+
+async def test_an_apply_by_calls_leaves_what_a_direct_one_leaves(
+    cell: Cell, direct: Deployment, remote: Deployment
+) -> None:
+    assert not remote.has_cell
+    folder = remote.workshop.check("aurora")
+    planned = await plan(remote, folder)
+    assert planned == await plan(direct, folder)
+    assert await run_apply(remote) == len(planned.entries) > 20
+    for way in (remote, direct):
+        assert (await plan(way, folder)).entries == ()
+    state = await read_state(direct)
+    assert [row[0] for row in state["cell.audit"]] == ["ledger.prepared", "plugin.enabled", "policy.applied"]
+    assert state["cell.directory"] == [(1, "test1")]
+
+
+async def test_a_cell_without_the_secret_refuses_before_anything_is_reserved(
+    cell: Cell, direct: Deployment, remote: Deployment
+) -> None:
+    assert cell.settings.secrets_file is not None
+    cell.settings.secrets_file.write_text('other = "x"\n')
+    changes = await plan(remote, remote.workshop.check("aurora"))
+    assert len(changes.refusals) == 1
+    assert "no value for demo-softswiss-api-secret" in changes.refusals[0]
+    assert (await read_state(direct))["control.tenant"] == []
+
+
+async def test_a_cell_that_is_away_is_named_and_a_rerun_heals(
+    cell: Cell, direct: Deployment, remote: Deployment
+) -> None:
+    cell.stop()
+    with pytest.raises(CellUnreachable, match=f"cell eu-1 at {cell.address}"):
+        await CellClient(cell.place, cell.key).plan(order(), BY)
+    applying = asyncio.create_task(run_apply(remote))  # it waits for a cell that is only just starting
+    await asyncio.sleep(0.5)
+    await cell.start()
+    assert await applying > 20
+    assert (await plan(direct, direct.workshop.check("aurora"))).entries == ()
+
+
+def order(**changes: Any) -> TenantOrder:
+    tenant = TenantOrder(1, "aurora", "eu-1", "eu", ("EUR",), {})
+    return msgspec.structs.replace(tenant, **changes)
+
+
+def make_call(kind: CallKind, content: object, **changes: Any) -> Call:
+    call = Call("eu-1", new_uuid(), epoch_seconds(), kind, msgspec.Raw(msgspec.json.encode(content)))
+    return msgspec.structs.replace(call, **changes)
+
+
+def prepare(**changes: Any) -> Call:
+    return make_call(CallKind.PREPARE_TENANT, TenantCall(order(), BY.actor, BY.origin), **changes)
+
+
+async def count_rows(direct: Deployment) -> int:
+    async with direct.cell.tenants_transaction([1]) as session:
+        tables = ("audit_event", "house_account", "source", "plugin_enablement", "directory_snapshot")
+        return sum([int(await session.scalar(text(f"select count(*) from {name}")) or 0) for name in tables])
+
+
+REFUSED: dict[str, tuple[Callable[[Cell], tuple[bytes, str]], str]] = {
+    "unsigned": (lambda cell: (sign_call(prepare(), cell.key)[0], ""), "hosting.call_refused"),
+    "signed by nobody known": (lambda _: sign_call(prepare(), SigningKey("c1", b"\1" * 32)), "hosting.call_refused"),
+    "an unknown key": (lambda cell: sign_call(prepare(), SigningKey("c2", cell.key.seed)), "hosting.call_refused"),
+    "for another cell": (lambda cell: sign_call(prepare(cell="br-1"), cell.key), "hosting.call_refused"),
+    "an hour old": (
+        lambda cell: sign_call(prepare(issued_at=epoch_seconds() - 3600), cell.key),
+        "hosting.call_refused",
+    ),
+    "a tenant of another cell": (
+        lambda cell: sign_call(
+            make_call(CallKind.PREPARE_TENANT, TenantCall(order(cell="br-1"), BY.actor, BY.origin)), cell.key
+        ),
+        "hosting.order_refused",
+    ),
+    "a tenant of another zone": (
+        lambda cell: sign_call(
+            make_call(CallKind.PREPARE_TENANT, TenantCall(order(locality="br"), BY.actor, BY.origin)), cell.key
+        ),
+        "hosting.order_refused",
+    ),
+    "somebody who may not": (
+        lambda cell: sign_call(
+            make_call(CallKind.PREPARE_TENANT, TenantCall(order(), Actor(ActorKind.OPERATOR, "operator"), BY.origin)),
+            cell.key,
+        ),
+        "permissions.forbidden",
+    ),
+    "a directory signed by the wrong key": (
+        lambda cell: sign_call(
+            make_call(CallKind.STORE_DIRECTORY, sign_snapshot("eu-1", 9, DirectoryContent(), cell.key)), cell.key
+        ),
+        "directory.snapshot_refused",
+    ),
+    "a riddle": (
+        lambda cell: sign_call(make_call(CallKind.STORE_DIRECTORY, {"version": "nine"}), cell.key),
+        "hosting.order_refused",
+    ),
+}
+
+
+async def test_what_is_refused_changes_nothing(cell: Cell, direct: Deployment) -> None:
+    for name, (forge, code) in REFUSED.items():
+        answer = await cell.post(*forge(cell))
+        assert (answer.status_code in {401, 403, 409}, answer.json()["code"]) == (True, code), name
+    assert await count_rows(direct) == 0
+
+
+async def test_a_call_is_used_once(cell: Cell, direct: Deployment) -> None:
+    signed = sign_call(prepare(), cell.key)
+    assert (await cell.post(*signed)).status_code == 200
+    held = await count_rows(direct)
+    assert held > 0
+    again = await cell.post(*signed)
+    assert (again.status_code, again.json()["detail"]) == (401, "the call was used before")
+    assert await count_rows(direct) == held
+
+
+async def test_a_client_tells_what_the_cell_answered(cell: Cell) -> None:
+    with pytest.raises(CellAnswered, match=r"tenant.prepare with 409: hosting.order_refused tenant aurora belongs to"):
+        await CellClient(cell.place, cell.key).prepare(order(locality="br"), BY)
+
+
+async def test_every_cell_gets_its_directory_whatever_the_others_do(cell: Cell, direct: Deployment) -> None:
+    """An apply in one cell changes what the others are told; the web of control brings it to them."""
+    await run_apply(direct)
+    async with direct.control.transaction() as session:
+        await session.execute(
+            text("insert into cell (cell, locality, address) values ('br-1', 'br', 'http://127.0.0.1:9')")
+        )
+    distributor = Distributor(direct.control, directory_key=direct.signing_key, call_key=cell.key)
+    await distributor.renew()
+    await distributor.distribute()
+    assert (await read_state(direct))["cell.directory"] == [(1, "test1")]
+    async with direct.control.transaction() as session:
+        await session.execute(
+            text(
+                "insert into tenant (public_id, slug, name, state, locality, cell, environment, currencies, packs, plugins)"
+                " values (uuidv7(), 'onyx', 'Onyx', 'active', 'br', 'br-1', 'demo', '{BRL}', '{}', '{}')"
+            )
+        )
+    await distributor.renew()
+    await distributor.distribute()
+    assert (await read_state(direct))["cell.directory"] == [(1, "test1"), (2, "test1")]
+    async with httpx.AsyncClient() as client, asyncio.timeout(20):
+        while True:  # the web takes the new directory over by itself
+            answer = await client.post(f"{cell.address}/wallet/onyx/softswiss/play", content=b"{}")
+            if answer.status_code == 421:
+                break
+            await asyncio.sleep(0.1)
+    assert answer.json() == {
+        "type": "about:blank",
+        "status": 421,
+        "detail": "this tenant is served at http://127.0.0.1:9",
+    }
+
+
+async def test_a_new_directory_key_is_signed_with_and_sent(cell: Cell, direct: Deployment) -> None:
+    await run_apply(direct)
+    new = SigningKey("test2", b"\7" * 32)
+    distributor = Distributor(direct.control, directory_key=new, call_key=cell.key)
+    await distributor.renew()
+    await distributor.distribute()
+    state = await read_state(direct)
+    assert state["control.published"] == [("eu-1", 1, "test1"), ("eu-1", 2, "test2")]
+    assert state["cell.directory"] == [(1, "test1")], "the cell does not know the new key yet"
