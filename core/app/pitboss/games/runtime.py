@@ -23,6 +23,7 @@ from pitboss.games.store.rounds import (
     ask_rounds,
     ask_sessions,
     plan_rounds,
+    plan_seen,
     tell_games,
     tell_rounds,
     tell_sessions,
@@ -69,9 +70,15 @@ class RoundBook:
         self._remembered = remembered
         self._now = now
         self._changed: dict[RoundName, ChangedRound] = {}
+        self._looked_at: dict[RoundName, tuple[int, int]] = {}
 
-    def _round(self, request: WalletRequest) -> RoundFacts | None:
-        return self._rounds.get((request.tenant_id, request.round_id, request.wallet_id))
+    def _look(self, request: WalletRequest) -> RoundFacts | None:
+        """Return the round that a decision is made on; one that is not known is taken for new."""
+        name = (request.tenant_id, request.round_id, request.wallet_id)
+        facts = self._rounds.get(name)
+        if request.round_id:
+            self._looked_at[name] = (facts.seen_version, facts.seen_state) if facts is not None else (0, 0)
+        return facts
 
     def _game(self, request: WalletRequest) -> GameFacts | None:
         subject: RoundSubject = request.subject
@@ -80,12 +87,11 @@ class RoundBook:
     def admit(self, request: WalletRequest) -> Refusal | None:
         """Return why a bet of `request` may not be booked, or None."""
         session = self._sessions.get((request.tenant_id, request.wallet_id, request.subject.session))
-        game, facts = self._game(request), self._round(request)
-        return decide_admission(request.subject, session, game, facts, self._now)
+        return decide_admission(request.subject, session, self._game(request), self._look(request), self._now)
 
     def basis(self, request: WalletRequest) -> tuple[int, int] | Refusal:
         """Return the stakes that a win of `request` returns to, or why it cannot be booked."""
-        return decide_basis(self._round(request), request.subject)
+        return decide_basis(self._look(request), request.subject)
 
     def applied(self, request: WalletRequest, results: Sequence[LegResult], before: int, wallet: WalletState) -> None:
         """Take an accepted request into its round."""
@@ -102,8 +108,10 @@ class RoundBook:
             self._changed[name] = (name, request.source_id, request.subject, facts)
 
     def plan(self) -> list[WritePart]:
-        """Return the parts that write the rounds that changed."""
-        return plan_rounds(list(self._changed.values())) if self._changed else []
+        """Return the parts that write the rounds that changed and check the others that decisions were made on."""
+        parts = plan_rounds(list(self._changed.values())) if self._changed else []
+        others = {name: seen for name, seen in self._looked_at.items() if name not in self._changed}
+        return [*parts, plan_seen(others)] if others else parts
 
     def settle(self, *, committed: bool) -> None:
         """Remember the rounds of a batch that was committed; forget them where nobody can tell."""

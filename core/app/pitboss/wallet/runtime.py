@@ -43,6 +43,13 @@ _LOG = structlog.get_logger("pitboss.wallet")
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
 _SHUTTING_DOWN = (asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
 
+
+class _Overtaken(Exception):
+    """What was read at different moments does not fit together, so that nothing could be decided on it."""
+
+
+_OVERTAKEN = (asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError, asyncpg.SerializationError, _Overtaken)
+
 _RESOLVING: Final = (Op.CAPTURE, Op.VOID)
 Pair = tuple[int, int]
 Key = tuple[int, int, bytes]
@@ -149,7 +156,7 @@ class Lane:
                 if attempt == ATTEMPTS:
                     raise
                 await asyncio.sleep(0.05 * 4**attempt)
-            except (asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError, asyncpg.SerializationError):
+            except _OVERTAKEN:
                 if attempt == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
@@ -227,13 +234,19 @@ class DatabasePoster:
         try:
             facts, remembered = await self._gather(requests)
             walk = BatchWalk(facts)
-            results = [walk.decide(request) for request in requests]
+            try:
+                results = [walk.decide(request) for request in requests]
+            except Exception as error:
+                raise (_Overtaken() if remembered else error) from error
             parts = ledger.plan_post(self._next_batch_id, self._number, walk.posting)
             for book in facts.books.values():
                 parts += book.plan()
-            standing = [(*pair, facts.wallets[pair].version) for pair in remembered if pair not in walk.touched]
-            if standing:
-                parts.append(ledger.plan_standing(standing))
+            relied = [pair for pair in remembered if pair not in walk.touched]
+            if relied:
+                parts.append(ledger.plan_standing([(*pair, facts.wallets[pair].version) for pair in relied]))
+            supposed = [] if self._wary_for else _find_supposed(requests, results, facts)
+            if supposed:
+                parts.append(ledger.plan_new(supposed))
             if parts:
                 self._next_batch_id += 1
                 await self._store.write(parts)
@@ -244,7 +257,7 @@ class DatabasePoster:
         return results
 
     async def _gather(self, requests: Sequence[WalletRequest]) -> tuple[BatchFacts, list[Pair]]:
-        """Return what the decisions depend on, and which wallets among it come from memory."""
+        """Return what the decisions depend on, and which wallets among it may have moved since."""
         trusting = not self._wary_for
         wallets: dict[Pair, WalletState] = {}
         known: dict[Key, KnownKey] = {}
@@ -282,7 +295,10 @@ class DatabasePoster:
         remembered = list(wallets)
         facts = BatchFacts(wallets, known, utc_now().date(), {}, spend_orders=self._spend_orders)
         await self._read(facts, missing, list(wanted), list(held), by_companion)
-        await self._read_rare(facts)
+        if marked := [pair for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits]:
+            await self._read_rare(facts, marked)
+            # They were read at two moments, and what is decided on them must be true at one.
+            remembered += [pair for pair in marked if pair in missing]
         return facts, remembered
 
     async def _read(
@@ -324,12 +340,9 @@ class DatabasePoster:
             facts.books[companion] = room.open(by_companion[companion], facts.wallets, texts[:count])
             del texts[:count]
 
-    async def _read_rare(self, facts: BatchFacts) -> None:
+    async def _read_rare(self, facts: BatchFacts, marked: Sequence[Pair]) -> None:
         """Read awards and limits of the few wallets that are marked as having some."""
-        marked = [(pair, wallet) for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits]
-        if not marked:
-            return
-        pairs = sorted([pair for pair, _ in marked])
+        pairs = sorted(marked)
         bookings = [
             (key[0], known.wallet_id, known.version)
             for key, known in facts.known.items()
@@ -367,6 +380,17 @@ class DatabasePoster:
         for book in facts.books.values() if facts is not None else ():
             book.settle(committed=False)
         self._wary_for = WARY_BATCHES
+
+
+def _find_supposed(requests: Sequence[WalletRequest], results: Sequence[WalletResult], facts: BatchFacts) -> list[Key]:
+    """Return the keys of refused requests that were taken for new and are not written, which would prove it."""
+    return [
+        key
+        for request, result in zip(requests, results, strict=True)
+        if result.refusal is not None
+        for leg in request.legs
+        if (key := (request.tenant_id, request.source_id, leg.key)) not in facts.known
+    ]
 
 
 class Lanes:
