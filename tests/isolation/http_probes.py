@@ -25,10 +25,15 @@ MISSING = {
     "session_token": "s" * 43,
     "reference": "credit-of-nobody",
     "bet": "bet-of-nobody-2",
+    "target": "player:01900000-0000-7000-8000-000000000001",
+    "actor": "player:01900000-0000-7000-8000-000000000001",
 }
 """What nobody has, by the name under which calls carry it."""
 HARMLESS: dict[str, Any] = {
     "page_size": 50,
+    "type": "player.registered",
+    "since": "2020-01-01T00:00:00Z",
+    "until": "2100-01-01T00:00:00Z",
     "currency": "EUR",
     "plugin": PLUGIN,
     "mobile": False,
@@ -189,6 +194,7 @@ class HttpProber:
             "/api/v1/me/rounds",
             "/api/v1/operator/rounds",
             "/api/v1/operator/games",
+            "/api/v1/operator/audit-events",
             "/",
         )
         for headers, query in host_tricks(world):

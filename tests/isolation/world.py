@@ -136,6 +136,7 @@ async def _live(world: World, side: Side) -> None:
         registration = {"email": ids["email"], "password": PASSWORD, **person}
         player = _taken(await client.post("/api/v1/players", json=registration), 201)
         ids["player_id"] = player["player_id"]
+        ids["target"] = ids["actor"] = f"player:{ids['player_id']}"
         signed_in = await client.post("/api/v1/sessions", json={"email": ids["email"], "password": PASSWORD})
         ids["session_token"] = _taken(signed_in, 201)["token"]
         operate = f"/api/v1/operator/players/{ids['player_id']}"

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "plugin": ("pitboss.cli.plugin:plugin", "List and check plugins."),
     "player": ("pitboss.cli.player:player", "Operate on one player."),
     "ledger": ("pitboss.cli.ledger:ledger", "Verify the ledger."),
+    "audit": ("pitboss.cli.audit:audit", "Read the audit log."),
     "web": ("pitboss.cli.web:web", "Serve HTTP."),
     "worker": ("pitboss.cli.worker:worker", "Work off jobs."),
     "relay": ("pitboss.cli.worker:relay", "Hand due jobs from the outbox to the broker."),
@@ -164,6 +165,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.calls import CallDesk
+    from pitboss.web.controllers.audit import AuditController
     from pitboss.web.controllers.games import GameController, LimitController, RoundController
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
@@ -207,6 +209,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 GameController,
                 RoundController,
                 LimitController,
+                AuditController,
             ),
             resources={"lanes": lanes, "drivers": drivers},
         )

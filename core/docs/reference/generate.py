@@ -8,7 +8,6 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
@@ -172,7 +171,7 @@ def describe_parameter(parameter: click.Parameter) -> tuple[str, str, str, str]:
         kind = " or ".join(map(str, parameter.type.choices))
     if parameter.required:
         default = "required"
-    elif isinstance(parameter.default, bool | str | int | Enum | Path):
+    elif isinstance(parameter.default, bool | str | int | Path) and parameter.default != "":
         default = f"`{parameter.default}`"
     else:
         default = ""

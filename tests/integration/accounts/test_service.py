@@ -27,6 +27,7 @@ from pitboss.accounts.contracts import BrandTerms, Player, PlayerStatus, SignIn,
 from pitboss.accounts.errors import EmailTaken, MoneyLeft, PlayerClosed, PlayerNotFound, SessionInvalid, TooManyAttempts
 from pitboss.accounts.runtime import Passwords
 from pitboss.accounts.service import player_actor
+from pitboss.audit.contracts import EventFilter
 from pitboss.audit.service import list_events
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, TenantScope
@@ -53,7 +54,7 @@ async def fetch(cell: Database, public_id: UUID, scope: TenantScope = AURORA) ->
 
 async def event_types(cell: Database, player: Player) -> list[str]:
     async with cell.transaction(AURORA) as session:
-        page = await list_events(session, AURORA, target=("player", str(player.public_id)))
+        page = await list_events(session, AURORA, EventFilter(target=f"player:{player.public_id}"))
     return [event.type for event in reversed(page.items)]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.factories.databases import PlaneDatabase
 
+from pitboss.audit.contracts import EventFilter
 from pitboss.audit.service import list_events
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.platform.db import ContextSigner, Database, create_engine
@@ -75,7 +76,7 @@ async def enable(
 
 async def events(database: Database, scope: TenantScope) -> list[tuple[str, dict[str, tuple[Any, Any]]]]:
     async with database.transaction(scope) as session:
-        page = await list_events(session, scope, target=("plugin", "softswiss"))
+        page = await list_events(session, scope, EventFilter(target="plugin:softswiss"))
     return [
         (event.type, {change.path: (change.before, change.after) for change in event.changes})
         for event in reversed(page.items)

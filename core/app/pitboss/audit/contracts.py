@@ -57,7 +57,7 @@ class AuditEvent(msgspec.Struct, frozen=True):
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):
-    """An event as it stands in the log."""
+    """An event as the log is read: the network address that it came from stays in the log."""
 
     event_id: UUID
     occurred_at: datetime
@@ -66,10 +66,33 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     outcome: Outcome
     reason: str
     actor: Actor
-    origin: Origin
+    request_id: str
+    causation_id: str
     target_type: str
     target_id: str
     changes: tuple[Change, ...]
+
+
+class EventFilter(msgspec.Struct, frozen=True):
+    """Which events are asked for; what is empty is not asked about.
+
+    `target` is a type, or a type and an id as `player:0190…`; `actor` a kind, or a kind and a name as
+    `operator:ada`. `since` belongs to the span, `until` does not.
+    """
+
+    type: str = ""
+    target: str = ""
+    actor: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class EventMatch(msgspec.Struct, frozen=True):
+    """An `EventFilter` that was found to make sense, as columns and the values that they must have."""
+
+    columns: tuple[tuple[str, str], ...]
+    since: datetime | None
+    until: datetime | None
 
 
 class EventType(msgspec.Struct, frozen=True):

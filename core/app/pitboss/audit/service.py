@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit import store
-from pitboss.audit.contracts import EVENT_TYPES, AuditEvent, Outcome, RecordedEvent
+from pitboss.audit.contracts import EVENT_TYPES, AuditEvent, EventFilter, Outcome, RecordedEvent
 from pitboss.audit.errors import UnknownEventType
-from pitboss.audit.rules import mask_change
+from pitboss.audit.rules import check_filter, mask_change
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
+
+ALL_EVENTS: Final = EventFilter()
 
 
 async def record_event(session: AsyncSession, scope: TenantScope, event: AuditEvent) -> None:
@@ -31,29 +34,28 @@ async def record_control_event(session: AsyncSession, event: AuditEvent) -> None
 async def list_events(
     session: AsyncSession,
     scope: TenantScope,
+    wanted: EventFilter = ALL_EVENTS,
     *,
-    target: tuple[str, str] | None = None,
     cursor: str | None = None,
     page_size: int = DEFAULT_PAGE_SIZE,
 ) -> Page[RecordedEvent]:
-    """Return a tenant's events, newest first; `target` is a type and an id."""
+    """Return a tenant's events, newest first; raise `FilterInvalid`, `InvalidCursor`."""
     rows = min(page_size, MAX_PAGE_SIZE)
-    before = _before(cursor)
-    found = await store.fetch_events(session, scope.tenant_id, target=target, before=before, rows=rows + 1)
-    return _page(found, rows)
+    match = check_filter(wanted)
+    return _page(await store.fetch_events(session, scope.tenant_id, match, _before(cursor), rows + 1), rows)
 
 
 async def list_control_events(
     session: AsyncSession,
+    wanted: EventFilter = ALL_EVENTS,
     *,
-    target: tuple[str, str] | None = None,
     cursor: str | None = None,
     page_size: int = DEFAULT_PAGE_SIZE,
 ) -> Page[RecordedEvent]:
-    """Return the control plane's events, newest first; `target` is a type and an id."""
+    """Return the control plane's events, newest first; raise `FilterInvalid`, `InvalidCursor`."""
     rows = min(page_size, MAX_PAGE_SIZE)
-    found = await store.fetch_control_events(session, target=target, before=_before(cursor), rows=rows + 1)
-    return _page(found, rows)
+    match = check_filter(wanted)
+    return _page(await store.fetch_control_events(session, match, _before(cursor), rows + 1), rows)
 
 
 def _values(event: AuditEvent) -> dict[str, Any]:
@@ -77,13 +79,14 @@ def _values(event: AuditEvent) -> dict[str, Any]:
     }
 
 
-def _before(cursor: str | None) -> UUID | None:
-    return None if cursor is None else decode_cursor(cursor, tuple[UUID])[0]
+def _before(cursor: str | None) -> tuple[datetime, UUID] | None:
+    return None if cursor is None else decode_cursor(cursor, tuple[datetime, UUID])
 
 
 def _page(found: Sequence[Any], rows: int) -> Page[RecordedEvent]:
     items = [_recorded(row) for row in found[:rows]]
-    return Page(items, encode_cursor(items[-1].event_id) if len(found) > rows else None)
+    more = len(found) > rows
+    return Page(items, encode_cursor(items[-1].occurred_at, items[-1].event_id) if more else None)
 
 
 def _recorded(row: Any) -> RecordedEvent:
@@ -96,7 +99,8 @@ def _recorded(row: Any) -> RecordedEvent:
             "outcome": row.outcome,
             "reason": row.reason,
             "actor": {"kind": row.actor_kind, "name": row.actor_name},
-            "origin": row.origin,
+            "request_id": row.origin["request_id"],
+            "causation_id": row.origin["causation_id"],
             "target_type": row.target_type,
             "target_id": row.target_id,
             "changes": row.changes,

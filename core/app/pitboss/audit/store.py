@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pitboss.audit.tables import AuditEventRow, ControlAuditEventRow
+from pitboss.audit.contracts import EventMatch
+from pitboss.audit.tables import AuditColumns, AuditEventRow, ControlAuditEventRow
 
 
 async def insert_event(session: AsyncSession, tenant_id: int, values: dict[str, Any]) -> None:
@@ -22,24 +24,32 @@ async def insert_control_event(session: AsyncSession, values: dict[str, Any]) ->
 
 
 async def fetch_events(
-    session: AsyncSession, tenant_id: int, *, target: tuple[str, str] | None, before: UUID | None, rows: int
+    session: AsyncSession, tenant_id: int, match: EventMatch, before: tuple[datetime, UUID] | None, rows: int
 ) -> list[AuditEventRow]:
-    """Return the newest events of a tenant, of one target where given, older than `before`."""
+    """Return the newest events of a tenant that match, older than `before` (time and id)."""
     query = select(AuditEventRow).where(AuditEventRow.tenant_id == tenant_id)
-    if target is not None:
-        query = query.where(AuditEventRow.target_type == target[0], AuditEventRow.target_id == target[1])
-    if before is not None:
-        query = query.where(AuditEventRow.event_id < before)
-    return list(await session.scalars(query.order_by(AuditEventRow.event_id.desc()).limit(rows)))
+    query = query.where(*_conditions(AuditEventRow, match, before))
+    newest = query.order_by(AuditEventRow.occurred_at.desc(), AuditEventRow.event_id.desc())
+    return list(await session.scalars(newest.limit(rows)))
 
 
 async def fetch_control_events(
-    session: AsyncSession, *, target: tuple[str, str] | None, before: UUID | None, rows: int
+    session: AsyncSession, match: EventMatch, before: tuple[datetime, UUID] | None, rows: int
 ) -> list[ControlAuditEventRow]:
-    """Return the newest events of the control plane, of one target where given, older than `before`."""
-    query = select(ControlAuditEventRow)
-    if target is not None:
-        query = query.where(ControlAuditEventRow.target_type == target[0], ControlAuditEventRow.target_id == target[1])
+    """Return the newest events of the control plane that match, older than `before` (time and id)."""
+    query = select(ControlAuditEventRow).where(*_conditions(ControlAuditEventRow, match, before))
+    newest = query.order_by(ControlAuditEventRow.occurred_at.desc(), ControlAuditEventRow.event_id.desc())
+    return list(await session.scalars(newest.limit(rows)))
+
+
+def _conditions(
+    table: type[AuditColumns], match: EventMatch, before: tuple[datetime, UUID] | None
+) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [getattr(table, column) == value for column, value in match.columns]
+    if match.since is not None:
+        found.append(table.occurred_at >= match.since)
+    if match.until is not None:
+        found.append(table.occurred_at < match.until)
     if before is not None:
-        query = query.where(ControlAuditEventRow.event_id < before)
-    return list(await session.scalars(query.order_by(ControlAuditEventRow.event_id.desc()).limit(rows)))
+        found.append(tuple_(table.occurred_at, table.event_id) < tuple_(*before))
+    return found

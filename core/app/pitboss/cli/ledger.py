@@ -10,16 +10,14 @@ import click
 import msgspec
 
 from pitboss.accounts import service as accounts
-from pitboss.directory.contracts import PublicKey
-from pitboss.directory.errors import TenantUnknown
-from pitboss.directory.runtime import Directory
+from pitboss.cli.cell import get_scope, open_cell
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledgers
 from pitboss.ledger.contracts import Finding, Verification
 from pitboss.limits import service as limits
 from pitboss.permissions.service import deployment_command
-from pitboss.platform.db import ContextSigner, Database, create_engine
-from pitboss.platform.settings import Settings, load_settings, require
+from pitboss.platform.db import Database
+from pitboss.platform.settings import Settings, load_settings
 
 
 class TenantProof(msgspec.Struct, frozen=True):
@@ -51,13 +49,11 @@ def verify_command(slugs: tuple[str, ...], as_json: bool) -> None:
 
 
 async def _verify(settings: Settings, slugs: Sequence[str]) -> list[TenantProof]:
-    signer = ContextSigner(require(settings, "context_keys"))
-    engine = create_engine(require(settings, "cell_database_url"), pool_size=1)
-    try:
-        database = Database(engine, settings.cell, signer)
-        return [await _prove(database, scope) for scope in await _list_scopes(settings, database, slugs)]
-    finally:
-        await engine.dispose()
+    async with open_cell(settings) as (database, directory):
+        # Closed tenants too: their money must still be where it was.
+        chosen = slugs or [tenant.slug for tenant in directory.tenants()]
+        scopes = [get_scope(directory, slug) for slug in sorted(set(chosen))]
+        return [await _prove(database, scope) for scope in scopes]
 
 
 async def _prove(database: Database, scope: TenantScope) -> TenantProof:
@@ -74,20 +70,6 @@ async def _prove(database: Database, scope: TenantScope) -> TenantProof:
             limited_wallets=await limits.list_limited_wallets(session, scope),
         )
     return TenantProof(scope.slug, found.wallets, found.bookings, (*found.findings, *marks))
-
-
-async def _list_scopes(settings: Settings, database: Database, slugs: Sequence[str]) -> list[TenantScope]:
-    keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]
-    directory = Directory(settings.cell, keys)
-    refresh = await directory.refresh(database)
-    if not directory.is_loaded:
-        raise TenantUnknown(refresh.problem)
-    # Closed tenants too: their money must still be where it was.
-    scopes = {tenant.slug: directory.scope_of(tenant) for tenant in directory.tenants()}
-    unknown = sorted(set(slugs) - scopes.keys())
-    if unknown:
-        raise TenantUnknown(f"not in cell {settings.cell}: {', '.join(unknown)}")
-    return [scope for slug, scope in sorted(scopes.items()) if not slugs or slug in slugs]
 
 
 def _print(proofs: Sequence[TenantProof]) -> None:

@@ -9,13 +9,11 @@ from uuid import UUID
 import click
 
 from pitboss.accounts import service as accounts
-from pitboss.directory.contracts import PublicKey
-from pitboss.directory.errors import TenantUnknown
-from pitboss.directory.runtime import Directory
+from pitboss.cli.cell import get_scope, open_cell
 from pitboss.kernel.ids import new_uuid
-from pitboss.kernel.scope import Origin, TenantScope
+from pitboss.kernel.scope import Origin
 from pitboss.permissions.service import deployment_actor, deployment_command
-from pitboss.platform.db import ContextSigner, Database, LaneConnection, create_engine
+from pitboss.platform.db import ContextSigner, LaneConnection
 from pitboss.platform.settings import Settings, load_settings, require
 from pitboss.wallet import service as wallets
 from pitboss.wallet.contracts import MovementOrder, WalletResult
@@ -77,14 +75,14 @@ async def _credit(
     reference: str,
     reason: str,
 ) -> tuple[MovementOrder, WalletResult]:
-    url = require(settings, "cell_database_url")
-    signer = ContextSigner(require(settings, "context_keys"))
-    engine = create_engine(url, pool_size=1)
-    lanes = Lanes([Lane(DatabasePoster(0, LaneConnection(url, "pitboss player credit", signer)))])
-    lanes.start()
-    try:
-        database = Database(engine, settings.cell, signer)
-        scope = await _find_scope(settings, database, slug)
+    connection = LaneConnection(
+        require(settings, "cell_database_url"),
+        "pitboss player credit",
+        ContextSigner(require(settings, "context_keys")),
+    )
+    lanes = Lanes([Lane(DatabasePoster(0, connection))])
+    async with open_cell(settings) as (database, directory):
+        scope = get_scope(directory, slug)
         async with database.transaction(scope) as session:
             found = await accounts.get_player(session, scope, player_id)
             decimals = get_currency(currency or found.currency).decimals
@@ -99,10 +97,11 @@ async def _credit(
                 actor=deployment_actor(),
                 origin=Origin(request_id=str(new_uuid())),
             )
-        return order, await wallets.post_credit(lanes, scope, order)
-    finally:
-        await lanes.close()
-        await engine.dispose()
+        lanes.start()
+        try:
+            return order, await wallets.post_credit(lanes, scope, order)
+        finally:
+            await lanes.close()
 
 
 def _positive_minor(amount_text: str, decimals: int) -> int:
@@ -110,13 +109,3 @@ def _positive_minor(amount_text: str, decimals: int) -> int:
     if not 0 < amount_minor <= wallets.MAX_CREDIT_MINOR:
         raise click.BadParameter("more than nothing, and less than a bank holds", param_hint="--amount")
     return amount_minor
-
-
-async def _find_scope(settings: Settings, database: Database, slug: str) -> TenantScope:
-    keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]
-    directory = Directory(settings.cell, keys)
-    refresh = await directory.refresh(database)
-    found = directory.find_tenant_by_slug(slug)
-    if found is None:
-        raise TenantUnknown(refresh.problem or f"tenant {slug} is not in cell {settings.cell}")
-    return directory.scope_of(found)

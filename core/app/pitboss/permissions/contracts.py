@@ -94,6 +94,7 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("games.round.view", Risk.MEDIUM, "operator", "See rounds and what belongs to them"),
         _permission("limits.limit.view", Risk.LOW, "operator", "See the limits of a player"),
         _permission("limits.limit.edit", Risk.HIGH, "operator", "Set and remove limits of a player"),
+        _permission("audit.event.view", Risk.MEDIUM, "operator deployment", "Read the audit log"),
         _permission("tenancy.tenant.view", Risk.LOW, "operator deployment", "Check and plan a tenant's files"),
         _permission("tenancy.tenant.configure", Risk.CRITICAL, "deployment", "Apply a tenant's files"),
         _permission("plughost.plugin.view", Risk.LOW, "operator deployment", "List and check plugins"),

@@ -31,7 +31,13 @@ def upgrade() -> None:
         sa.Column("changes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_audit_event")),
     )
-    op.create_index("ix_audit_event_target", "audit_event", ["target_type", "target_id", "event_id"], unique=False)
+    op.create_index("ix_audit_event_occurred_at", "audit_event", ["occurred_at", "event_id"], unique=False)
+    op.create_index(
+        "ix_audit_event_target",
+        "audit_event",
+        ["target_type", "target_id", "occurred_at", "event_id"],
+        unique=False,
+    )
     op.create_table(
         "cell",
         sa.Column("cell", sa.Text(), nullable=False),

@@ -1,0 +1,132 @@
+"""`pitboss audit`: read the log of a tenant or of the control plane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from pitboss.audit import service as log
+from pitboss.audit.contracts import EventFilter, RecordedEvent
+from pitboss.cli.cell import get_scope, open_cell
+from pitboss.kernel.paging import MAX_PAGE_SIZE, Page
+from pitboss.permissions.service import deployment_command
+from pitboss.platform.db import ControlDatabase, create_engine
+from pitboss.platform.settings import Settings, load_settings, require
+
+
+def _read_moment(_context: click.Context, _parameter: click.Parameter, value: str) -> datetime | None:
+    if not value:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter("a day or a moment (ISO 8601), such as 2026-11-21 or 2026-11-21T14:00+01:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.group("audit")
+def audit() -> None:
+    """Read the audit log."""
+
+
+@audit.command("list")
+@click.argument("tenant", default="")
+@click.option("--control", is_flag=True, help="The control plane's log instead of a tenant's.")
+@click.option("--type", "event_type", default="", help="A type of event, such as player.closed.")
+@click.option("--target", default="", help="A type, or type and id, such as tenant:aurora.")
+@click.option("--actor", default="", help="A kind, or kind and name, such as operator:operator.")
+@click.option("--since", default="", callback=_read_moment, help="The first day or moment; UTC without a zone.")
+@click.option("--until", default="", callback=_read_moment, help="The day or moment after the last.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=0), help="Most events; 0 for all.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@deployment_command("audit.event.view")
+def list_command(
+    tenant: str,
+    control: bool,
+    event_type: str,
+    target: str,
+    actor: str,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List what happened to a tenant of this cell, or on the control plane, newest first."""
+    if control == bool(tenant):
+        raise click.UsageError("name a tenant, or give --control")
+    wanted = EventFilter(event_type, target, actor, since, until)
+    asyncio.run(_list(load_settings(), tenant, wanted, limit, _print_json if as_json else _print))
+
+
+Ask = Callable[[str | None], Awaitable[Page[RecordedEvent]]]
+
+
+async def _list(
+    settings: Settings, slug: str, wanted: EventFilter, limit: int, show: Callable[[RecordedEvent], None]
+) -> None:
+    events = _read_cell(settings, slug, wanted) if slug else _read_control(settings, wanted)
+    left = limit
+    async with aclosing(events):
+        async for event in events:
+            show(event)
+            left -= 1
+            if left == 0:
+                return
+
+
+async def _read_cell(settings: Settings, slug: str, wanted: EventFilter) -> AsyncGenerator[RecordedEvent]:
+    async with open_cell(settings) as (database, directory):
+        scope = get_scope(directory, slug)
+
+        async def ask(cursor: str | None) -> Page[RecordedEvent]:
+            async with database.transaction(scope) as session:
+                return await log.list_events(session, scope, wanted, cursor=cursor, page_size=MAX_PAGE_SIZE)
+
+        async for event in _turn_pages(ask):
+            yield event
+
+
+async def _read_control(settings: Settings, wanted: EventFilter) -> AsyncGenerator[RecordedEvent]:
+    engine = create_engine(require(settings, "control_database_url"), pool_size=1)
+    database = ControlDatabase(engine)
+
+    async def ask(cursor: str | None) -> Page[RecordedEvent]:
+        async with database.transaction() as session:
+            return await log.list_control_events(session, wanted, cursor=cursor, page_size=MAX_PAGE_SIZE)
+
+    try:
+        async for event in _turn_pages(ask):
+            yield event
+    finally:
+        await engine.dispose()
+
+
+async def _turn_pages(ask: Ask) -> AsyncIterator[RecordedEvent]:
+    page = await ask(None)
+    while True:
+        for event in page.items:
+            yield event
+        if page.next_cursor is None:
+            return
+        page = await ask(page.next_cursor)
+
+
+def _print_json(event: RecordedEvent) -> None:
+    click.echo(msgspec.json.encode(event).decode())
+
+
+def _print(event: RecordedEvent) -> None:
+    moment = event.occurred_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    ending = [event.reason] if event.reason else []
+    if event.outcome != "success":
+        ending.insert(0, event.outcome)
+    line = [moment, event.type, f"{event.target_type}:{event.target_id}", f"by {event.actor.kind}:{event.actor.name}"]
+    click.echo("  ".join([*line, *ending]))
+    for change in event.changes:
+        sides = [msgspec.json.encode(side).decode() for side in (change.before, change.after)]
+        click.echo(f"    {change.path}  {sides[0]} → {sides[1]}")
