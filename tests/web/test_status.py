@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,12 @@ from tests.factories.ports import free_port
 from tests.factories.web import BROWSER, STRANGER, WebUnderTest, open_cell, open_control
 
 from pitboss.kernel.clock import epoch_seconds
+from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
+from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.redis import NOTE_LIFETIME_SECONDS, CellRedis, ProcessNote
+from pitboss.plughost.contracts import DriverHealth, HealthState
+from pitboss.plughost.runtime import HealthBoard, load_host
+from pitboss.plughost.service import enable_plugin
 
 EVIL = '<script>alert("x")</script>'
 
@@ -107,6 +113,60 @@ async def test_processes_fade_when_they_are_silent(web: WebUnderTest, redis_url:
     assert "worker" not in seen
     assert [note.name for note in await redis.list_processes()] == ["relay", "web"]
     await redis.close()
+
+
+async def test_it_shows_what_plugins_tell_and_how_their_drivers_fare(
+    web: WebUnderTest, cell_database: PlaneDatabase, redis_url: str
+) -> None:
+    engine = create_engine(cell_database.app_url)
+    database = Database(engine, "eu-1", ContextSigner(cell_database.context_keys))
+    plugin = load_host(None).get_plugin("softswiss")
+    table = {
+        "casino_id": f"aurora {EVIL}",
+        "gateway_url": "https://gateway.example",
+        "api_secret": {"secret": "new"},
+        "previous_api_secret": {"secret": "old"},
+    }
+    scope = TenantScope(1, "aurora", "eu-1")
+    async with database.transaction(scope) as session:
+        actor = Actor(ActorKind.DEPLOYMENT, "tests")
+        await enable_plugin(session, scope, plugin, table, locality="eu", actor=actor, origin=Origin())
+    await engine.dispose()
+    page = await page_of(web)
+    assert EVIL not in page
+    seen = words(page)
+    assert "aurora Casino: aurora &lt;script&gt;" in seen
+    assert "aurora Gateway: gateway.example" in seen
+    assert "! aurora Signing secret: the previous one is still accepted" in seen
+    assert "✓ healthy" in seen
+
+    redis = CellRedis(redis_url, "eu-1")
+    board = HealthBoard(redis, "worker-1")
+    for state, word in ((HealthState.DEGRADED, "! degraded"), (HealthState.QUARANTINED, "× quarantined")):
+        await board.record(DriverHealth("aurora", "softswiss", state, f"no answer {EVIL}", epoch_seconds()))
+        page = await page_of(web)
+        assert EVIL not in page
+        assert word in words(page)
+        assert "aurora: no answer" in words(page)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PITBOSS_")},
+        "PITBOSS_REDIS_URL": redis_url,
+    }
+    listed = await asyncio.to_thread(list_plugins, environment)
+    assert "aurora: softswiss is quarantined: no answer" in listed
+    rows = json.loads(await asyncio.to_thread(list_plugins, environment, "--json"))
+    assert {row["slug"]: row["health"] for row in rows}["softswiss"] == {"aurora": "quarantined"}
+    await board.record(DriverHealth("aurora", "softswiss", HealthState.HEALTHY, "", epoch_seconds()))
+    assert "✓ healthy" in words(await page_of(web))
+    await redis.close()
+
+
+def list_plugins(environment: dict[str, str], *words: str) -> str:
+    command = [sys.executable, "-m", "pitboss.bootstrap", "plugin", "list", "--cell-file", "deploy/cells/eu-1.toml"]
+    done = subprocess.run(
+        [*command, *words], check=True, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    return done.stdout
 
 
 class Line:

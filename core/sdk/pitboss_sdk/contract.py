@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from pitboss_sdk import hookspecs
 from pitboss_sdk.games import DialectResponse, GamesPlugin, Refusal
 from pitboss_sdk.manifest import GamesCapability, Manifest
 
@@ -32,6 +33,8 @@ def find_contract_faults(driver: object, manifest: Manifest) -> list[str]:
     faults = [*_config_faults(driver, manifest), *_attribute_faults(driver, manifest)]
     for method, asynchronous in GAMES_METHODS.items():
         faults += _method_faults(driver, method, asynchronous=asynchronous)
+    for name in dir(driver):
+        faults += _hook_faults(driver, name)
     if not faults:
         faults += _refusal_faults(driver)
     return faults
@@ -96,6 +99,23 @@ def _method_faults(driver: type[Any], method: str, *, asynchronous: bool) -> Ite
         inspect.signature(getattr(driver, method)).bind(*wanted)
     except (TypeError, ValueError) as error:
         yield f"{method} cannot be called with ({', '.join(wanted)}): {error}"
+
+
+def _hook_faults(driver: type[Any], name: str) -> Iterator[str]:
+    found: object = inspect.getattr_static(driver, name, None)
+    function: Any = getattr(found, "__func__", found)
+    marks: Any = getattr(function, f"{hookspecs.PROJECT}_impl", None)
+    if marks is None:
+        return
+    if not hasattr(getattr(hookspecs, name, None), f"{hookspecs.PROJECT}_spec"):
+        yield f"hook {name}: there is no such hook"
+    if not isinstance(found, staticmethod):
+        yield f"hook {name} is not a static method: it would need an instance, which it does not get"
+    waits = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(judge(function) for judge in waits):
+        yield f"hook {name} is asynchronous or a generator: hooks declare, they do not wait"
+    if marks.get("wrapper") or marks.get("hookwrapper"):
+        yield f"hook {name} is a wrapper: no plugin stands around another"
 
 
 def _refusal_faults(driver: type[Any]) -> Iterator[str]:

@@ -136,6 +136,12 @@ async def test_a_slow_vendor_is_unknown_at_the_deadline_whatever_the_plugin_allo
         assert asyncio.get_running_loop().time() - began < 3
 
 
+async def test_a_handshake_that_never_ends_is_unsent_at_the_deadline(http: PluginHttpClient) -> None:
+    async with serve(be_silent) as url:
+        driver = guard(http, calling(url.replace("http:", "https:")))
+        assert isinstance(await driver.launch(request(deadline_ms=300)), Unsent)
+
+
 async def test_a_plugin_that_waits_for_something_else_is_stopped_and_proved_unsent(http: PluginHttpClient) -> None:
     async def launch(_http: HttpClient, _request: LaunchRequest) -> Any:
         await asyncio.sleep(60)

@@ -82,6 +82,11 @@ def manifest_text() -> str:
 
 
 @pytest.fixture
+def driver_text() -> str:
+    return DRIVER
+
+
+@pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Install a distribution with one plugin; `layout` is how: as a wheel does, by .pth, or by direct_url alone."""
     site = tmp_path / "site"

@@ -38,6 +38,15 @@ class TenantRow(msgspec.Struct, frozen=True):
     plugins: tuple[str, ...]
 
 
+class FactRow(msgspec.Struct, frozen=True):
+    """What a plugin tells of a tenant's configuration."""
+
+    tenant: str
+    label: str
+    value: str
+    is_warning: bool
+
+
 class PluginRow(msgspec.Struct, frozen=True):
     """A plugin of this cell; `problem` says why it does not serve."""
 
@@ -47,6 +56,7 @@ class PluginRow(msgspec.Struct, frozen=True):
     tenants: tuple[str, ...]
     state: str
     problem: str = ""
+    facts: tuple[FactRow, ...] = ()
 
 
 class ProcessRow(msgspec.Struct, frozen=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
+
+from msgspec import Meta
 
 from pitboss.directory.runtime import Directory
 from pitboss.games import service as games
@@ -15,12 +17,18 @@ from pitboss.platform.outbox import count_open
 from pitboss.platform.redis import CellRedis
 from pitboss.platform.telemetry import CallRate, Readiness
 from pitboss.plughost import service as plughost
-from pitboss.plughost.contracts import Candidate, DriverHealth, HealthState, Stage
+from pitboss.plughost.contracts import Candidate, DriverHealth, Enablement, HealthState, Stage
 from pitboss.plughost.runtime import HealthBoard, PluginHost
 from pitboss.tenancy import service as tenancy
-from pitboss.web.status import CellRow, PluginRow, ProcessRow, RoundRow, StatusView, TenantRow
+from pitboss.web.status import CellRow, FactRow, PluginRow, ProcessRow, RoundRow, StatusView, TenantRow
+from pitboss_sdk.errors import PitbossError
+from pitboss_sdk.hookspecs import StatusFact
 
 T = TypeVar("T")
+
+Enabled = tuple[str, tuple[FactRow, ...]]
+"""A tenant that has a plugin, and what the plugin tells of its configuration there."""
+StatusFacts = Annotated[tuple[StatusFact, ...], Meta(max_length=8)]
 
 SHOWN_ROUNDS: Final = 20
 _MAX_TENANTS_ASKED: Final = 16
@@ -111,24 +119,36 @@ class CellStatusSource:
         return depth, oldest_seconds
 
     async def _list_plugins(self, problems: dict[str, str], scopes: Sequence[TenantScope]) -> tuple[PluginRow, ...]:
-        users = await _part(problems, "plugins", self._list_users(scopes), {})
+        users = await _part(problems, "plugins", self._list_users(scopes), dict[str, list[Enabled]]())
         troubled = await _part(problems, "plugin health", self._health.list_troubled(), [])
         return tuple(
             _plugin_row(
                 candidate,
                 users.get(candidate.name, []),
                 [health for health in troubled if health.plugin == candidate.name],
+                self._plugins.hooks.quarantined.get(candidate.name, ""),
             )
             for candidate in self._plugins.candidates
         )
 
-    async def _list_users(self, scopes: Sequence[TenantScope]) -> dict[str, list[str]]:
-        users: dict[str, list[str]] = {}
+    async def _list_users(self, scopes: Sequence[TenantScope]) -> dict[str, list[Enabled]]:
+        users: dict[str, list[Enabled]] = {}
         for scope in scopes:
             async with self._database.transaction(scope) as session:
                 for enabled in await plughost.list_enabled(session, scope):
-                    users.setdefault(enabled.slug, []).append(scope.slug)
+                    users.setdefault(enabled.slug, []).append((scope.slug, self._list_facts(scope, enabled)))
         return users
+
+    def _list_facts(self, scope: TenantScope, enabled: Enablement) -> tuple[FactRow, ...]:
+        plugin = self._plugins.plugins.get(enabled.slug)
+        if plugin is None:
+            return ()
+        try:
+            config = plughost.decode_tenant_config(plugin, enabled)
+        except PitbossError as error:
+            return (FactRow(scope.slug, "configuration", error.detail, is_warning=True),)
+        facts = self._plugins.hooks.ask(enabled.slug, "status_facts", StatusFacts, config=config)
+        return tuple(FactRow(scope.slug, fact.label, fact.value, fact.is_warning) for fact in facts or ())
 
     async def _list_processes(self) -> tuple[ProcessRow, ...]:
         now = epoch_seconds()
@@ -185,8 +205,12 @@ async def _part(problems: dict[str, str], name: str, work: Awaitable[T], missing
         return missing
 
 
-def _plugin_row(candidate: Candidate, users: Sequence[str], troubled: Sequence[DriverHealth]) -> PluginRow:
+def _plugin_row(
+    candidate: Candidate, users: Sequence[Enabled], troubled: Sequence[DriverHealth], hooks_held: str
+) -> PluginRow:
     problems = [*candidate.problems, *(f"{health.tenant}: {health.reason}" for health in troubled)]
+    if hooks_held:
+        problems.append(f"its hooks are not asked any more: {hooks_held}")
     worst = max((health.state for health in troubled), default=HealthState.HEALTHY)
     state = worst.name.lower() if users else "unused"
     if users and candidate.stage is not Stage.LOADED:
@@ -195,9 +219,10 @@ def _plugin_row(candidate: Candidate, users: Sequence[str], troubled: Sequence[D
         slug=candidate.name,
         title=candidate.manifest.title if candidate.manifest else candidate.name,
         version=candidate.version,
-        tenants=tuple(users),
+        tenants=tuple(tenant for tenant, _ in users),
         state=state,
         problem="; ".join(problems),
+        facts=tuple(fact for _, facts in users for fact in facts),
     )
 
 

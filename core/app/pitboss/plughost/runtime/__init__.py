@@ -4,11 +4,13 @@ from pitboss.plughost.runtime.discovery import PluginHost, discover, discover_pa
 from pitboss.plughost.runtime.drivers import Drivers
 from pitboss.plughost.runtime.guard import GuardedDriver
 from pitboss.plughost.runtime.health import HealthBoard
+from pitboss.plughost.runtime.hooks import Hooks
 
 __all__ = [
     "Drivers",
     "GuardedDriver",
     "HealthBoard",
+    "Hooks",
     "PluginHost",
     "discover",
     "discover_packs",

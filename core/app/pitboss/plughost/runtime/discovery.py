@@ -31,6 +31,7 @@ from pitboss.plughost.rules import (
     decode_manifest,
     demand_specifier,
 )
+from pitboss.plughost.runtime.hooks import Hooks
 from pitboss_sdk.contract import find_contract_faults
 from pitboss_sdk.jurisdiction import PackInvalid, PackManifest, read_manifest, read_pack
 from pitboss_sdk.manifest import Manifest
@@ -47,12 +48,14 @@ class PluginHost:
         candidates: Iterable[Candidate],
         plugins: Mapping[str, LoadedPlugin],
         packs: Mapping[str, LoadedPack] = MappingProxyType({}),
+        hooks: Hooks | None = None,
     ) -> None:
         found = tuple(candidates)
         self.candidates = tuple(candidate for candidate in found if candidate.kind != PACK_KIND)
         self.pack_candidates = tuple(candidate for candidate in found if candidate.kind == PACK_KIND)
         self.plugins: Mapping[str, LoadedPlugin] = MappingProxyType(dict(plugins))
         self.packs: Mapping[str, LoadedPack] = MappingProxyType(dict(packs))
+        self.hooks = hooks or Hooks()
 
     def get_plugin(self, slug: str) -> LoadedPlugin:
         """Return a loaded plugin; raise `PluginUnavailable` with the gate that holds it back."""
@@ -81,6 +84,7 @@ def load_host(cell: CellFile | None) -> PluginHost:
     candidates: list[Candidate] = []
     plugins: dict[str, LoadedPlugin] = {}
     packs: dict[str, LoadedPack] = {}
+    hooks = Hooks()
     for point, compatible in zip(found, decided, strict=True):
         candidate = compatible if cell is None else decide_allowed(compatible, cell)
         manifest = candidate.manifest
@@ -88,7 +92,7 @@ def load_host(cell: CellFile | None) -> PluginHost:
             problems: list[str] = []
             if isinstance(manifest, Manifest):
                 driver, problems = _load(point)
-                problems = problems or find_contract_faults(driver, manifest)
+                problems = problems or find_contract_faults(driver, manifest) or hooks.register(candidate.name, driver)
                 if not problems:
                     plugins[candidate.name] = LoadedPlugin(manifest, candidate.distribution, candidate.version, driver)
             else:
@@ -102,7 +106,7 @@ def load_host(cell: CellFile | None) -> PluginHost:
             else:
                 candidate = msgspec.structs.replace(candidate, stage=Stage.LOADED)
         candidates.append(candidate)
-    return PluginHost(candidates, plugins, packs)
+    return PluginHost(candidates, plugins, packs, hooks)
 
 
 def discover(cell: CellFile | None = None) -> list[Candidate]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, ClassVar, Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -28,6 +28,7 @@ from pitboss_sdk.games import (
     WalletAnswer,
     WalletCall,
 )
+from pitboss_sdk.hookspecs import StatusFact, hookimpl
 from pitboss_sdk.money import CURRENCIES, InvalidAmount, decimal_from_minor, minor_from_decimal
 from pitboss_sdk.outcome import Done, Outcome, Refused, Unknown, Unsent
 from pitboss_sdk.plugin import HttpClient, HttpResponse, InvalidConfiguration, MaybeSent, NotSent
@@ -116,6 +117,19 @@ class SoftswissDialect:
     def render_refusal(cls, refusal: Refusal, detail: str = "") -> DialectResponse:
         """Put a refusal that came before a call was parsed into the error envelope."""
         return _render_error(refusal, detail, None)
+
+    @staticmethod
+    @hookimpl
+    def status_facts(config: SoftswissConfig) -> tuple[StatusFact, ...]:
+        """Tell who the tenant is at the aggregator, where that is, and whether an old secret is still accepted."""
+        facts = [
+            StatusFact("Casino", config.casino_id),
+            StatusFact("Gateway", urlsplit(config.gateway_url).hostname or ""),
+        ]
+        if config.previous_api_secret is not None:
+            told = "the previous one is still accepted; take it away when the aggregator has the new one"
+            facts.append(StatusFact("Signing secret", told, is_warning=True))
+        return tuple(facts)
 
     async def list_games(self, http: HttpClient) -> Outcome[tuple[GameInfo, ...]]:
         """Return the active games of this casino; the endpoint is public and unsigned."""
