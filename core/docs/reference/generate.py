@@ -23,6 +23,7 @@ from pitboss.platform.settings import list_settings
 from pitboss.platform.telemetry import Metrics
 from pitboss.web import controllers
 from pitboss.web.app import CellParts, create_cell_app
+from pitboss_sdk import hookspecs
 from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.testing import RULES
 
@@ -225,6 +226,21 @@ def conformance() -> str:
     return render_page("Conformance rules", intro, render_table(("Rule", "Holds when"), rows))
 
 
+def hooks() -> str:
+    """Return the page of hooks."""
+    specified = [
+        (name, function)
+        for name, function in inspect.getmembers(hookspecs, inspect.isfunction)
+        if hasattr(function, f"{hookspecs.PROJECT}_spec")
+    ]
+    rows = [
+        (f"`{name}({', '.join(inspect.signature(function).parameters)})`", first_line(function.__doc__))
+        for name, function in specified
+    ]
+    intro = "What a plugin may declare; see `pitboss_sdk.hookspecs` and the guide [Write a plugin](../guides/write-a-plugin.md)."
+    return render_page("Hooks", intro, render_table(("Hook", "Declares"), rows))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -233,6 +249,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics,
     "cli.md": cli,
     "conformance.md": conformance,
+    "hooks.md": hooks,
     "openapi.json": openapi,
 }
 """Every generated page."""

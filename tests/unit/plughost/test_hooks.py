@@ -14,7 +14,7 @@ from pitboss.plughost.runtime import hooks as hooks_module
 from pitboss_sdk.hookspecs import StatusFact, hookimpl
 
 Facts = Annotated[tuple[StatusFact, ...], Meta(max_length=8)]
-CELL = CellFile("eu-1", "eu", (AllowedPlugin("made-made", "==1.*"), AllowedPlugin("made-other", "==1.*")))
+CELL = CellFile("eu-1", "eu", plugins=(AllowedPlugin("made-made", "==1.*"), AllowedPlugin("made-other", "==1.*")))
 
 
 def plugin(declare: Any) -> type[Any]:
