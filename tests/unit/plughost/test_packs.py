@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from pitboss.plughost.contracts import AllowedPlugin, CellFile, Stage
 from pitboss.plughost.errors import FileInvalid, PluginUnavailable
 from pitboss.plughost.rules import decode_cell_file
 from pitboss.plughost.runtime import discover, discover_packs, load_host
+from pitboss_sdk.jurisdiction import read_pack
 
 Install = Callable[..., Path]
 CELL = CellFile("eu-1", "eu", packs=(AllowedPlugin("made-zz-law", ">=1,<2"),))
@@ -134,3 +137,15 @@ def test_a_cells_file_lists_each_pack_once() -> None:
         decode_cell_file("eu-1.toml", text)
     with pytest.raises(FileInvalid, match=r"packs\[0\]\.versions: 'new' is not a PEP 440 specifier"):
         decode_cell_file("eu-1.toml", text.replace(">=1", "new"))
+
+
+def test_a_wheel_of_a_pack_carries_all_of_its_data(tmp_path: Path) -> None:
+    project = folder_of("mt_mga").parents[1]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=project, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    unpacked = tmp_path / "site" / "pitboss_jurisdictions" / "mt_mga"
+    assert read_pack(unpacked) == read_pack(folder_of("mt_mga"))
+    points = next((tmp_path / "site").glob("*.dist-info/entry_points.txt")).read_text()
+    assert "mt_mga = pitboss_jurisdictions.mt_mga" in points
