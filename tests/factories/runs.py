@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pitboss.cli.stack import BLOCK, RunCell, find_cells
@@ -30,18 +31,20 @@ def shipped_cell(name: str) -> RunCell:
 class Run:
     """One `pitboss run` (or `make run`) and what it printed so far."""
 
-    def __init__(self, argv: list[str], folder: Path, state: Path, **settings: str) -> None:
+    def __init__(
+        self, argv: list[str], folder: Path, state: Path, *, output: Path | None = None, **settings: str
+    ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PITBOSS_")}
         self.state = state
-        self.output = folder / f"output-{time.monotonic_ns()}"
+        self.output = output or folder / f"output-{time.monotonic_ns()}"
         self.started = time.monotonic()
-        with self.output.open("wb") as output:
+        with self.output.open("wb") as written:
             self.process = subprocess.Popen(
                 argv,
                 cwd=folder,
                 env={**inherited, "PITBOSS_STATE_DIR": str(state), **settings},
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=written,
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
@@ -63,11 +66,13 @@ class Run:
 
     def processes_told(self, setting: str) -> list[int]:
         """Return the supervised processes whose environment holds `setting`, NAME=value."""
-        return [
-            pid
-            for pid in processes_marked(MARK, str(self.state))
-            if setting.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and os.getpgid(pid) == pid
-        ]
+        found: list[int] = []
+        for pid in processes_marked(MARK, str(self.state)):
+            with suppress(OSError):  # it may end while it is looked at
+                told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                if setting.encode() in told and os.getpgid(pid) == pid:
+                    found.append(pid)
+        return found
 
     def left_over(self) -> list[int]:
         """Return every process of this state folder, servers included."""

@@ -59,6 +59,9 @@ POSTGRES_OPTIONS: Final[Mapping[str, str]] = {
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
     "log_line_prefix": "%m [%p] %u@%d ",
+    # One log for all databases of this machine: it may quote neither a key's values nor a statement.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
