@@ -53,6 +53,25 @@ def test_the_shipped_packs_have_no_fault(code: str) -> None:
         ("limits.toml", "value = 18", "value = -1", "limits.toml: minimum_age_years[0].value: Expected `int` >= 0"),
         ("limits.toml", "value = 18", "value = 18.0", "limits.toml: minimum_age_years[0].value: Expected `int`, got"),
         ("limits.toml", "value = 18\n", "", "limits.toml: minimum_age_years[0].value: is missing"),
+        ("limits.toml", "value = 18", "value = 18\nvlaue = 1", "limits.toml: minimum_age_years[0].vlaue: is not a key"),
+        (
+            "retention.toml",
+            "value = 5",
+            "value = 5\nfor = 1",
+            "retention.toml: retention_years[0].for: is not a key here",
+        ),
+        (
+            "reports/tax.toml",
+            "value = 1200",
+            "value = 1200\nx = 1",
+            "reports/tax.toml: tax_rates_basis_points[0].x: is",
+        ),
+        (
+            "reports/calendar.toml",
+            "days_after = 2",
+            "days_after = 2, x = 1",
+            "reports/calendar.toml: reports[0].due.x: is",
+        ),
         ("limits.toml", "[[minimum_age_years]]", "[[minimum_age]]", "limits.toml: minimum_age: is not a key here"),
         ("limits.toml", "[[minimum_age_years]]", "[minimum_age_years]", "limits.toml: minimum_age_years: Expected"),
         (
