@@ -11,7 +11,7 @@ from pitboss.games.rules import compute_round_id
 from pitboss.games.runtime import Rounds
 from pitboss.kernel.clock import utc_now
 from pitboss.ledger.contracts import Op
-from pitboss.wallet.contracts import WalletRequest, WalletResult
+from pitboss.wallet.contracts import Companion, WalletRequest, WalletResult
 from pitboss.wallet.service import make_leg
 
 GAME = "dice"
@@ -30,8 +30,12 @@ def make_request(
     player_id: int,
     session: str = "",
     currency: str = "EUR",
+    companion: Companion = ROUNDS,
 ) -> WalletRequest:
-    """Return the request that `ask` stands for; only asks with a round concern the games room."""
+    """Return the request that `ask` stands for; only asks with a round concern the games room.
+
+    `session` is the one that is meant where the ask names none.
+    """
     legs = [
         make_leg(
             OPS[step.op],
@@ -53,7 +57,7 @@ def make_request(
         currency=currency,
         plugin="softswiss",
         game=GAME if ask.game_ok else "switched-off",
-        session=session,
+        session=ask.session or session,
         session_malformed=not ask.session_ok,
         round_reference=ask.round,
         finished=ask.finished,
@@ -61,7 +65,7 @@ def make_request(
         jackpots={},
         jackpot_pool="",
     )
-    return WalletRequest(tenant_id, wallet_id, source_id, legs, round_id, ROUNDS, subject)
+    return WalletRequest(tenant_id, wallet_id, source_id, legs, round_id, companion, subject)
 
 
 def read_answer(result: WalletResult) -> Answer:

@@ -10,23 +10,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 
 from tests.property.asks import make_request, read_answer
-from tests.property.memory_ledger import TENANT, Faults, FaultyPoster, MemoryLedger
+from tests.property.memory_ledger import TENANT, MemoryLedger
+from tests.property.memory_store import Faults, MemoryStore, witness
 from tests.property.model import STICKY, Answer, Ask, Model, Purse, Step
+from tests.property.script import SOURCE, Script, sessions_of
 from tests.property.virtual_time import VirtualLoop
 
+from pitboss.games import runtime as games_runtime
 from pitboss.games.rules import compute_round_id
-from pitboss.ledger.contracts import Op
-from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.wallet.contracts import WalletRequest
+from pitboss.ledger.contracts import Op, Outcome
+from pitboss.ledger.rules import compute_key
+from pitboss.limits.contracts import LimitKind
+from pitboss.wallet import runtime
+from pitboss.wallet.contracts import Companion, WalletRequest
 from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.rules import BatchWalk, SpendOrder
-from pitboss.wallet.runtime import Lane
 
-SOURCE, ACCOUNT = 7, 11
+ACCOUNT = 11
 PATIENCE_ATTEMPTS = 60
 WEATHER = (
     Faults(),
@@ -37,12 +43,47 @@ WEATHER = (
 )
 
 
-@dataclass
-class Parts:
-    """What is simulated; a mutant replaces one of them."""
+def execute(module: ModuleType, old: str = "", new: str = "") -> dict[str, Any]:
+    """Return the names of a module whose source was run once more, with one place of it changed."""
+    assert module.__file__ is not None
+    source = Path(module.__file__).read_text()
+    assert not old or source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
+    names: dict[str, Any] = {"__name__": module.__name__}
+    exec(compile(source.replace(old, new) if old else source, module.__file__, "exec"), names)  # noqa: S102
+    return names
 
-    walk: Callable[[Any], Any] = BatchWalk
-    lane: Callable[[Any], Any] = Lane
+
+class Parts:
+    """What is simulated; a mutant replaces one of them.
+
+    The modules of lanes and rounds run in copies of their own: the walk has a witness, and memory is as short as a
+    seed wants.
+    """
+
+    def __init__(
+        self,
+        *,
+        walk: Callable[[Any], Any] = BatchWalk,
+        lanes: dict[str, Any] | None = None,
+        rounds: dict[str, Any] | None = None,
+    ) -> None:
+        self._names = execute(runtime) if lanes is None else lanes
+        self._names["BatchWalk"] = witness(walk)
+        self._rounds = execute(games_runtime) if rounds is None else rounds
+        self.walk = walk
+        self.companion: Companion = self._rounds["Rounds"]()
+
+    def make_lane(self, number: int, store: MemoryStore, orders: dict[int, SpendOrder], remembered: int) -> Any:
+        self._names["REMEMBERED"] = remembered
+        return self._names["Lane"](self._names["DatabasePoster"](number, store, spend_orders=orders))
+
+    def set_up(self, *, wary_batches: int, remembered_rounds: int) -> None:
+        """Choose what all lanes of a seed have in common."""
+        self._names["WARY_BATCHES"] = wary_batches
+        self._rounds["REMEMBERED"] = remembered_rounds
+
+
+PARTS = Parts()
 
 
 @dataclass
@@ -50,6 +91,7 @@ class Run:
     """One seed: the world, what clients were told, and what was found wrong."""
 
     seed: int
+    parts: Parts
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     model: Model = field(default_factory=Model)
     told: dict[Ask, list[Answer]] = field(default_factory=dict[Ask, list[Answer]])
@@ -65,144 +107,18 @@ class Run:
             wallet_id=ask.wallet,
             source_id=ask.source,
             player_id=ask.wallet,
+            companion=self.parts.companion,
         )
         self.asks[id(request)] = ask
         self.kept.append(request)
         return request
 
 
-class Script:
-    """What the clients of a seed want; each line is a chain of asks that one client sends in order."""
-
-    def __init__(self, rng: Random, wallets: int) -> None:
-        self._rng = rng
-        self._wallets = wallets
-        self._number = 0
-
-    def ref(self, kind: str) -> str:
-        self._number += 1
-        return f"{kind}{self._number}"
-
-    def amount(self) -> int:
-        return self._rng.choice((1, 2, 3, 7, 10, 33, 50, 100, 999))
-
-    def lines(self, count: int) -> list[list[Ask]]:
-        makers = (self.round, self.round, self.round, self.play, self.withdrawal, self.money, self.late_bet, self.odd)
-        return [self._rng.choice(makers)(self._rng.randrange(1, self._wallets + 1)) for _ in range(count)]
-
-    def ask(self, wallet: int, *steps: Step, **more: Any) -> Ask:
-        return Ask(wallet, SOURCE, steps, **more)
-
-    def round(self, wallet: int) -> list[Ask]:
-        """Bets, wins and rollbacks of one round, sometimes in the wrong order."""
-        rng, name = self._rng, self.ref("round")
-        line: list[Ask] = []
-        bets: list[str] = []
-        wins: list[str] = []
-        for _ in range(rng.randrange(1, 4)):
-            steps: list[Step] = []
-            if not bets or rng.random() < 0.4:
-                bets.append(self.ref("bet"))
-                steps.append(Step("bet", bets[-1], self.amount()))
-            if rng.random() < 0.5:
-                wins.append(self.ref("win"))
-                steps.append(Step("win", wins[-1], self.amount()))
-            if steps:
-                line.append(self.ask(wallet, *steps, round=name, finished=rng.random() < 0.2))
-        if rng.random() < 0.5:
-            targets = rng.sample(bets + wins, rng.randrange(1, len(bets + wins) + 1))
-            steps = [Step("rollback", self.ref("back"), 0, target) for target in targets]
-            if rng.random() < 0.2:
-                steps.append(Step("rollback", self.ref("back"), 0, targets[0]))
-            line.append(self.ask(wallet, *steps, round=name))
-            if rng.random() < 0.3:
-                line.append(self.ask(wallet, Step("rollback", self.ref("back"), 0, targets[0]), round=name))
-        if rng.random() < 0.3:
-            line.append(self.ask(wallet, round=name, finished=True))
-        if rng.random() < 0.2:
-            line.append(self.ask(wallet, Step("bet", self.ref("bet"), self.amount()), round=name))
-        if rng.random() < 0.3:
-            rng.shuffle(line)
-        return line
-
-    def play(self, wallet: int) -> list[Ask]:
-        """Several movements in one request, refused whole when one is."""
-        rng, name = self._rng, self.ref("round")
-        first, second = self.ref("bet"), self.ref("bet")
-        steps = [Step("bet", first, self.amount()), Step("win", self.ref("win"), self.amount())]
-        steps.append(Step("bet", second, rng.choice((5, 40, 180, 900, 5000))))
-        if rng.random() < 0.3:
-            steps.append(Step("rollback", self.ref("back"), 0, first))
-        line = [self.ask(wallet, *steps, round=name)]
-        if rng.random() < 0.5:
-            line.append(self.ask(wallet, *steps[:2], round=name))
-        if rng.random() < 0.3:
-            line.append(self.ask(wallet, *steps, Step("win", self.ref("win"), 3), round=name))
-        return line
-
-    def withdrawal(self, wallet: int) -> list[Ask]:
-        rng, hold = self._rng, self.ref("hold")
-        amount = self.amount()
-        line = [self.ask(wallet, Step("hold", hold, amount))]
-        parts = [part for part in (amount // 3, amount // 2) if part and rng.random() < 0.6]
-        line += [self.ask(wallet, Step("capture", self.ref("capture"), part, hold)) for part in parts]
-        if rng.random() < 0.6:
-            line.append(self.ask(wallet, Step("void", self.ref("void"), 0, hold)))
-        if rng.random() < 0.3:
-            line.append(self.ask(wallet, Step("capture", self.ref("capture"), amount, hold)))
-        if rng.random() < 0.2:
-            rng.shuffle(line)
-        return line
-
-    def money(self, wallet: int) -> list[Ask]:
-        rng, line = self._rng, list[Ask]()
-        for op in rng.sample(("deposit", "award", "adjustment", "award_forfeit"), 2):
-            amount = self.amount() * (-1 if rng.random() < (0.5 if op == "adjustment" else 0.03) else 1)
-            line.append(self.ask(wallet, Step(op, self.ref(op), amount)))
-        return line
-
-    def late_bet(self, wallet: int) -> list[Ask]:
-        """A rollback that overtakes its bet."""
-        name, bet = self.ref("round"), self.ref("bet")
-        back = self.ask(wallet, Step("rollback", self.ref("back"), 0, bet), round=name)
-        late = self.ask(wallet, Step("bet", bet, self.amount()), round=name)
-        other = self.ask(wallet, Step("bet", self.ref("bet"), self.amount()), round=name)
-        return [back, late] if self._rng.random() < 0.5 else [other, back, late]
-
-    def odd(self, wallet: int) -> list[Ask]:
-        """Misuse: one reference for two things, another wallet's bet, a switched-off game, a request that breaks."""
-        rng, name, bet = self._rng, self.ref("round"), self.ref("bet")
-        amount, stranger = self.amount(), wallet % self._wallets + 1
-        kind = rng.randrange(7)
-        if kind == 0:
-            return [
-                self.ask(wallet, Step("bet", bet, amount), round=name),
-                self.ask(wallet, Step("bet", bet, amount + 1), round=name),
-            ]
-        if kind == 1:
-            return [self.ask(wallet, Step("bet", bet, amount)), self.ask(stranger, Step("bet", bet, amount))]
-        if kind == 2:
-            return [
-                self.ask(wallet, Step("bet", bet, amount)),
-                self.ask(stranger, Step("rollback", self.ref("back"), 0, bet)),
-            ]
-        if kind == 3:
-            return [self.ask(wallet, Step("bet", bet, amount), round=name, game_ok=False)]
-        if kind == 4:
-            return [self.ask(wallet, Step("bet", bet, amount), round=name, session_ok=False)]
-        if kind == 5:
-            return [
-                self.ask(wallet, Step("bet", bet, amount), round=name),
-                self.ask(wallet, Step("rollback", self.ref("back"), 0, bet), round=self.ref("round")),
-            ]
-        return [self.ask(wallet, Step("deposit", self.ref("poison"), amount))]
-
-
-def simulate(seed: int, parts: Parts | None = None) -> list[str]:
+def simulate(seed: int, parts: Parts = PARTS) -> list[str]:
     """Run one seed and return what is wrong, in words."""
-    rng, run, loop = Random(seed), Run(seed), VirtualLoop()
+    rng, run, loop = Random(seed), Run(seed, parts), VirtualLoop()
     try:
-        loop.run_until_complete(_play(run, rng, parts or Parts()))
+        loop.run_until_complete(_play(run, rng))
         return list(judge(run))
     except Exception as error:  # noqa: BLE001 - a run that cannot end, or not be judged, is a finding like others
         return [f"{type(error).__name__}: {error}"]
@@ -215,53 +131,71 @@ def simulate(seed: int, parts: Parts | None = None) -> list[str]:
         loop.close()
 
 
-def _furnish(run: Run, rng: Random, wallets: int) -> None:
+def _furnish(run: Run, rng: Random, wallets: int) -> dict[int, SpendOrder]:
     bonus_first = rng.random() < 0.4
-    run.ledger.spend_orders = {TENANT: SpendOrder.BONUS_FIRST if bonus_first else SpendOrder.REAL_FIRST}
+    ledger = run.ledger
     for wallet in range(1, wallets + 1):
-        run.ledger.wallets[wallet] = [0, 0, 0, 0, 0]
-        run.ledger.locks[wallet] = asyncio.Lock()
+        ledger.wallets[wallet] = [0, 0, 0, 0, 0]
         purse = run.model.purses[wallet] = Purse(bonus_first=bonus_first)
         if rng.random() < 0.15:
-            run.ledger.blocked.add(wallet)
+            ledger.blocked.add(wallet)
             purse.active = False
         for kind in rng.sample(list(LimitKind), rng.choice((0, 0, 0, 1, 2))):
-            limit = Limit(kind, Period.DAY, rng.choice((50, 200, 1000)))
-            run.ledger.limits.setdefault((TENANT, wallet), []).append(limit)
-            purse.limits[kind.name.lower()] = limit.amount_minor
+            amount = rng.choice((50, 200, 1000))
+            ledger.limits.setdefault(wallet, {})[kind] = amount
+            ledger.limited.add(wallet)
+            purse.limits[kind.name.lower()] = amount
+        for session in sessions_of(wallet):
+            ledger.sessions[session] = run.model.sessions[session] = wallet
+    return {TENANT: SpendOrder.BONUS_FIRST if bonus_first else SpendOrder.REAL_FIRST}
 
 
-async def _play(run: Run, rng: Random, parts: Parts) -> None:
-    wallets, faults = rng.randrange(1, 5), rng.choice(WEATHER)
-    _furnish(run, rng, wallets)
-    posters = [FaultyPoster(run.ledger, rng, faults, parts.walk) for _ in range(rng.randrange(1, 4))]
-    lanes = [parts.lane(poster) for poster in posters]
+async def _play(run: Run, rng: Random) -> None:
+    wallets, faults, parts = rng.randrange(1, 5), rng.choice(WEATHER), run.parts
+    orders = _furnish(run, rng, wallets)
+    stores = [MemoryStore(run.ledger, rng, faults) for _ in range(rng.randrange(1, 4))]
+    parts.set_up(wary_batches=rng.choice((1, 2, 32)), remembered_rounds=rng.choice((1, 3, 1000)))
+    lanes = [parts.make_lane(number, store, orders, rng.choice((1, 3, 1000))) for number, store in enumerate(stores)]
     tasks = [asyncio.create_task(lane.run()) for lane in lanes]
     script = Script(rng, wallets)
     seeded = [script.ask(wallet, Step("deposit", script.ref("deposit"), 1000)) for wallet in run.ledger.wallets]
     seeded += [script.ask(w, Step("award", script.ref("award"), 100)) for w in run.ledger.wallets if rng.random() < 0.5]
     lines = [[ask] for ask in seeded] + script.lines(rng.randrange(6, 14))
-    await asyncio.gather(*[_client(run, rng, lanes, line, posters) for line in lines])
+    operators = [_change_terms(run, rng, wallets) for _ in range(rng.choice((0, 1, 2)))]
+    await asyncio.gather(*[_client(run, rng, lanes, line, stores) for line in lines], *operators)
     everything = [ask for line in lines for ask in line]
     again = rng.sample(everything, min(len(everything), 6))
-    await asyncio.gather(*[_send(run, rng, lanes, ask, posters) for ask in again])
+    await asyncio.gather(*[_send(run, rng, lanes, ask, stores) for ask in again])
     for lane in lanes:
         lane.close()
     await asyncio.gather(*tasks)
 
 
-async def _client(run: Run, rng: Random, lanes: list[Any], line: list[Ask], posters: list[FaultyPoster]) -> None:
+async def _change_terms(run: Run, rng: Random, wallets: int) -> None:
+    """Block and unblock wallets, set and remove limits, fail sessions, all behind the lanes' backs."""
+    for _ in range(rng.randrange(1, 6)):
+        await asyncio.sleep(rng.randrange(1, 60) / 1000)
+        wallet, what = rng.randrange(1, wallets + 1), rng.randrange(4)
+        if what == 0:
+            run.ledger.fail_session(rng.choice(sessions_of(wallet)))
+        elif what == 1:
+            run.ledger.set_limit(wallet, rng.choice(list(LimitKind)), rng.choice((None, None, 0, 50, 300, 2000)))
+        else:
+            run.ledger.set_blocked(wallet, blocked=rng.random() < 0.4)
+
+
+async def _client(run: Run, rng: Random, lanes: list[Any], line: list[Ask], stores: list[MemoryStore]) -> None:
     await asyncio.sleep(rng.randrange(40) / 1000)
     for ask in line:
         copies = rng.choice((1, 1, 1, 2, 3))
-        await asyncio.gather(*[_send(run, rng, lanes, ask, posters) for _ in range(copies)])
+        await asyncio.gather(*[_send(run, rng, lanes, ask, stores) for _ in range(copies)])
 
 
-async def _send(run: Run, rng: Random, lanes: list[Any], ask: Ask, posters: list[FaultyPoster]) -> None:
+async def _send(run: Run, rng: Random, lanes: list[Any], ask: Ask, stores: list[MemoryStore]) -> None:
     for attempt in range(PATIENCE_ATTEMPTS):
         if attempt == PATIENCE_ATTEMPTS // 2:
-            for poster in posters:
-                poster.calm = True
+            for store in stores:
+                store.calm = True
         lane = rng.choice(lanes)
         try:
             result = await lane.submit(run.request(ask))
@@ -307,15 +241,17 @@ def _judge_money(ledger: MemoryLedger) -> Iterator[str]:
         held = sum(h.amount_minor - h.captured - h.released for name, h in ledger.holds.items() if name[:2] == pair)
         if held != buckets[2]:
             yield f"wallet {wallet}: held {buckets[2]}, open holds {held}"
-        awards = [award for name, award in ledger.awards.items() if name[:2] == pair]
-        if sum(award.remaining for award in awards) != buckets[1] or any(award.remaining < 0 for award in awards):
-            yield f"wallet {wallet}: bonus {buckets[1]}, awards {[award.remaining for award in awards]}"
+        left = [award[0] for name, award in ledger.awards.items() if name[:2] == pair]
+        if sum(left) != buckets[1] or min(left, default=0) < 0:
+            yield f"wallet {wallet}: bonus {buckets[1]}, awards {left}"
 
 
 def _judge_answers(run: Run) -> Iterator[str]:
     booked: dict[str, list[tuple[Any, ...]]] = {}
     backs: dict[tuple[int, int], int] = {}
     for row in run.ledger.journal.values():
+        if row[3] == Op.TERMS:
+            continue
         booked.setdefault(row[15], []).append(row)
         if row[16] is not None:
             backs[row[1], row[16]] = backs.get((row[1], row[16]), 0) + 1
@@ -343,15 +279,23 @@ def _judge_answers(run: Run) -> Iterator[str]:
 
 
 def _judge_history(run: Run) -> Iterator[str]:
-    """Hold each committed answer against the model, in the order of the commits."""
+    """Hold each answer against the model, in the order of the moments at which they took effect."""
     said: dict[Ask, set[Answer]] = {}
-    for request, result in run.ledger.log:
-        ask, answer = run.asks[id(request)], read_answer(result)
-        wanted = run.model.ask(ask)
-        said.setdefault(ask, set()).add(answer)
-        if _without_bare_versions(wanted) != _without_bare_versions(answer):
-            yield f"{ask}: {answer} instead of {wanted}"
-            return
+    for moment, entries in enumerate(run.ledger.log):
+        for entry in entries:
+            if entry.request is None or entry.result is None:
+                assert entry.change is not None
+                entry.change(run.model)
+                continue
+            ask, answer = run.asks[id(entry.request)], read_answer(entry.result)
+            wanted = run.model.ask(ask)
+            said.setdefault(ask, set()).add(answer)
+            if _agree(answer, wanted, loose=entry.loose):
+                continue
+            if not _overlaps(run, entry.request, answer, wanted, moment):
+                yield f"{ask}: {answer} instead of {wanted}"
+                return
+            _take_over(run, ask, answer)
     for ask, answers in run.told.items():
         if not set(answers) <= said.get(ask, set()):
             yield f"{ask} was told {answers}, and committed was {said.get(ask)}"
@@ -359,7 +303,7 @@ def _judge_history(run: Run) -> Iterator[str]:
         version, *buckets = run.ledger.wallets[wallet]
         if (version, tuple(buckets)) != (len(purse.rows), purse.buckets):
             yield f"wallet {wallet}: {buckets} at {version}, the model says {purse.buckets} at {len(purse.rows)}"
-        awards = {n[2]: (a.remaining, a.wagered) for n, a in run.ledger.awards.items() if n[1] == wallet}
+        awards = {name[2]: tuple(award) for name, award in run.ledger.awards.items() if name[1] == wallet}
         wanted_awards = {granted: (left, purse.wagered(granted)) for granted, left in purse.awards.items()}
         if awards != wanted_awards:
             yield f"wallet {wallet}: awards {awards}, the model says {wanted_awards}"
@@ -369,8 +313,31 @@ def _judge_history(run: Run) -> Iterator[str]:
                 yield f"wallet {wallet}: row {row.version} moved {deltas}, the model says {row}"
 
 
-def _without_bare_versions(answer: Answer) -> Answer:
-    return answer if answer.refusal is None else Answer(answer.refusal, answer.balance)
+def _agree(answer: Answer, wanted: Answer, *, loose: bool) -> bool:
+    """Return whether an answer is the model's; versions count where something was accepted."""
+    versions = () if answer.refusal is not None else answer.versions
+    wanted_versions = () if wanted.refusal is not None else wanted.versions
+    balances = loose or answer.balance == wanted.balance
+    return balances and (answer.refusal, versions) == (wanted.refusal, wanted_versions)
+
+
+def _overlaps(run: Run, request: WalletRequest, answer: Answer, wanted: Answer, moment: int) -> bool:
+    """Return whether a refusal fell between another one on the same key and its commit.
+
+    Both are right and neither came first; one that binds may stand beside another that binds, no more.
+    """
+    if answer.refusal is None or (answer.refusal in STICKY and wanted.refusal is None):
+        return False
+    keys = {(TENANT, request.source_id, key) for leg in request.legs for key in (leg.key, leg.reverses)}
+    return any(key in keys and began < moment < committed for key, began, committed in run.ledger.in_flight)
+
+
+def _take_over(run: Run, ask: Ask, answer: Answer) -> None:
+    """Let the model know which leg the ledger remembers a refusal of."""
+    for step in ask.steps:
+        name, stored = (ask.source, step.ref), run.ledger.keys.get((TENANT, ask.source, compute_key(step.ref)))
+        if answer.refusal in STICKY and name not in run.model.keys and stored and stored[2] == Outcome.REFUSED:
+            run.model.refuse(ask, step, answer.refusal, stored[5])
 
 
 def _judge_rounds(run: Run) -> Iterator[str]:
@@ -393,14 +360,7 @@ def _judge_rounds(run: Run) -> Iterator[str]:
             rows[-1].version if rows else 0,
             {"finished": 2, "voided": 3}.get(run.model.purses[wallet].closed.get(name, ""), 1),
         )
-        found = (
-            facts.bet_real,
-            facts.bet_bonus,
-            facts.win_minor,
-            facts.bets,
-            facts.first_version,
-            facts.last_version,
-            facts.state,
-        )
+        columns = ("bet_real", "bet_bonus", "win_minor", "bets", "first_version", "last_version", "state")
+        found = tuple(facts[column] for column in columns)
         if found != wanted:
             yield f"{name}: the round says {found}, its bookings {wanted}"

@@ -1,220 +1,423 @@
-"""A ledger in memory that a lane posts to: it locks, loads, lets the real rules decide, commits, and misbehaves.
+"""A database in memory that a lane's poster reads and writes: the parts of statements, by the identity of their SQL.
 
-It has what a database gives at least (locks, one key once, all or nothing) and none of the guards beyond, so
-that a wrong decision is seen and not repaired.
+It gives the guarantees that lanes rely on (a statement is all or nothing, versions continue, keys, rounds and
+reversals come once, what a part expects holds) and none of the guards beyond, so that a wrong decision is seen and
+not repaired.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from random import Random
 from typing import Any
 
 import asyncpg
 import msgspec
+from tests.property.model import Model
 
-from pitboss.games.contracts import RoundFacts
-from pitboss.games.runtime import RoundBook
-from pitboss.ledger.contracts import KnownKey, Op, OpenAward, OpenHold, Outcome, PostingBatch, WalletState
-from pitboss.limits.contracts import Limit
+from pitboss.games.store import rounds as rounds_store
+from pitboss.kernel.clock import utc_now
+from pitboss.ledger.contracts import Op, OpenHold
+from pitboss.ledger.store import posting
+from pitboss.limits import store as limits_store
+from pitboss.limits.contracts import LimitKind, Period
+from pitboss.platform.statements import ReadPart, WritePart
 from pitboss.wallet.contracts import WalletRequest, WalletResult
-from pitboss.wallet.rules import BatchFacts, BatchWalk, SpendOrder
 
 TENANT = 1
-TODAY = date(2026, 11, 20)
+SESSION_ENDS = 4_000_000_000.0
 Triple = tuple[int, int, int]
+Rows = list[tuple[Any, ...]]
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_NUMBERS = msgspec.json.Decoder(list[int | None])
+_USES_UP = {
+    LimitKind.DEPOSIT: ((Op.DEPOSIT,), 1),
+    LimitKind.STAKE: ((Op.BET, Op.BET_ROLLBACK), -1),
+    LimitKind.LOSS: ((Op.BET, Op.BET_ROLLBACK, Op.WIN, Op.WIN_ROLLBACK), -1),
+}
 
 
 class Poisoned(RuntimeError):
     """What the server raises on a request that it cannot carry out."""
 
 
-@dataclass(frozen=True)
-class Faults:
-    """How often, of a hundred posts, something goes wrong."""
+@dataclass
+class Entry:
+    """Something that took effect: an answer to a request, or a change of terms.
 
-    drop_before: int = 0
-    drop_after: int = 0
-    deadlock: int = 0
-    slow: int = 0
+    The balance of a `loose` answer may be older than the moment that the answer otherwise belongs to.
+    """
+
+    request: WalletRequest | None = None
+    result: WalletResult | None = None
+    change: Callable[[Model], None] | None = None
+    loose: bool = False
+
+
+def numbers(text: str) -> list[int | None]:
+    """Return what an array literal of numbers holds."""
+    return _NUMBERS.decode(f"[{text[1:-1]}]".replace("NULL", "null"))
+
+
+def texts(value: str | Sequence[str]) -> list[str]:
+    """Return what an array of texts, UUIDs or dates holds, as a literal or as it is; '' for null."""
+    if not isinstance(value, str):
+        return list(value)
+    if '"' not in value:
+        return ["" if part == "NULL" else part for part in value[1:-1].split(",")] if value != "{}" else []
+    return [part.replace("\\\\", "\\").replace('\\"', '"') for part in _QUOTED.findall(value)]
+
+
+def table(args: Sequence[Any], width: int) -> Rows:
+    """Return the rows of `width` columns of numbers."""
+    return list(zip(*[numbers(column) for column in args[:width]], strict=True))
+
+
+def key_rows(args: Sequence[Any]) -> list[tuple[int, int, bytes]]:
+    """Return (tenant, source, key) of the three columns that keys go in."""
+    keys = [bytes.fromhex(key.replace("-", "")) for key in texts(args[2])]
+    return [(*pair, key) for pair, key in zip(table(args, 2), keys, strict=True)]
 
 
 @dataclass
 class MemoryLedger:
-    """Committed state, and the log of what was committed in which order."""
+    """Committed state, and the log: at each moment at which something took effect, what did."""
 
     wallets: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     journal: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict[tuple[int, int], tuple[Any, ...]])
     keys: dict[tuple[int, int, bytes], tuple[Any, ...]] = field(default_factory=dict)
-    holds: dict[Triple, OpenHold] = field(default_factory=dict[Triple, OpenHold])
-    awards: dict[Triple, OpenAward] = field(default_factory=dict[Triple, OpenAward])
-    award_entries: dict[Triple, list[tuple[int, int]]] = field(default_factory=dict)
-    usage: dict[tuple[int, int, int, int, date], int] = field(default_factory=dict)
-    house: dict[int, int] = field(default_factory=dict[int, int])
-    rounds: dict[Any, RoundFacts] = field(default_factory=dict[Any, RoundFacts])
-    limits: dict[tuple[int, int], list[Limit]] = field(default_factory=dict)
-    blocked: set[int] = field(default_factory=set[int])
-    spend_orders: dict[int, SpendOrder] = field(default_factory=dict[int, SpendOrder])
     reversed: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
-    log: list[tuple[WalletRequest, WalletResult]] = field(default_factory=list[tuple[WalletRequest, WalletResult]])
-    locks: dict[int, asyncio.Lock] = field(default_factory=dict[int, asyncio.Lock])
+    holds: dict[Triple, OpenHold] = field(default_factory=dict[Triple, OpenHold])
+    awards: dict[Triple, list[int]] = field(default_factory=dict[Triple, list[int]])
+    award_entries: dict[Triple, dict[int, int]] = field(default_factory=dict[Triple, dict[int, int]])
+    usage: dict[tuple[int, int, int, int, date], int] = field(default_factory=dict)
+    limits: dict[int, dict[LimitKind, int]] = field(default_factory=dict[int, dict[LimitKind, int]])
+    house: dict[int, int] = field(default_factory=dict[int, int])
+    batches: set[int] = field(default_factory=set[int])
+    rounds: dict[tuple[int, str, int], dict[str, Any]] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict[str, int])
+    blocked: set[int] = field(default_factory=set[int])
+    awarded: set[int] = field(default_factory=set[int])
+    limited: set[int] = field(default_factory=set[int])
+    blocks: int = 0
+    log: list[list[Entry]] = field(default_factory=list[list[Entry]])
+    in_flight: list[tuple[tuple[int, int, bytes], int, int]] = field(default_factory=list)
+    """Keys whose outcome was decided at one moment of the log and written at a later one."""
 
-    def load(self, requests: Sequence[WalletRequest]) -> BatchFacts:
-        """Return what a lane reads once it holds the locks, as copies."""
-        states: dict[tuple[int, int], WalletState] = {}
-        for wallet in sorted({request.wallet_id for request in requests}):
-            version, real, bonus, held, debt = self.wallets[wallet]
-            has_awards = any(name[1] == wallet for name in self.awards)
-            states[TENANT, wallet] = WalletState(
-                TENANT, wallet, wallet, version, real, bonus, held, debt, version, has_awards
-            )
-        known: dict[tuple[int, int, bytes], KnownKey] = {}
-        for request in requests:
-            for leg in request.legs:
-                for key in (leg.key, leg.reverses):
-                    if key is not None and (TENANT, request.source_id, key) in self.keys:
-                        known[TENANT, request.source_id, key] = self._known((TENANT, request.source_id, key))
-        facts = BatchFacts(
-            states,
-            known,
-            {(TENANT, wallet) for wallet in self.wallets if wallet not in self.blocked},
-            TODAY,
-            self._books(requests),
-            spend_orders=self.spend_orders,
-        )
-        facts.limits = {pair: self.limits[pair] for pair in states if pair in self.limits}
-        facts.usage = {name: used for name, used in self.usage.items() if name[:2] in facts.limits}
-        facts.awards = {n: msgspec.structs.replace(award) for n, award in self.awards.items() if n[:2] in states}
-        for key in known.values():
-            name = (TENANT, key.wallet_id, key.version)
-            if key.d_bonus and name in self.award_entries:
-                facts.award_entries[name] = list(self.award_entries[name])
-            if key.op == Op.HOLD:
-                facts.holds[name] = msgspec.structs.replace(self.holds[name])
-        return facts
+    def moment(self) -> int:
+        """Return the number of a moment that begins now, with nothing in it yet."""
+        self.log.append([])
+        return len(self.log) - 1
 
-    def _known(self, key: tuple[int, int, bytes]) -> KnownKey:
-        wallet, content, outcome, refusal, version, told = self.keys[key]
-        if outcome != Outcome.ACCEPTED:
-            return KnownKey(wallet, content, outcome, refusal, version, told)
-        row = self.journal[wallet, version]
-        back = self.reversed.get((wallet, version), 0)
-        d_real, d_bonus, d_held, d_debt = row[6:10]
-        booked = (row[3], row[4], d_real, d_bonus, d_held, d_debt, row[14], back)
-        return KnownKey(wallet, content, outcome, refusal, version, told, *booked)
+    # What reads answer.
 
-    def _books(self, requests: Sequence[WalletRequest]) -> dict[Any, RoundBook]:
-        mine: dict[Any, list[WalletRequest]] = {}
-        for request in requests:
-            if request.companion is not None:
-                mine.setdefault(request.companion, []).append(request)
-        return {companion: RoundBook(its, [self._round(request) for request in its]) for companion, its in mine.items()}
+    def answer(self, part: ReadPart) -> str:
+        """Return the JSON that the server would, of committed rows."""
+        rows = _READS[part.sql](self, part.args)
+        return rows if isinstance(rows, str) else msgspec.json.encode(list(rows)).decode()
 
-    def _round(self, request: WalletRequest) -> RoundFacts:
-        stored = self.rounds.get((TENANT, request.round_id, request.wallet_id))
-        facts = RoundFacts(True, True, 1, False) if stored is None else msgspec.structs.replace(stored, dirty=False)
-        facts.game_ok = request.subject.game == "dice"
-        return facts
+    def next_block(self, _args: Sequence[Any]) -> str:
+        self.blocks += 1
+        return str(self.blocks)
 
-    def commit(self, posting: PostingBatch, moved: Sequence[WalletState], books: Sequence[Any]) -> None:
-        """Write a batch whole, or raise and write nothing."""
-        for row in posting.keys:
-            if row[:3] in self.keys:
-                raise asyncpg.UniqueViolationError("call_key")
-        for state in moved:
-            if self.wallets[state.wallet_id][0] != state.version_before:
-                raise Poisoned("a wallet moved while it was locked")
-            self.wallets[state.wallet_id] = [state.version, state.real, state.bonus, state.held, state.debt]
-        for row in posting.bookings:
-            if (row[1], row[2]) in self.journal:
-                raise AssertionError(f"journal row {row[1]}/{row[2]} twice")
-            self.journal[row[1], row[2]] = row
-            if row[16] is not None:
-                self.reversed[row[1], row[16]] = row[2]
-        for row in posting.keys:
-            self.keys[row[:3]] = row[3:]
-        for (_, account), delta in posting.house.items():
+    def read_wallets(self, args: Sequence[Any]) -> Iterable[Any]:
+        for tenant, wallet in table(args, 2):
+            if wallet in self.wallets:
+                marks = (wallet in self.awarded, wallet not in self.blocked, wallet in self.limited)
+                yield tenant, wallet, wallet, *self.wallets[wallet], *marks
+
+    def read_keys(self, args: Sequence[Any]) -> Iterable[Any]:
+        for position, key in enumerate(key_rows(args), 1):
+            if key in self.keys:
+                wallet, content, outcome, refusal, version, told = self.keys[key]
+                row = self.journal.get((wallet, version), (0,) * 14 + ("",))
+                back = self.reversed.get((wallet, version), 0)
+                yield (
+                    position,
+                    wallet,
+                    content,
+                    outcome,
+                    refusal,
+                    version,
+                    told,
+                    row[3],
+                    row[4],
+                    *row[6:10],
+                    row[14],
+                    back,
+                )
+
+    def read_holds(self, args: Sequence[Any]) -> Iterable[Any]:
+        for key in key_rows(args):
+            wallet, _, _, _, version, _ = self.keys.get(key, (0, 0, 0, 0, 0, 0))
+            hold = self.holds.get((TENANT, wallet, version))
+            if hold is not None:
+                yield TENANT, wallet, version, hold.amount_minor, hold.captured, hold.released, hold.expires_at
+
+    def read_awards(self, args: Sequence[Any]) -> Iterable[Any]:
+        pairs = set(table(args, 2))
+        return [(*name, *award) for name, award in self.awards.items() if name[:2] in pairs]
+
+    def read_award_entries(self, args: Sequence[Any]) -> Iterable[Any]:
+        for name in table(args, 3):
+            yield from ((*name, *entry) for entry in sorted(self.award_entries.get(name, {}).items()))
+
+    def read_usage(self, args: Sequence[Any]) -> Iterable[Any]:
+        pairs = set(table(args, 2))
+        return [(*name, used) for name, used in self.usage.items() if name[:2] in pairs and name[4] >= args[2]]
+
+    def read_limits(self, args: Sequence[Any]) -> Iterable[Any]:
+        for tenant, wallet in table(args, 2):
+            yield from ((tenant, wallet, kind, Period.DAY, most) for kind, most in self.limits.get(wallet, {}).items())
+
+    def read_sessions(self, args: Sequence[Any]) -> Iterable[Any]:
+        for position, (session, wallet) in enumerate(zip(texts(args[1]), numbers(args[2]), strict=True), 1):
+            if self.sessions.get(session) == wallet:
+                yield position, wallet, SESSION_ENDS
+
+    def read_games(self, args: Sequence[Any]) -> Iterable[Any]:
+        return [(position, code == "dice", 1) for position, code in enumerate(texts(args[2]), 1)]
+
+    def read_rounds(self, args: Sequence[Any]) -> Iterable[Any]:
+        rows = zip(table((args[0], args[2]), 2), texts(args[1]), strict=True)
+        for position, ((tenant, wallet), round_id) in enumerate(rows, 1):
+            name = (tenant, round_id, wallet)
+            if name in self.rounds:
+                yield position, *[self.rounds[name][column] for column in _ROUND_READ]
+
+    # What writes do.
+
+    def holds_true(self, part: WritePart) -> bool:
+        """Return whether what a part expects holds; what a change expects of its own rows is seen when it happens."""
+        return True if part.sql else _CHECKS[part.check](self, part.args)
+
+    def still_stands(self, args: Sequence[Any]) -> bool:
+        return all(self.wallets[wallet][0] == version for _, wallet, version in table(args, 3))
+
+    def are_new_keys(self, args: Sequence[Any]) -> bool:
+        return not any(key in self.keys for key in key_rows(args))
+
+    def are_as_seen(self, args: Sequence[Any]) -> bool:
+        nothing = {"last_version": 0, "state": 0}
+        for tenant, round_id, wallet, *seen in zip(
+            numbers(args[0]), texts(args[1]), *map(numbers, args[2:]), strict=True
+        ):
+            found = self.rounds.get((tenant, round_id, wallet), nothing)
+            if [found["last_version"], found["state"]] != seen:
+                return False
+        return True
+
+    def write(self, parts: Sequence[WritePart]) -> None:
+        """Carry out everything, or raise and change nothing."""
+        changes = [part for part in parts if part.sql]
+        for part in changes:
+            _GUARDS.get(part.sql, lambda _ledger, _args: None)(self, part.args)
+        for part in changes:
+            _WRITES[part.sql](self, part.args)
+
+    def guard_book(self, args: Sequence[Any]) -> None:
+        if any(reference.startswith("poison") for reference in texts(args[15])):
+            raise Poisoned("a value that the server does not take")
+        stands = {wallet: list(state) for wallet, state in self.wallets.items()}
+        reversals = {(wallet, back) for _, wallet, back in self._reversals(args)}
+        if len(reversals) < len(self._reversals(args)) or reversals & set(self.reversed):
+            raise asyncpg.UniqueViolationError("uq_journal_reverses")
+        for row in table(args, 14):
+            version, *buckets = stands[row[1]]
+            before = [after - delta for after, delta in zip(row[10:14], row[6:10], strict=True)]
+            if (version + 1, buckets) != (row[2], before):
+                raise asyncpg.SerializationError(f"row {row[2]} does not continue wallet {row[1]} at {version}")
+            stands[row[1]] = [row[2], *row[10:14]]
+
+    @staticmethod
+    def _reversals(args: Sequence[Any]) -> list[tuple[int, int, int]]:
+        rows = zip(table(args, 3), numbers(args[16]), strict=True)
+        return [(row[2], row[1], back) for row, back in rows if back is not None]
+
+    def book(self, args: Sequence[Any]) -> None:
+        rows = zip(table(args, 14), texts(args[14]), texts(args[15]), numbers(args[16]), strict=True)
+        for row, round_id, reference, reverses in rows:
+            self.journal[row[1], row[2]] = (*row, round_id, reference, reverses)
+            self.wallets[row[1]] = [row[2], *row[10:14]]
+            if row[11]:
+                self.awarded.add(row[1])
+            if reverses is not None:
+                self.reversed[row[1], reverses] = row[2]
+
+    def guard_keys(self, args: Sequence[Any]) -> None:
+        keys = key_rows(args)
+        if len(set(keys)) < len(keys) or any(key in self.keys for key in keys):
+            raise asyncpg.UniqueViolationError("pk_call_key")
+
+    def keep_keys(self, args: Sequence[Any]) -> None:
+        self.keys |= dict(zip(key_rows(args), table(args[3:], 6), strict=True))
+
+    def tell_house(self, args: Sequence[Any]) -> None:
+        for _, account, delta in table(args, 3):
             self.house[account] = self.house.get(account, 0) + delta
-        self._commit_rare(posting)
-        for book in books:
-            for name, (_, _, _, facts) in book._changed.items():
-                self.rounds[name] = msgspec.structs.replace(facts)
 
-    def _commit_rare(self, posting: PostingBatch) -> None:
-        for tenant, wallet, version, amount, expires_at in posting.new_holds:
-            self.holds[tenant, wallet, version] = OpenHold(version, amount, 0, 0, expires_at)
-        for name, hold in posting.holds.items():
-            stored = self.holds[name]
-            stored.captured, stored.released = hold.captured, hold.released
-        for tenant, wallet, version, granted in posting.new_awards:
-            self.awards[tenant, wallet, version] = OpenAward(version, granted, 0)
-        for name, award in posting.awards.items():
-            stored_award = self.awards[name]
-            stored_award.remaining, stored_award.wagered = award.remaining, award.wagered
-        for tenant, wallet, version, granted, part in posting.award_entries:
-            self.award_entries.setdefault((tenant, wallet, version), []).append((granted, part))
-        for window, used in posting.usage.items():
-            self.usage[window] = self.usage.get(window, 0) + used
+    def guard_count(self, args: Sequence[Any]) -> None:
+        if args[3] in self.batches:
+            raise AssertionError(f"batch {args[3]} twice")
+
+    def count(self, args: Sequence[Any]) -> None:
+        self.batches.add(args[3])
+
+    def open_holds(self, args: Sequence[Any]) -> None:
+        for row, expires_at in zip(table(args, 6), args[6], strict=True):
+            self.holds[row[0], row[1], row[2]] = OpenHold(row[2], row[3], row[4], row[5], expires_at)
+
+    def resolve_holds(self, args: Sequence[Any]) -> None:
+        for *name, captured, released in table(args, 5):
+            hold = self.holds[tuple(name)]
+            hold.captured, hold.released = captured, released
+
+    def grant_awards(self, args: Sequence[Any]) -> None:
+        self.awards |= {row[:3]: list(row[4:]) for row in table(args, 6)}
+
+    def move_awards(self, args: Sequence[Any]) -> None:
+        for row in table(args, 5):
+            if row[:3] in self.awards:
+                self.awards[row[:3]] = list(row[3:])
+
+    def enter_awards(self, args: Sequence[Any]) -> None:
+        for *name, granted, part in table(args, 5):
+            self.award_entries.setdefault(tuple(name), {})[granted] = part
+
+    def add_usage(self, args: Sequence[Any]) -> None:
+        days = [date.fromisoformat(day) for day in texts(args[4])]
+        for window, day, used in zip(table(args, 4), days, numbers(args[5]), strict=True):
+            self.usage[*window, day] = self.usage.get((*window, day), 0) + (used or 0)
+
+    def guard_open_rounds(self, args: Sequence[Any]) -> None:
+        opened = round_names(WritePart(rounds_store._OPEN, args))
+        if len(set(opened)) < len(opened) or any(name in self.rounds for name in opened):
+            raise asyncpg.UniqueViolationError("pk_round")
+
+    def open_rounds(self, args: Sequence[Any]) -> None:
+        named = zip(texts(args[16]), texts(args[17]), texts(args[19]), strict=True)
+        for row, (round_id, session, pool) in zip(table(args, 16), named, strict=True):
+            stored = dict(zip(_ROUND_OPEN, row[3:15], strict=True))
+            self.rounds[row[0], round_id, row[1]] = stored | {"session": session or None, "jackpot_pool": pool}
+
+    def guard_continue_rounds(self, args: Sequence[Any]) -> None:
+        for row, round_id in zip(table(args, 13), texts(args[13]), strict=True):
+            found = self.rounds.get((row[0], round_id, row[1]))
+            if found is None or (found["last_version"], found["state"]) != row[11:13]:
+                raise asyncpg.SerializationError("overtaken")
+
+    def continue_rounds(self, args: Sequence[Any]) -> None:
+        for row, round_id in zip(table(args, 13), texts(args[13]), strict=True):
+            self.rounds[row[0], round_id, row[1]] |= dict(zip(_ROUND_CONTINUE, row[2:11], strict=True))
+
+    # What others do meanwhile: all of it takes the wallet's next version.
+
+    def change_terms(self, wallet: int, change: Callable[[Model], None]) -> None:
+        """Book the row that moves nothing; `change` is what becomes of the model."""
+        version, *buckets = self.wallets[wallet]
+        self.wallets[wallet][0] = version + 1
+        row = (TENANT, wallet, version + 1, Op.TERMS, 0, 0, 0, 0, 0, 0, *buckets, "", "", None)
+        self.journal[wallet, version + 1] = row
+        self.log[self.moment()].append(Entry(change=change))
+
+    def set_blocked(self, wallet: int, *, blocked: bool) -> None:
+        if blocked != (wallet in self.blocked):
+            self.blocked ^= {wallet}
+            self.change_terms(wallet, lambda model: model.set_active(wallet, active=not blocked))
+
+    def set_limit(self, wallet: int, kind: LimitKind, amount_minor: int | None) -> None:
+        """Set or remove a limit of a day; what was used before it counts from the journal."""
+        if amount_minor is None and kind not in self.limits.get(wallet, {}):
+            return
+        if amount_minor is None:
+            del self.limits[wallet][kind]
+        else:
+            ops, sign = _USES_UP[kind]
+            used = sum(row[6] + row[7] - row[9] for row in self.journal.values() if row[1] == wallet and row[3] in ops)
+            self.limits.setdefault(wallet, {})[kind] = amount_minor
+            self.limited.add(wallet)
+            self.usage[TENANT, wallet, kind, Period.DAY, utc_now().date()] = sign * used
+        self.change_terms(wallet, lambda model: model.set_limit(wallet, kind.name.lower(), amount_minor))
+
+    def fail_session(self, session: str) -> None:
+        wallet = self.sessions.pop(session, None)
+        if wallet is not None:
+            self.change_terms(wallet, lambda model: model.fail_session(wallet, session))
 
 
-class FaultyPoster:
-    """One lane's way to the ledger in memory, over a line that breaks."""
-
-    def __init__(
-        self, ledger: MemoryLedger, rng: Random, faults: Faults, walk: Callable[[BatchFacts], Any] = BatchWalk
-    ) -> None:
-        self._ledger = ledger
-        self._rng = rng
-        self._faults = faults
-        self._walk = walk
-        self.calm = False
-
-    def drop(self) -> None:
-        """Nothing is kept between posts."""
-
-    async def close(self) -> None:
-        """Nothing is kept between posts."""
-
-    async def post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
-        """Do what `DatabasePoster` does, in memory."""
-        faults, drawn = self._faults, self._rng.randrange(100)
-        if self.calm:
-            drawn = 100
-        await self._pause()
-        if drawn < faults.drop_before:
-            raise ConnectionResetError("before anything was sent")
-        drawn -= faults.drop_before
-        ledger = self._ledger
-        held = [ledger.locks[wallet] for wallet in sorted({request.wallet_id for request in requests})]
-        for lock in held:
-            await lock.acquire()
-        try:
-            if drawn < faults.deadlock:
-                raise asyncpg.DeadlockDetectedError("a deadlock")
-            drawn -= faults.deadlock
-            facts = ledger.load(requests)
-            await self._pause()
-            if any(leg.reference.startswith("poison") for request in requests for leg in request.legs):
-                raise Poisoned("a value that the server does not take")
-            walk = self._walk(facts)
-            results = [walk.decide(request) for request in requests]
-            await self._pause()
-            ledger.commit(walk.posting, list(walk.touched.values()), list(facts.books.values()))
-            ledger.log += [(request, _copy(result)) for request, result in zip(requests, results, strict=True)]
-        finally:
-            for lock in reversed(held):
-                lock.release()
-        if drawn < faults.drop_after:
-            raise asyncpg.ConnectionDoesNotExistError("after the commit")
-        return results
-
-    async def _pause(self) -> None:
-        if self._rng.randrange(100) < self._faults.slow:
-            await asyncio.sleep(self._rng.randrange(1, 60) / 1000)
+def round_names(part: WritePart) -> list[tuple[int, str, int]]:
+    """Return the (tenant, round, wallet) that a part writes."""
+    if part.sql not in {rounds_store._OPEN, rounds_store._CONTINUE}:
+        return []
+    ids = texts(part.args[16 if part.sql == rounds_store._OPEN else 13])
+    return [(row[0], round_id, row[1]) for row, round_id in zip(table(part.args, 2), ids, strict=True)]
 
 
-def _copy(result: WalletResult) -> WalletResult:
-    return msgspec.structs.replace(result, legs=tuple(result.legs))
+_ROUND_OPEN = (
+    "first_version",
+    "last_version",
+    "bet_real",
+    "bet_bonus",
+    "win_minor",
+    "jackpot_minor",
+    "balance_before",
+    "balance_after",
+    "bets",
+    "mode",
+    "state",
+    "version_id",
+)
+_ROUND_CONTINUE = (
+    "last_version",
+    "bet_real",
+    "bet_bonus",
+    "win_minor",
+    "jackpot_minor",
+    "balance_after",
+    "bets",
+    "mode",
+    "state",
+)
+_ROUND_READ = (*_ROUND_OPEN, "session")
+_READS: dict[str, Callable[[MemoryLedger, Sequence[Any]], Any]] = {
+    posting.NEXT_BLOCK.sql: MemoryLedger.next_block,
+    posting._READ_WALLETS: MemoryLedger.read_wallets,
+    posting._READ_KEYS: MemoryLedger.read_keys,
+    posting._READ_HOLDS: MemoryLedger.read_holds,
+    posting._READ_AWARDS: MemoryLedger.read_awards,
+    posting._READ_AWARD_ENTRIES: MemoryLedger.read_award_entries,
+    posting._READ_USAGE: MemoryLedger.read_usage,
+    limits_store._READ: MemoryLedger.read_limits,
+    rounds_store._READ_SESSIONS: MemoryLedger.read_sessions,
+    rounds_store._READ_GAMES: MemoryLedger.read_games,
+    rounds_store._READ_ROUNDS: MemoryLedger.read_rounds,
+}
+_CHECKS: dict[str, Callable[[MemoryLedger, Sequence[Any]], bool]] = {
+    posting._STILL_STANDS: MemoryLedger.still_stands,
+    posting._STILL_NEW: MemoryLedger.are_new_keys,
+    rounds_store._STILL_AS_SEEN: MemoryLedger.are_as_seen,
+}
+_GUARDS: dict[str, Callable[[MemoryLedger, Sequence[Any]], None]] = {
+    posting._BOOK: MemoryLedger.guard_book,
+    posting._KEEP_KEYS: MemoryLedger.guard_keys,
+    posting._COUNT: MemoryLedger.guard_count,
+    rounds_store._OPEN: MemoryLedger.guard_open_rounds,
+    rounds_store._CONTINUE: MemoryLedger.guard_continue_rounds,
+}
+_WRITES: dict[str, Callable[[MemoryLedger, Sequence[Any]], None]] = {
+    posting._BOOK: MemoryLedger.book,
+    posting._KEEP_KEYS: MemoryLedger.keep_keys,
+    posting._TELL_HOUSE: MemoryLedger.tell_house,
+    posting._COUNT: MemoryLedger.count,
+    posting._NEW_HOLDS: MemoryLedger.open_holds,
+    posting._RESOLVE_HOLDS: MemoryLedger.resolve_holds,
+    posting._NEW_AWARDS: MemoryLedger.grant_awards,
+    posting._MOVE_AWARDS: MemoryLedger.move_awards,
+    posting._NEW_AWARD_ENTRIES: MemoryLedger.enter_awards,
+    posting._ADD_USAGE: MemoryLedger.add_usage,
+    rounds_store._OPEN: MemoryLedger.open_rounds,
+    rounds_store._CONTINUE: MemoryLedger.continue_rounds,
+}

@@ -39,6 +39,7 @@ class Ask:
     steps: tuple[Step, ...]
     round: str = ""
     finished: bool = False
+    session: str = ""
     session_ok: bool = True
     game_ok: bool = True
 
@@ -122,6 +123,7 @@ class Purse:
     def copy(self) -> Purse:
         return replace(
             self,
+            limits=dict(self.limits),
             rows=list(self.rows),
             holds={version: replace(hold) for version, hold in self.holds.items()},
             awards=dict(self.awards),
@@ -176,6 +178,34 @@ class Model:
     def __init__(self) -> None:
         self.purses: dict[int, Purse] = {}
         self.keys: dict[tuple[int, str], Entry] = {}
+        self.sessions: dict[str, int] = {}
+        """The wallet of each session that takes bets."""
+
+    def set_active(self, wallet: int, *, active: bool) -> None:
+        """Open or block a wallet; where it is so already, nothing happens."""
+        purse = self.purses[wallet]
+        if purse.active != active:
+            purse.active = active
+            self._change_terms(wallet)
+
+    def set_limit(self, wallet: int, kind: str, amount: int | None) -> None:
+        """Set or remove a limit; one that is not there cannot be removed."""
+        limits = self.purses[wallet].limits
+        if amount is None and limits.pop(kind, None) is None:
+            return
+        if amount is not None:
+            limits[kind] = amount
+        self._change_terms(wallet)
+
+    def fail_session(self, wallet: int, session: str) -> None:
+        """End a session of a wallet."""
+        self.sessions.pop(session, None)
+        self._change_terms(wallet)
+
+    def _change_terms(self, wallet: int) -> None:
+        """Book the row that moves nothing and takes the wallet's next version."""
+        rows = self.purses[wallet].rows
+        rows.append(Row(wallet, len(rows) + 1, "terms", "", "", 0, 0, 0, 0, ""))
 
     def ask(self, ask: Ask) -> Answer:
         """Return the answer and take it over."""
@@ -198,9 +228,7 @@ class Model:
             return Answer(known.reason, known.told)
         except Refused as refused:
             if refused.step is not None and refused.reason in STICKY:
-                content = _content(ask, refused.step)
-                entry = Entry("refused", ask.wallet, content, purse.playable, refused.reason)
-                self.keys[ask.source, refused.step.ref] = entry
+                self.refuse(ask, refused.step, refused.reason, purse.playable)
             return Answer(refused.reason, purse.playable)
         if not fresh:
             return Answer(None, told, tuple(versions))
@@ -211,6 +239,10 @@ class Model:
         self.purses[ask.wallet] = draft
         self.keys |= fresh
         return Answer(None, draft.playable, tuple(versions))
+
+    def refuse(self, ask: Ask, step: Step, reason: str, told: int) -> None:
+        """Remember a refusal that binds."""
+        self.keys[ask.source, step.ref] = Entry("refused", ask.wallet, _content(ask, step), told, reason)
 
     @staticmethod
     def _finish(purse: Purse, ask: Ask) -> None:
@@ -266,7 +298,7 @@ class Model:
         if not purse.active:
             raise Refused("player_blocked", step)
         if ask.round:
-            if not ask.session_ok:
+            if not ask.session_ok or (ask.session and self.sessions.get(ask.session) != ask.wallet):
                 raise Refused("session_invalid", step)
             if not ask.game_ok:
                 raise Refused("game_forbidden", step)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from tests.property.lane_simulator import Parts
+from tests.property.lane_simulator import Parts, execute
 
-import pitboss.wallet.runtime
+from pitboss.games import runtime as games_runtime
+from pitboss.wallet import runtime
 from pitboss.wallet.rules import batch, movements
 
-_FILES = {"batch": batch, "movements": movements, "lane": pitboss.wallet.runtime}
+_FILES = {"batch": batch, "movements": movements, "lane": runtime, "rounds": games_runtime}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One line of one file, as it is and as it must not be."""
+    """One place of one file, as it is and as it must not be."""
 
     name: str
     file: str
@@ -26,23 +24,18 @@ class Mutant:
 
     def parts(self) -> Parts:
         """Return what to simulate with the change made."""
-        changed = _change(_FILES[self.file], self.old, self.new)
+        changed = execute(_FILES[self.file], self.old, self.new)
         if self.file == "lane":
-            return Parts(lane=changed["Lane"])
+            return Parts(lanes=changed)
+        if self.file == "rounds":
+            return Parts(rounds=changed)
         if self.file == "batch":
             return Parts(walk=changed["BatchWalk"])
-        mixed = _change(batch, "", "")
+        # Its classes stay the ones that everybody else has: a second enumeration is equal to nothing.
+        changed |= {name: vars(movements)[name] for name, value in changed.items() if isinstance(value, type)}
+        mixed = execute(batch)
         mixed |= {name: value for name, value in changed.items() if name in mixed and callable(value)}
         return Parts(walk=mixed["BatchWalk"])
-
-
-def _change(module: ModuleType, old: str, new: str) -> dict[str, Any]:
-    assert module.__file__ is not None
-    source = Path(module.__file__).read_text()
-    assert not old or source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
-    names: dict[str, Any] = {"__name__": module.__name__}
-    exec(compile(source.replace(old, new) if old else source, module.__file__, "exec"), names)  # noqa: S102
-    return names
 
 
 MUTANTS = (
@@ -86,8 +79,8 @@ MUTANTS = (
     Mutant(
         "blocked players bet",
         "batch",
-        "not in self.facts.active_players:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
-        "in ():\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
+        "if not wallet.is_open:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
+        "if False:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
     ),
     Mutant(
         "limits forget the batch", "batch", "self.facts.usage[full] = self.facts.usage.get(full, 0) + minor", "pass"
@@ -150,4 +143,78 @@ MUTANTS = (
         "                self._poster.drop()\n",
         "                self._poster.drop()\n                return [WalletResult(None, 0) for _ in requests]\n",
     ),
+    Mutant("an award is not seen by the next batch", "batch", "            wallet.has_awards = True\n", ""),
+    Mutant("wallets need not stand", "lane", "            if relied:\n", "            if False:\n"),
+    Mutant(
+        "keys of a failed batch are known",
+        "lane",
+        "        for book in facts.books.values() if facts is not None else ():\n",
+        "        self._keys.put_all(facts.known if facts is not None else {})\n"
+        "        for book in facts.books.values() if facts is not None else ():\n",
+    ),
+    Mutant(
+        "sessions outlive a change of their wallet",
+        "lane",
+        "            facts.wallets.update(read)\n",
+        "            for pair, wallet in read.items():\n"
+        "                wallet.notes = self._notes.setdefault(pair, {}) if hasattr(self, '_notes') else wallet.notes\n"
+        "                self._notes = getattr(self, '_notes', {pair: wallet.notes})\n"
+        "            facts.wallets.update(read)\n",
+    ),
+    Mutant("nothing makes a lane wary", "lane", "self._wary_for = WARY_BATCHES", "self._wary_for = 0"),
+    Mutant("a wary lane takes its keys for new", "lane", "elif not trusting:", "elif False:"),
+    Mutant(
+        "what refused requests took for new is not checked",
+        "lane",
+        "            if supposed:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "wallets read at two moments need not stand",
+        "lane",
+        "for pair in marked if pair in missing]",
+        "for pair in ()]",
+    ),
+    Mutant("a batch id is used twice", "lane", "                self._next_batch_id += 1\n", ""),
+    Mutant(
+        "rounds need not be as they were looked at",
+        "rounds",
+        "return [*parts, plan_seen(others)] if others else parts",
+        "return parts",
+    ),
 )
+
+IMPATIENT = (
+    Mutant(
+        "wallets are remembered after a failure",
+        "lane",
+        "            self._wallets.forget((request.tenant_id, request.wallet_id))\n",
+        "",
+    ),
+    Mutant(
+        "stale keys are kept after a failure",
+        "lane",
+        "self._keys.forget((request.tenant_id, request.source_id, leg.reverses))",
+        "pass",
+    ),
+    Mutant("rounds of a failed batch are remembered", "rounds", "if committed and facts.exists:", "if facts.exists:"),
+    Mutant(
+        "rounds are trusted after a failure",
+        "rounds",
+        "self._rounds.get(round_name) if trusting else None",
+        "self._rounds.get(round_name)",
+    ),
+    Mutant(
+        "wallets outlive a lost connection",
+        "lane",
+        "        self._store.drop()\n        self._wallets.clear()\n",
+        "        self._store.drop()\n",
+    ),
+    Mutant(
+        "wallets are trusted after a failure",
+        "lane",
+        "self._wallets.get(pair) if trusting else None",
+        "self._wallets.get(pair)",
+    ),
+)
+"""What only costs patience: the database refuses what follows from it, and somebody has to send it again."""

@@ -1,0 +1,160 @@
+"""One lane's way to the ledger in memory, over a line that breaks; and who decided what, for the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import asyncpg
+import msgspec
+from tests.property.memory_ledger import Entry, MemoryLedger, key_rows, round_names, table
+
+from pitboss.games.store import rounds as rounds_store
+from pitboss.ledger.store import posting
+from pitboss.platform.statements import ReadPart, WritePart
+from pitboss.wallet.contracts import WalletRequest, WalletResult
+
+_DECIDING: ContextVar[MemoryStore] = ContextVar("deciding")
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How often, of a hundred journeys, something goes wrong."""
+
+    drop_before: int = 0
+    drop_after: int = 0
+    deadlock: int = 0
+    slow: int = 0
+
+
+def witness(walk: Any) -> Any:
+    """Return a walk that tells the lane's store what it decided."""
+
+    class Witnessed(walk):  # type: ignore[misc, valid-type]
+        def decide(self, request: WalletRequest) -> WalletResult:
+            try:
+                result = super().decide(request)
+            except BaseException:
+                _DECIDING.get().forget()
+                raise
+            _DECIDING.get().note(request, result)
+            return result
+
+    return Witnessed
+
+
+class MemoryStore:
+    """A `LaneStore` that misbehaves."""
+
+    def __init__(self, ledger: MemoryLedger, rng: Random, faults: Faults) -> None:
+        self._ledger = ledger
+        self._rng = rng
+        self._faults = faults
+        self._seen_at: dict[int, int] = {}
+        self._decided: list[tuple[WalletRequest, WalletResult]] = []
+        self._decided_at = 0
+        self.calm = False
+
+    def note(self, request: WalletRequest, result: WalletResult) -> None:
+        """Take note of a decision."""
+        if not self._decided:
+            self._decided_at = self._ledger.moment()
+        self._decided.append((request, msgspec.structs.replace(result, legs=tuple(result.legs))))
+
+    def forget(self) -> None:
+        """Forget what was decided in a batch that cannot be."""
+        self._decided = []
+
+    async def prepare(self, tenant_ids: frozenset[int]) -> None:
+        """Begin a batch; what the one before it decided without writing anything took effect when it was read."""
+        assert tenant_ids
+        self._settle([], -1, -1)
+        _DECIDING.set(self)
+
+    async def read(self, parts: Sequence[ReadPart]) -> list[str]:
+        if all(part.sql == rounds_store._READ_GAMES for part in parts):
+            # These go by the real clock, which must not turn the dice of a seed.
+            return [self._ledger.answer(part) for part in parts]
+        fate = self._draw()
+        await self._pause()
+        self._lose(fate, self._faults.drop_before, "before anything was read")
+        moment = self._ledger.moment()
+        texts = [self._ledger.answer(part) for part in parts]
+        for part in parts:
+            if part.sql == posting._READ_WALLETS:
+                self._seen_at |= {wallet: moment for _, wallet in table(part.args, 2)}
+        await self._pause()
+        self._lose(fate - self._faults.drop_before, self._faults.drop_after, "after it was read")
+        return texts
+
+    async def write(self, parts: Sequence[WritePart]) -> None:
+        """Check first and write later, as a statement does that waits for a lock in between."""
+        decided, self._decided = self._decided, []
+        fate = self._draw()
+        await self._pause()
+        self._lose(fate, self._faults.drop_before, "before anything was written")
+        fate -= self._faults.drop_before
+        began = self._ledger.moment()
+        if not all(self._ledger.holds_true(part) for part in parts if part.check):
+            raise asyncpg.SerializationError("overtaken")
+        await self._pause()
+        if 0 <= fate < self._faults.deadlock:
+            raise asyncpg.DeadlockDetectedError("a deadlock")
+        self._ledger.write(parts)
+        self._decided = decided
+        self._settle(parts, began, self._ledger.moment())
+        await self._pause()
+        self._lose(fate - self._faults.deadlock, self._faults.drop_after, "after the commit")
+
+    def drop(self) -> None:
+        self._seen_at.clear()
+
+    async def close(self) -> None:
+        self._settle([], -1, -1)
+
+    def _settle(self, parts: Sequence[WritePart], began: int, committed: int) -> None:
+        """Log what was decided at the moment at which it took effect.
+
+        An answer on a wallet that moved, or in a round that changed, belongs to the commit; one on a wallet that was
+        read for it belongs to that moment; one on a wallet that was remembered belongs to the check that it stands.
+        """
+        args = {part.sql or part.check: part.args for part in parts}
+        moved = {wallet for _, wallet in table(args[posting._BOOK], 2)} if posting._BOOK in args else set[int]()
+        checked = {row[1] for part in parts if part.check == posting._STILL_STANDS for row in table(part.args, 2)}
+        changed = {name for part in parts for name in round_names(part)}
+        owners = dict[tuple[int, int, bytes], int]()
+        if kept := args.get(posting._KEEP_KEYS):
+            owners = dict(zip(key_rows(kept), [row[0] for row in table(kept[3:], 1)], strict=True))
+        for request, result in self._decided:
+            wallet, tenant = request.wallet_id, request.tenant_id
+            keys = [(tenant, request.source_id, leg.key) for leg in request.legs]
+            keys += [(tenant, request.source_id, leg.reverses) for leg in request.legs if leg.reverses is not None]
+            strange = any(owners.get(key, wallet) != wallet for key in keys)
+            if wallet in moved:
+                at, loose = committed, False
+            elif strange or (tenant, request.round_id, wallet) in changed:
+                at, loose = committed, True
+            else:
+                at, loose = self._seen_at.get(wallet, began if wallet in checked else self._decided_at), False
+            self._ledger.log[at].append(Entry(request, result, loose=loose))
+            if at < committed:
+                self._ledger.in_flight += [(key, at, committed) for key in keys if key in owners]
+        self._decided = []
+        self._seen_at.clear()
+
+    def _draw(self) -> int:
+        drawn = self._rng.randrange(100)
+        return 100 if self.calm else drawn
+
+    @staticmethod
+    def _lose(fate: int, share: int, when: str) -> None:
+        if 0 <= fate < share:
+            raise ConnectionResetError(when)
+
+    async def _pause(self) -> None:
+        if self._rng.randrange(100) < self._faults.slow:
+            await asyncio.sleep(self._rng.randrange(1, 60) / 1000)
