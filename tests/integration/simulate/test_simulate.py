@@ -142,20 +142,22 @@ def listen_for(process: subprocess.Popen[str], word: str) -> str:
 
 
 def test_every_answer_is_the_models_and_the_books_are_right(platform: Platform) -> None:
-    process = platform.simulate("--calls", "600", "--rate", "0", "--players", "6", "--seed", "seven")
+    process = platform.simulate("--calls", "900", "--rate", "0", "--players", "6", "--seed", "seven")
     summary, said = end(process)
     assert process.returncode == 0, said
     assert summary["mismatches"] == 0
-    assert summary["calls"] >= 600
+    assert summary["calls"] >= 900
     assert summary["players"] == 6
     assert summary["duplicates"] == summary["duplicates_equal"] > 50
     assert summary["replays"] > 10
     assert summary["bad_signatures"] > 5
     assert summary["balances_compared"] == 6
     assert summary["rounds_compared"] > 10
-    outcomes = {"200", "400 100", "400 403", "400 409", "500 500"}
-    outcomes |= {"RS_OK", "RS_ERROR_NOT_ENOUGH_MONEY", "RS_ERROR_INVALID_SIGNATURE", "RS_ERROR_TRANSACTION_ROLLED_BACK"}
-    assert outcomes | {"RS_ERROR_TRANSACTION_DOES_NOT_EXIST"} <= summary["outcomes"].keys()
+    assert {"200", "RS_OK", "400 403", "RS_ERROR_INVALID_SIGNATURE"} <= summary["outcomes"].keys()
+    # What chance brings in one dialect it need not bring in the other.
+    assert {"400 100", "RS_ERROR_NOT_ENOUGH_MONEY"} & summary["outcomes"].keys()
+    assert {"400 409", "RS_ERROR_TRANSACTION_ROLLED_BACK"} & summary["outcomes"].keys()
+    assert {"500 500", "RS_ERROR_TRANSACTION_DOES_NOT_EXIST"} & summary["outcomes"].keys()
     played = platform.ask("GET", "/operator/rounds?page_size=200")["items"]
     assert {item["plugin"] for item in played} == {"hub88", "softswiss"}
     assert platform.verify()["bookings"] > 200

@@ -111,7 +111,7 @@ class Player:
         self._plan = plan
         self._platform = platform
         self._aggregators = aggregators
-        self._vendor = vendor
+        self.vendor = vendor
         self._tally = tally
         self._name = f"{run}-{number}"
         self._random = random.Random(f"{plan.seed}/{number}")  # noqa: S311 - a seed makes a run repeatable
@@ -122,11 +122,6 @@ class Player:
         self._token = self._player_id = ""
         self._holder: Holder | None = None
         self._decimals = 2
-
-    @property
-    def plugin(self) -> str:
-        """The slug of the plugin whose games are played."""
-        return self._vendor.plugin
 
     async def enter(self, games: list[str]) -> None:
         """Register, sign in, deposit and open a first game."""
@@ -200,7 +195,7 @@ class Player:
 
     async def _compare_round(self, name: str) -> None:
         expected = self._wallet.rounds[name]
-        path = f"/operator/rounds/lookup?plugin={self._vendor.plugin}&provider_round={name}"
+        path = f"/operator/rounds/lookup?plugin={self.vendor.plugin}&provider_round={name}"
         try:
             detail = await self._platform.ask("GET", path, RoundDetail, token=self._plan.operator_token)
         except Denied as denied:
@@ -258,7 +253,7 @@ class Player:
 
     async def _send(self, call: Call) -> None:
         """Send a call; where the dialect has no words for several movements, one for each of them."""
-        if len(call.legs) < 2 or self._vendor.many_in_one:
+        if len(call.legs) < 2 or self.vendor.many_in_one:
             await self._send_one(call)
             return
         for leg in call.legs:
@@ -268,7 +263,7 @@ class Player:
     async def _send_one(self, call: Call) -> None:
         """Send a call, sometimes twice or with a wrong signature before, and hold the answers against the model."""
         holder = self._held()
-        operation, body = self._vendor.write(call, holder)
+        operation, body = self.vendor.write(call, holder)
         if self._chance(self._plan.bad_signature_percent):
             await self._send_refused(operation, body, SIGNATURE, signature="0" * 64)
             self._tally.counts["bad_signatures"] += 1
@@ -290,7 +285,7 @@ class Player:
 
     async def _answer(self, operation: str, body: bytes, expected: Expected) -> Answer:
         return await self._platform.call_wallet(
-            self._vendor, operation, body, self._decimals, expect_code=expected.api_code
+            self.vendor, operation, body, self._decimals, expect_code=expected.api_code
         )
 
     async def _replay(self) -> None:
@@ -299,7 +294,7 @@ class Player:
         if call.round not in self._wallet.rounds:
             return
         expected = self._wallet.expect(call)
-        answer = await self._answer(*self._vendor.write(call, holder), expected)
+        answer = await self._answer(*self.vendor.write(call, holder), expected)
         self._check(call, answer, expected, holder.decimals)
         self._tally.counts["replays"] += 1
         if answer.body != first:
@@ -309,7 +304,7 @@ class Player:
         self, operation: str, body: bytes, api_code: str, *, signature: str = "", tenant: str = ""
     ) -> None:
         answer = await self._platform.call_wallet(
-            self._vendor, operation, body, self._decimals, signature=signature, tenant=tenant
+            self.vendor, operation, body, self._decimals, signature=signature, tenant=tenant
         )
         if (answer.status, answer.api_code) != (400, api_code):
             self._differ(f"{operation} must be refused with {api_code}, was answered {answer.body!r}")
@@ -398,8 +393,8 @@ class Player:
         await self._send(Call("finish", name))
 
     async def _talk_nonsense(self, name: str) -> None:
-        operation, body = self._vendor.write(Call("betwin", name, (self._bet(),)), self._held())
-        await self._send_refused(operation, self._vendor.negate(body), BAD_REQUEST)
+        operation, body = self.vendor.write(Call("betwin", name, (self._bet(),)), self._held())
+        await self._send_refused(operation, self.vendor.negate(body), BAD_REQUEST)
         await self._send_refused(operation, body[:-1], BAD_REQUEST)
         await self._send_refused(operation, body, NOT_FOUND, tenant="no-such-tenant")
         await self._send(Call("balance"))

@@ -16,6 +16,7 @@ import msgspec
 from pitboss.cli.simulate.aggregator import Aggregators
 from pitboss.cli.simulate.player import Mismatch, Player
 from pitboss.cli.simulate.tally import Summary, Tally
+from pitboss.cli.simulate.vendors import Vendor
 from pitboss.cli.simulate.wire import Denied, Plan, Platform
 
 _LOOK_SECONDS: Final = 0.5
@@ -42,6 +43,8 @@ class Run:
         self._aggregators = Aggregators(plan.vendors, plan.host, plan.port)
         self._random = random.Random(plan.seed)  # noqa: S311 - a seed makes a run repeatable
         self._games: dict[str, list[str]] = {}
+        self._awaited = 0
+        self._over = False
         self._idle: list[Player] = []
         self._busy: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
@@ -78,10 +81,10 @@ class Run:
 
     async def _play(self) -> None:
         await self._wait_for_platform()
-        for _ in range(self._plan.players):
+        for number in range(self._plan.players):
             if len(self._busy) >= _TOGETHER:
                 await self._wait_for_one()
-            self._begin(self._bring_in())
+            self._begin(self._bring_in(self._plan.vendors[number % len(self._plan.vendors)]))
         began = time.monotonic()
         started = 0
         while not self._is_fulfilled(time.monotonic() - began):
@@ -92,6 +95,7 @@ class Run:
             player = self._idle.pop(self._random.randrange(len(self._idle)))
             self._begin(self._play_round(player))
             started += 1
+        self._over = True
         await asyncio.gather(*self._busy)
         for player in self._idle:
             with suppress(Mismatch):
@@ -101,23 +105,28 @@ class Run:
         plan = self._plan
         if plan.seconds is not None and seconds >= plan.seconds:
             return True
-        return plan.calls is not None and self._tally.counts["calls"] >= plan.calls
+        # A number of calls is one of every aggregator's; a time is over when it is over.
+        return plan.calls is not None and self._tally.counts["calls"] >= plan.calls and not self._awaited
 
     async def _wait_for_platform(self) -> None:
+        """Wait until there is something to play; an aggregator whose list is late is waited for by its players."""
         said = ""
         while True:
             missing = "the platform" if not await self._platform.is_ready() else "its list of games"
             if missing != "the platform":
-                with suppress(Denied):
-                    listed = await self._platform.ask("GET", "/games?page_size=200", _Games)
-                    codes = {game.code for game in listed.items}
-                    self._games = {vendor.plugin: sorted(codes & vendor.games.keys()) for vendor in self._plan.vendors}
-            if self._games and all(self._games.values()):
+                await self._look_for_games()
+            if any(self._games.values()):
                 return
             if missing != said:
                 self._tally.say(f"waiting for {missing} at {self._plan.target}")
                 said = missing
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _look_for_games(self) -> None:
+        with suppress(Denied):
+            listed = await self._platform.ask("GET", "/games?page_size=200", _Games)
+            codes = {game.code for game in listed.items}
+            self._games = {vendor.plugin: sorted(codes & vendor.games.keys()) for vendor in self._plan.vendors}
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -136,9 +145,15 @@ class Run:
         self._freed.clear()
         await self._freed.wait()
 
-    async def _bring_in(self) -> None:
+    async def _bring_in(self, vendor: Vendor) -> None:
+        self._awaited += 1
+        while not self._games[vendor.plugin] and not self._over:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self._look_for_games()
+        self._awaited -= 1
+        if self._over:
+            return
         self._made += 1
-        vendor = self._plan.vendors[self._made % len(self._plan.vendors)]
         player = Player(self._plan, self._platform, self._aggregators, vendor, self._tally, self._name, self._made)
         try:
             await player.enter(self._games[vendor.plugin])
@@ -152,11 +167,11 @@ class Run:
 
     async def _play_round(self, player: Player) -> None:
         try:
-            await player.play(self._games[player.plugin])
+            await player.play(self._games[player.vendor.plugin])
         except Mismatch:
-            await self._bring_in()
+            await self._bring_in(player.vendor)
         except Denied as denied:
             self._tally.add_difference(f"the platform refused what it must do: {denied}")
-            await self._bring_in()
+            await self._bring_in(player.vendor)
         else:
             self._idle.append(player)
