@@ -25,6 +25,7 @@ from tests.factories.tenants import (
     open_deployment,
     run_apply,
     tenant_settings,
+    write_plugin_secrets,
 )
 
 from pitboss.accounts import service as accounts
@@ -36,7 +37,7 @@ from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.platform.db import ContextSigner, Database, create_engine
-from pitboss.platform.embedded import PostgresServer, RedisServer, write_private
+from pitboss.platform.embedded import PostgresServer, RedisServer
 from pitboss.platform.processes import spawn, tail, wait_until
 from pitboss.platform.settings import Settings
 from pitboss_sdk.games import GameInfo
@@ -99,7 +100,7 @@ class Cell:
         tenants_dir = copy_tenants(self.folder)
         edit_plugin(tenants_dir, TENANT, PLUGIN, "127.0.0.1:8089", f"127.0.0.1:{self.gateway_port}")
         secrets_file = self.folder / "secrets.toml"
-        write_private(secrets_file, f'{SECRET_NAME} = "{self.secret}"\n')
+        write_plugin_secrets(secrets_file, tenants_dir, **{SECRET_NAME: self.secret})
         self.settings = msgspec.structs.replace(
             tenant_settings(control, self.database, tenants_dir),
             redis_url=self.redis.url(),

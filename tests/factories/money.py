@@ -49,8 +49,12 @@ class House:
             await ledger.open_house_accounts(session, self.scope, currencies, [PLUGIN])
             self.source_id = await ledger.ensure_source(session, self.scope, f"games.{PLUGIN}")
             accounts = await ledger.list_account_numbers(session, self.scope, AccountKind.GAME_REVENUE)
-        self.revenue = {currency: number for (_, currency), number in accounts.items()}
-        await self.administer(_GAMES, self.scope.tenant_id, PLUGIN)
+        self.revenue = {currency: number for (name, currency), number in accounts.items() if name == PLUGIN}
+        await self.add_games(PLUGIN)
+
+    async def add_games(self, plugin: str) -> None:
+        """Add a game to a plugin's catalogue, and one that is switched off."""
+        await self.administer(_GAMES, self.scope.tenant_id, plugin)
 
     async def add_players(self, count: int, currency: str = "EUR") -> list[Seat]:
         """Add players, each with an empty wallet and an open game session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase, settings_for
 
 import pitboss.tenancy.service as tenancy
+from pitboss.cli.demo_secrets import make_demo_secrets
 from pitboss.cli.tenant_apply import Deployment, Workshop, apply
 from pitboss.kernel.scope import Actor, ActorKind, Origin
+from pitboss.platform.embedded import write_private
 from pitboss.platform.settings import Settings, list_settings
 from pitboss.tenancy.contracts import By
 
@@ -42,6 +45,14 @@ def edit_plugin(tenants_dir: Path, slug: str, plugin: str, old: str, new: str) -
     content = file.read_text()
     assert old in content
     file.write_text(content.replace(old, new))
+
+
+def write_plugin_secrets(file: Path, tenants_dir: Path, **known: str) -> dict[str, str]:
+    """Write a value for every secret that the tenants' plugins name, and return them; `known` are given by the test."""
+    texts = [config.read_text() for config in tenants_dir.glob("*/plugins/*.toml")]
+    made = make_demo_secrets(set(re.findall(r'secret = "([^"]+)"', "".join(texts)))) | known
+    write_private(file, "".join(f'{name} = "{value}"\n' for name, value in made.items()))
+    return made
 
 
 def twin(tenants_dir: Path, slug: str, public_id: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,13 +16,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.factories.databases import DatabaseServer, PlaneDatabase
+from tests.factories.databases import DatabaseServer, PlaneDatabase, settings_for
+from tests.factories.tenants import environment_of
 
 from pitboss.kernel.ids import new_uuid
 from pitboss.migrations.catalog import find_drift
 from pitboss.migrations.provision import provision
 from pitboss.migrations.schema import Plane, load_metadata
-from pitboss.migrations.upgrade import alembic_config, head_version, upgrade
+from pitboss.migrations.upgrade import _MIGRATION_LOCK, LOCK_TIMEOUT_SECONDS, TableBusy, alembic_config, upgrade
 from pitboss.platform.db import ContextSigner, parse_url
 from pitboss.platform.settings import ContextKey
 
@@ -50,6 +53,10 @@ def _compare(connection: Connection, plane: Plane) -> list[object]:
     return list(compare_metadata(context, load_metadata(plane)))
 
 
+def head_version(plane: Plane) -> str:
+    return str(ScriptDirectory.from_config(alembic_config(plane)).get_current_head())
+
+
 async def find_table_differences(database: PlaneDatabase) -> list[object]:
     """Return what differs between the tables of the code and those of the migrated database."""
     engine = create_async_engine(parse_url(database.admin_url).set(drivername="postgresql+asyncpg"))
@@ -74,6 +81,18 @@ async def test_two_at_once_wait_for_each_other(empty: PlaneDatabase) -> None:
     assert await find_drift(empty.migrate_url, empty.plane) == []
 
 
+async def test_a_deployment_waits_longer_for_another_than_for_a_table(cell_database: PlaneDatabase) -> None:
+    other = await asyncpg.connect(cell_database.migrate_url)
+    try:
+        await other.execute("select pg_advisory_lock($1::bigint)", _MIGRATION_LOCK)
+        waiting = asyncio.create_task(upgrade(cell_database.migrate_url, "cell", cell_database.context_keys))
+        await asyncio.sleep(LOCK_TIMEOUT_SECONDS + 1)
+        assert not waiting.done()
+    finally:
+        await other.close()
+    assert await waiting == head_version("cell")
+
+
 async def test_a_busy_table_refuses_the_upgrade_and_keeps_what_is_there(cell_database: PlaneDatabase) -> None:
     """Traffic goes on; the deployment fails after four seconds and may be tried again."""
     admin, reader = await asyncpg.connect(cell_database.admin_url), await asyncpg.connect(cell_database.admin_url)
@@ -86,7 +105,7 @@ async def test_a_busy_table_refuses_the_upgrade_and_keeps_what_is_there(cell_dat
         await reader.execute("lock table wallet in access share mode")
         began = time.monotonic()
         async with asyncio.timeout(120):
-            with pytest.raises(asyncpg.LockNotAvailableError):
+            with pytest.raises(TableBusy):
                 await upgrade(cell_database.migrate_url, "cell", cell_database.context_keys)
         assert time.monotonic() - began > 3.5
         assert await admin.fetchval(policies) == before
@@ -98,11 +117,65 @@ async def test_a_busy_table_refuses_the_upgrade_and_keeps_what_is_there(cell_dat
         await reader.close()
 
 
+async def test_a_refused_upgrade_leaves_nothing_half_done(empty: PlaneDatabase) -> None:
+    """Tables, version, context and guards come together: one busy table, and none of them is there."""
+    admin = await asyncpg.connect(empty.admin_url)
+    try:
+        # The guards take every trigger away before they make theirs; the migration itself does not know this table.
+        await admin.execute("create table squatter (id int); alter table squatter owner to pitboss_owner")
+        await admin.execute(
+            "create trigger quiet before update on squatter"
+            " for each row execute function suppress_redundant_updates_trigger()"
+        )
+        catalog = "select string_agg(relname, ',' order by relname) from pg_class where relnamespace = any($1)"
+        schemas = await admin.fetchval("select array_agg(oid) from pg_namespace where nspname in ('public', 'ctx')")
+        before = await admin.fetchval(catalog, schemas)
+        await admin.execute("begin; lock table squatter in access share mode")
+        with pytest.raises(TableBusy):
+            await upgrade(empty.migrate_url, empty.plane, empty.context_keys)
+        await admin.execute("rollback")
+        assert await admin.fetchval(catalog, schemas) == before == "squatter"
+        assert await upgrade(empty.migrate_url, empty.plane, empty.context_keys) == head_version(empty.plane)
+    finally:
+        await admin.close()
+
+
+def run_db(database: PlaneDatabase, word: str) -> subprocess.CompletedProcess[str]:
+    settings = settings_for(cell=database)
+    return subprocess.run(
+        [sys.executable, "-m", "pitboss.bootstrap", "db", word, "cell"],
+        check=False,
+        env=environment_of(settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("word", ["migrate", "drift"])
+async def test_the_command_says_what_keeps_it(cell_database: PlaneDatabase, word: str) -> None:
+    reader = await asyncpg.connect(cell_database.admin_url)
+    try:
+        await reader.execute("comment on schema public is 'an older version of the guards'")
+        await reader.execute("begin; lock table wallet, journal in access share mode")
+        answer = await asyncio.to_thread(run_db, cell_database, word)
+        pid = reader.get_server_pid()
+    finally:
+        await reader.close()
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("pitboss: migrations.table_busy: "), answer.stderr
+    assert "nothing was changed" in answer.stderr
+    assert f"journal, wallet by process {pid}" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    again = await asyncio.to_thread(run_db, cell_database, "migrate")
+    assert again.returncode == 0, again.stderr
+
+
 async def test_an_upgrade_that_died_leaves_no_lock_behind(cell_database: PlaneDatabase) -> None:
     reader = await asyncpg.connect(cell_database.admin_url)
     await reader.execute("comment on schema public is 'an older version of the guards'")
     await reader.execute("begin; lock table wallet in access share mode")
-    with pytest.raises(asyncpg.LockNotAvailableError):
+    with pytest.raises(TableBusy):
         await upgrade(cell_database.migrate_url, "cell", cell_database.context_keys)
     held = await reader.fetchval("select count(*) from pg_locks where locktype = 'advisory'")
     await reader.close()

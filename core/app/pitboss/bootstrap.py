@@ -40,6 +40,8 @@ COMMANDS: Final = {
     "db": ("pitboss.migrations.commands:db", "Provision and migrate the databases."),
     "tenant": ("pitboss.cli.tenant:tenant", "Check, plan and apply tenants from files."),
     "plugin": ("pitboss.cli.plugin:plugin", "List and check plugins."),
+    "pack": ("pitboss.cli.pack:pack", "List and check jurisdiction packs, and begin a new one."),
+    "policy": ("pitboss.cli.policy:policy", "Say what applies to a tenant's players."),
     "player": ("pitboss.cli.player:player", "Operate on one player."),
     "ledger": ("pitboss.cli.ledger:ledger", "Verify the ledger."),
     "audit": ("pitboss.cli.audit:audit", "Read the audit log."),

@@ -13,9 +13,11 @@ from typing import Any, cast
 
 import click
 from litestar import Controller
+from msgspec import structs
 from prometheus_client.metrics import MetricWrapperBase
 
 import pitboss.bootstrap
+import pitboss.policy.service as policy
 from pitboss.audit.contracts import EVENT_TYPES, PERSONAL_FIELDS
 from pitboss.bootstrap import cli as root
 from pitboss.permissions.contracts import PERMISSIONS
@@ -23,10 +25,14 @@ from pitboss.platform.settings import list_settings
 from pitboss.platform.telemetry import Metrics
 from pitboss.web import controllers
 from pitboss.web.app import CellParts, create_cell_app
+from pitboss_sdk import hookspecs
 from pitboss_sdk.errors import PitbossError
+from pitboss_sdk.jurisdiction import DataSet, Report, RetentionFigure, Tax, read_pack
 from pitboss_sdk.testing import RULES
 
 FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[2]
+JURISDICTIONS = ROOT / "jurisdictions"
 NOTICE = "<!-- Written by core/docs/reference/generate.py; a test holds it equal to the code. -->"
 RUN_ON_IMPORT = (".env", ".versions", "__main__")
 """Modules that do something when they are imported: Alembic's environment and revisions."""
@@ -178,6 +184,53 @@ def describe_parameter(parameter: click.Parameter) -> tuple[str, str, str, str]:
     return name, kind, default, first_line(parameter.help) if isinstance(parameter, click.Option) else ""
 
 
+def packs() -> str:
+    """Return the page of jurisdiction packs: every statement with its days, mark and source."""
+    defaults = render_table(("Figure", "Stricter is", "Platform's default"), policy.list_defaults())
+    parts = [f"## Platform's defaults\n\n{defaults}"]
+    for file in sorted(JURISDICTIONS.glob("[!_]*/pitboss_jurisdictions/*/manifest.toml")):
+        pack = read_pack(file.parent)
+        rows = [
+            (
+                f"`{name}`",
+                describe_statement(entry),
+                f"{entry.since} – {entry.until or ''}".strip(),
+                entry.mark.value,
+                f"{entry.source} [{', '.join(entry.see)}], checked {entry.checked_on}",
+                entry.note,
+            )
+            for name, entry in sorted(pack.list_statements(), key=lambda each: (each[0], each[1].since))
+        ]
+        told = pack.manifest
+        facts = f"{told.authority}. Days are those of {told.time_zone}, the currency is {told.currency}."
+        table = render_table(("Statement", "Says", "Holds", "Mark", "Source", "Note"), rows)
+        sources = file.with_name("sources.md").relative_to(ROOT)
+        parts.append(f"## `{told.slug}`: {told.title}\n\n{facts} Sources: `{sources}`.\n\n{table}")
+    intro = (
+        "What the packs beside this core state. A verified statement stands in place of the platform's default; an "
+        "unverified one may tighten it and never loosens it. None of this is legal advice."
+    )
+    return render_page("Jurisdiction packs", intro, *parts)
+
+
+def describe_statement(entry: Any) -> str:
+    """Return what a statement of a pack says, without its evidence."""
+    if isinstance(entry, Report):
+        rule = ", ".join(
+            f"{name.replace('_', ' ')} {' and '.join(cast('tuple[str, ...]', value)) if isinstance(value, tuple) else value}"
+            for name, value in structs.asdict(entry.due).items()
+            if value not in {None, ()}
+        )
+        return f"{entry.frequency.replace('_', '-')}, due {rule}: {entry.title}"
+    if isinstance(entry, DataSet):
+        return f"a row for each {entry.row}: {', '.join(column.name for column in entry.columns)}"
+    if isinstance(entry, Tax):
+        return f"{entry.value} of {entry.base.replace('_', ' ')}, owed by the {entry.payer}: {entry.scope}"
+    if isinstance(entry, RetentionFigure):
+        return f"{entry.value}, from {entry.counts_from.replace('_', ' ')}"
+    return policy.describe_value(entry.value)
+
+
 def list_controllers() -> list[type[Controller]]:
     """Return every controller of the cell's API."""
     found: list[type[Controller]] = []
@@ -225,6 +278,21 @@ def conformance() -> str:
     return render_page("Conformance rules", intro, render_table(("Rule", "Holds when"), rows))
 
 
+def hooks() -> str:
+    """Return the page of hooks."""
+    specified = [
+        (name, function)
+        for name, function in inspect.getmembers(hookspecs, inspect.isfunction)
+        if hasattr(function, f"{hookspecs.PROJECT}_spec")
+    ]
+    rows = [
+        (f"`{name}({', '.join(inspect.signature(function).parameters)})`", first_line(function.__doc__))
+        for name, function in specified
+    ]
+    intro = "What a plugin may declare; see `pitboss_sdk.hookspecs` and the guide [Write a plugin](../guides/write-a-plugin.md)."
+    return render_page("Hooks", intro, render_table(("Hook", "Declares"), rows))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -232,7 +300,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "audit-events.md": audit_events,
     "metrics.md": metrics,
     "cli.md": cli,
+    "packs.md": packs,
     "conformance.md": conformance,
+    "hooks.md": hooks,
     "openapi.json": openapi,
 }
 """Every generated page."""

@@ -29,5 +29,5 @@ class StatusFact(msgspec.Struct, frozen=True):
 
 
 @hookspec
-def status_facts(config: Any) -> tuple[StatusFact, ...]:  # pyright: ignore[reportReturnType]
+def status_facts(config: Any) -> Annotated[tuple[StatusFact, ...], Meta(max_length=8)]:  # pyright: ignore[reportReturnType]
     """Return what the status page tells of a tenant's configuration: at most eight facts."""

@@ -1,19 +1,20 @@
-"""An aggregator that repeats itself, loses its way and is impersonated; it writes down all that it was told."""
+"""Aggregators that repeat themselves, lose their way and are impersonated; they write down all that they were told.
+
+What they want to say is the same in every dialect. Codes are those of SOFTSWISS, into which the words of others are put.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import httpx
 from tests.factories.money import Seat
+from tests.integration.games.speech import Speech, Step, Told, Wish
 
-SIGN = "x-request-sign"
 PLANNED = "500"
 """The code of a win before its bet: come again."""
 
@@ -26,15 +27,9 @@ class Call:
     body: bytes
     refs: tuple[str, ...]
     wanted: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a call was answered: '200', or the code of a refusal."""
-
-    code: str
-    balance: str | None
-    ids: tuple[tuple[str, str], ...]
+    finishes: bool = False
+    amount_minor: int | None = None
+    """What a bet takes under an id that stands for another amount elsewhere."""
 
 
 @dataclass
@@ -42,6 +37,7 @@ class Round:
     """What a player did in a round: the calls, in the order in which a well-behaved aggregator sends them."""
 
     name: str
+    plugin: str
     seat: Seat
     calls: list[Call]
     in_order: bool
@@ -52,7 +48,8 @@ class Round:
 class Writer:
     """Makes rounds of every kind; everything follows from the seed."""
 
-    def __init__(self, rng: Random, rich: list[Seat], poor: list[Seat], blocked: list[Seat]) -> None:
+    def __init__(self, speech: Speech, rng: Random, rich: list[Seat], poor: list[Seat], blocked: list[Seat]) -> None:
+        self._speech = speech
         self._rng = rng
         self._rich, self._poor, self._blocked = rich, poor, blocked
         self._number = 0
@@ -72,38 +69,36 @@ class Writer:
 
     def _ref(self, kind: str) -> str:
         self._number += 1
-        return f"{kind}-{self._number:06d}"
+        return f"{kind}-{self._speech.plugin}-{self._number:06d}"
 
     def _open(self, seat: Seat, *, in_order: bool = True) -> Round:
-        return Round(self._ref("round"), seat, [], in_order)
+        return Round(self._ref("round"), self._speech.plugin, seat, [], in_order)
 
-    def _body(self, round_: Round, **more: Any) -> dict[str, Any]:
-        seat = round_.seat
-        named = {"account_id": seat.account, "currency": seat.currency, "game_id": "dice", "session_id": seat.session}
-        return {**named, "round_id": round_.name, **more}
+    def _add(self, round_: Round, wish: Wish, wanted: str, amount_minor: int | None = None) -> None:
+        """Say a wish in the dialect: in one call, or in one for each step."""
+        for each in wish.split() if not self._speech.many_in_one else [wish]:
+            operation, body = self._speech.write(round_.name, round_.seat, each)
+            refs = tuple(step.ref for step in each.steps)
+            round_.calls.append(Call(operation, body, refs, frozenset(wanted.split()), each.finished, amount_minor))
 
-    def _call(self, operation: str, body: dict[str, Any], refs: tuple[str, ...], wanted: str) -> Call:
-        return Call(operation, json.dumps(body).encode(), refs, frozenset(wanted.split()))
-
-    def _play(self, round_: Round, *kinds: str, wanted: str = "200", **more: Any) -> tuple[str, ...]:
-        steps: list[dict[str, str]] = []
+    def _play(
+        self, round_: Round, *kinds: str, wanted: str = "200", finished: bool = False, said: Mapping[str, str] = {}
+    ) -> tuple[str, ...]:
+        steps: list[Step] = []
         for kind in kinds:
             amount, ref = self._rng.randrange(1, 400), self._ref(kind)
             round_.amounts[ref] = -amount if kind == "bet" else amount
-            steps.append({"id_provider": ref, "type": kind, "amount": f"{amount // 100}.{amount % 100:02d}"})
-        refs = tuple(step["id_provider"] for step in steps)
-        round_.calls.append(self._call("betwin", self._body(round_, transactions=steps, **more), refs, wanted))
-        return refs
+            steps.append(Step(kind, ref, amount))
+        self._add(round_, Wish("play", tuple(steps), finished, said), wanted)
+        return tuple(step.ref for step in steps)
 
     def _roll_back(self, round_: Round, *targets: str) -> None:
-        steps: list[dict[str, str]] = []
+        steps: list[Step] = []
         for target in targets:
             ref = self._ref("back")
             round_.reverses[ref] = target
-            steps.append({"id_provider": ref, "type": "rollback", "original_id_provider": target})
-        body = {**self._body(round_), "round_id_provider": round_.name, "transactions": steps}
-        del body["round_id"]
-        round_.calls.append(self._call("rollback", body, tuple(step["id_provider"] for step in steps), "200"))
+            steps.append(Step("rollback", ref, 0, target))
+        self._add(round_, Wish("rollback", tuple(steps)), "200")
 
     def plain(self) -> Round:
         """A bet and its win on their way at the same time."""
@@ -121,8 +116,7 @@ class Writer:
         round_ = self._open(self._rng.choice(self._rich))
         self._play(round_, "bet")
         self._play(round_, "bet")
-        finish = {"account_id": round_.seat.account, "currency": round_.seat.currency, "round_id": round_.name}
-        round_.calls.append(self._call("finish", finish, (), "200"))
+        self._add(round_, Wish("finish", finished=True), "200")
         return round_
 
     def rolled(self) -> Round:
@@ -149,34 +143,32 @@ class Writer:
         """A bet that nobody may place."""
         blocked = self._rng.random() < 0.3
         round_ = self._open(self._rng.choice(self._blocked if blocked else self._rich))
-        why: list[tuple[dict[str, Any], str]] = [
-            ({"game_id": "switched-off"}, "107"),
-            ({"session_id": "00000000-0000-7000-8000-000000000000"}, "101"),
-            ({"session_id": "not a session"}, "101"),
-            ({"account_id": "00000000-0000-7000-8000-000000000000"}, "101"),
+        why: list[tuple[dict[str, str], str]] = [
+            ({"game": "switched-off"}, "107"),
+            ({"session": "00000000-0000-7000-8000-000000000000"}, "101"),
+            ({"session": "not a session"}, "101"),
+            ({"account": "00000000-0000-7000-8000-000000000000"}, "101"),
             ({"currency": "USD"}, "154"),
             ({"currency": "CUSTOM_WIN"}, "154"),
         ]
         more, code = ({}, "110") if blocked else self._rng.choice(why)
-        self._play(round_, "bet", wanted=code, **more)
+        self._play(round_, "bet", wanted=code, said=more)
         return round_
 
     def misused(self) -> Round:
         """One id for two bets: one of them is booked, the other is a mistake."""
         round_ = self._open(self._rng.choice(self._rich), in_order=False)
         (ref,) = self._play(round_, "bet", wanted="200 400")
-        body = json.loads(round_.calls[0].body)
-        body["transactions"][0]["amount"] = "7.77"
-        round_.calls.append(self._call("betwin", body, (ref,), "200 400"))
+        self._add(round_, Wish("play", (Step("bet", ref, 7_77),)), "200 400", -7_77)
         return round_
 
 
 class Sender:
     """Sends, counts, retries what has to be retried, and remembers every answer."""
 
-    def __init__(self, client: httpx.AsyncClient, secret: str, rng: Random, width: int) -> None:
+    def __init__(self, speech: Speech, client: httpx.AsyncClient, rng: Random, width: int) -> None:
+        self.speech = speech
         self._client = client
-        self._secret = secret.encode()
         self._rng = rng
         self._gate = asyncio.Semaphore(width)
         self.told: dict[Call, list[Told]] = {}
@@ -186,35 +178,28 @@ class Sender:
         self.calls = 0
         self.silences = 0
 
-    def _signature(self, body: bytes) -> str:
-        return hmac.digest(self._secret, body, "sha256").hex()
-
-    async def _post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    async def _post(self, path: str, body: bytes, signature: str | None) -> httpx.Response:
         """Post once more when nothing comes back: silence is not an answer."""
+        headers = {} if signature is None else {self.speech.signature_header: signature}
         for attempt in range(5):
             try:
                 async with self._gate:
-                    answer = await self._client.post(path, content=body, headers=headers)
+                    return await self._client.post(path, content=body, headers=headers)
             except httpx.TransportError:
                 self.silences += 1
                 if attempt == 4:
                     raise
-                continue
-            break
-        else:
-            raise AssertionError("unreachable")
-        self.statuses[str(answer.status_code)] += 1
-        return answer
+        raise AssertionError("unreachable")
 
     async def send(self, call: Call) -> Told:
         """Send one call until it is answered for good; repetitions that the answer asks for are not counted."""
         self.calls += 1
+        path = f"/wallet/aurora/{self.speech.plugin}/{call.operation}"
         for _ in range(200):
-            answer = await self._post(
-                f"/wallet/aurora/softswiss/{call.operation}", call.body, {SIGN: self._signature(call.body)}
-            )
-            told = read(answer)
-            if answer.status_code < 500:
+            answer = await self._post(path, call.body, self.speech.sign(call.body))
+            told = self.speech.read(answer)
+            self.statuses[told.code] += 1
+            if told.code not in {"500", "503"}:
                 self.told.setdefault(call, []).append(told)
                 if told.code not in call.wanted:
                     self.wrong.append(f"{call} was answered {told}")
@@ -226,53 +211,42 @@ class Sender:
         return Told("never", None, ())
 
     async def forge(self, call: Call) -> None:
-        """Send a call under a signature that is not ours."""
+        """Send a call under a signature that is not the aggregator's."""
         self.calls += 1
-        true = self._signature(call.body)
-        forged = self._rng.choice(
-            ("", "0" * 64, true[:-1], true.upper() if true.upper() != true else "x", self._signature(b"another body"))
-        )
-        answer = await self._post(f"/wallet/aurora/softswiss/{call.operation}", call.body, {SIGN: forged})
-        self._expect(answer, 400, "403", "a forged signature")
+        forged = self._rng.choice(self.speech.list_forgeries(call.body))
+        answer = await self._post(f"/wallet/aurora/{self.speech.plugin}/{call.operation}", call.body, forged)
+        self._expect(answer, "403", "a forged signature")
 
     async def babble(self, kind: int) -> None:
         """Send what is not a callback at all."""
         self.calls += 1
-        path, signed, status, code = "/wallet/aurora/softswiss/betwin", True, 400, "400"
+        plugin, code, signed = self.speech.plugin, "400", True
+        path = f"/wallet/aurora/{plugin}/{self.speech.bet}"
         body = (b"", b"{", b"\xff\xfe\x00", b"[" * 5000, b"x" * 70_000, b"x" * 2_000_000, b'{"account_id": NaN}')[
             kind % 7
         ]
         if kind % 5 == 1:
-            path, code = "/wallet/nobody/softswiss/betwin", "404"
+            path, code = f"/wallet/nobody/{plugin}/{self.speech.bet}", "404"
         elif kind % 5 == 2:
-            path, code = "/wallet/aurora/softswiss/jackpot", "404"
+            path, code = f"/wallet/aurora/{plugin}/jackpot", self.speech.unknown_operation
         elif kind % 5 == 3:
             signed, code = False, "403"
         elif kind % 5 == 4:
-            path, status, code = "/wallet/aurora/nobody/betwin", 404, ""
+            path, code = f"/wallet/aurora/nobody/{self.speech.bet}", ""
         if len(body) > 65_536 and code == "403":
             code = "400"  # too long to be read at all, and so to be verified
         try:
-            answer = await self._post(path, body, {SIGN: self._signature(body)} if signed else {})
+            answer = await self._post(path, body, self.speech.sign(body) if signed else None)
         except httpx.TransportError:
             # The server need not listen to megabytes: it may hang up before all was said.
             if len(body) < 1_000_000:
                 raise
             return
-        self._expect(answer, status, code, f"{path} with {body[:20]!r}")
+        self._expect(answer, code, f"{path} with {body[:20]!r}")
 
-    def _expect(self, answer: httpx.Response, status: int, code: str, what: str) -> None:
-        if answer.status_code >= 500:
+    def _expect(self, answer: httpx.Response, code: str, what: str) -> None:
+        told = self.speech.read(answer).code if code else str(answer.status_code)
+        if told in {"500", "503"}:
             self.unplanned.append(f"{what} was answered {answer.status_code}")
-        if answer.status_code != status or (code and read(answer).code != code):
+        if told != (code or "404"):
             self.wrong.append(f"{what} was answered {answer.status_code} {answer.text[:200]}")
-
-
-def read(answer: httpx.Response) -> Told:
-    """Return what an answer says."""
-    said = answer.json()
-    if answer.status_code != 200:
-        meta = said.get("meta", {})
-        return Told(str(meta.get("api_code", "")), meta.get("balance"), ())
-    ids = tuple((step["id_provider"], step["id"]) for step in said.get("transactions", ()))
-    return Told("200", said["balance"], ids)

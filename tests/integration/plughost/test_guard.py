@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.factories.ports import free_port
 
+from pitboss.kernel.clock import epoch_seconds
 from pitboss.platform.http import PluginHttpClient
 from pitboss.platform.redis import CellRedis
 from pitboss.platform.telemetry import Metrics
@@ -208,11 +209,13 @@ async def test_the_catalogue_is_checked_too(http: PluginHttpClient) -> None:
     async def games(_http: HttpClient, _request: LaunchRequest) -> Any:
         return Done((GameInfo("book", "Book"),))
 
-    async def unfit(_http: HttpClient, _request: LaunchRequest) -> Any:
-        return Done((GameInfo("bo\x00ok", "Book"),))
-
     assert await guard(http, games).list_games() == Done((GameInfo("book", "Book"),))
-    assert isinstance(await guard(http, unfit).list_games(), Unsent)
+    for unfit in (GameInfo("bo\x00ok", "Book"), GameInfo("", "Book"), GameInfo("book", 7)):  # type: ignore[arg-type]
+
+        async def launch(_http: HttpClient, _request: LaunchRequest, game: GameInfo = unfit) -> Any:
+            return Done((game,))
+
+        assert isinstance(await guard(http, launch).list_games(), Unsent)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +359,20 @@ async def test_trouble_is_told_to_every_process_of_the_cell_and_taken_back(
         broken = False
         assert await driver.launch(request()) == GRANTED
         assert [each.state for each in await board.list_troubled()] == [HealthState.DEGRADED]
+    finally:
+        await redis.close()
+
+
+async def test_the_worst_that_any_process_says_counts(redis_url: str) -> None:
+    redis = CellRedis(redis_url, "eu-1")
+    plugins = [f"plugin-{number}" for number in range(16)]  # many: Redis gives notes in no order
+    now = epoch_seconds()
+    try:
+        for plugin in plugins:
+            for process, state in (("a", HealthState.DEGRADED), ("b", HealthState.QUARANTINED)):
+                await HealthBoard(redis, process).record(DriverHealth("aurora", plugin, state, process, now))
+        listed = await HealthBoard(redis, "c").list_troubled()
+        assert {each.plugin: each.reason for each in listed} == dict.fromkeys(plugins, "b")
     finally:
         await redis.close()
 

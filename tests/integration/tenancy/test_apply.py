@@ -36,10 +36,10 @@ async def test_an_apply_makes_a_tenant_that_serves(deployment: Deployment, setti
     assert snapshot is not None
     told = snapshot.content.tenants[0]
     assert (told.tenant_id, told.slug, told.brands[0].domains) == (tenant.tenant_id, "aurora", ("aurora.localhost",))
-    assert (told.currencies, told.plugins) == (("EUR",), ("softswiss",))
+    assert (told.currencies, told.plugins) == (("EUR",), ("hub88", "softswiss"))
     scope = TenantScope(tenant.tenant_id, "aurora", "eu-1")
     async with deployment.cell.transaction(scope) as session:
-        assert [found.slug for found in await plughost.list_enabled(session, scope)] == ["softswiss"]
+        assert [found.slug for found in await plughost.list_enabled(session, scope)] == ["hub88", "softswiss"]
 
 
 async def test_each_change_is_audited_once(deployment: Deployment, untroubled: State) -> None:
@@ -53,7 +53,12 @@ async def test_each_change_is_audited_once(deployment: Deployment, untroubled: S
         "tenant.activated",
         "directory.published",
     ]
-    assert [row[0] for row in untroubled["cell.audit"]] == ["ledger.prepared", "plugin.enabled", "policy.applied"]
+    assert [row[0] for row in untroubled["cell.audit"]] == [
+        "ledger.prepared",
+        "plugin.enabled",
+        "plugin.enabled",
+        "policy.applied",
+    ]
 
 
 async def test_a_second_apply_changes_nothing(deployment: Deployment) -> None:
@@ -94,6 +99,7 @@ async def test_a_change_is_told_applied_and_audited(deployment: Deployment, tena
         ("+", "domains.aurora.example"),
         ("~", "directory.eu-1.published"),
         ("~", "directory.eu-1.stored"),
+        ("+", "ledger.game_revenue.BRL.hub88"),
         ("+", "ledger.game_revenue.BRL.softswiss"),
         ("+", "ledger.bonus_cost.BRL"),
         ("+", "ledger.adjustments.BRL"),
@@ -115,11 +121,11 @@ async def test_a_change_is_told_applied_and_audited(deployment: Deployment, tena
 
 async def test_a_plugin_that_the_files_drop_is_switched_off(deployment: Deployment, tenants_dir: Path) -> None:
     await run_apply(deployment)
-    edit(tenants_dir, "aurora", 'plugins = ["softswiss"]', "plugins = []")
+    edit(tenants_dir, "aurora", 'plugins = ["softswiss", "hub88"]', 'plugins = ["hub88"]')
     (tenants_dir / "aurora/plugins/softswiss.toml").unlink()
     assert await run_apply(deployment) > 0
     state = await read_state(deployment)
-    assert [row[-1] for row in state["cell.plugin"]] == [False]
+    assert [(row[0], row[-1]) for row in state["cell.plugin"]] == [("hub88", True), ("softswiss", False)]
     assert await run_apply(deployment) == 0
 
 
@@ -166,7 +172,7 @@ async def test_the_commands_and_their_exit_codes(settings: Settings, tenants_dir
     for wrong in (["plan"], ["plan", "--nonsense"], ["check", "aurora", "--all"]):
         assert (await run(*wrong))[0] == 1
     edit(tenants_dir, "aurora", '"EUR"', '"EURO"')
-    edit(tenants_dir, "aurora", 'plugins = ["softswiss"]', 'plugins = ["nobody"]')
+    edit(tenants_dir, "aurora", 'plugins = ["softswiss", "hub88"]', 'plugins = ["nobody", "hub88"]')
     for command in ("check", "plan", "apply"):
         code, _, errors = await run(command, "aurora")
         assert code == 1

@@ -14,7 +14,7 @@ from pitboss.plughost.runtime import discover, load_host, read_cell_file
 
 
 def cell(*allowed: str, versions: str = ">=1,<2") -> CellFile:
-    return CellFile("eu-1", "eu", tuple(AllowedPlugin(name, versions) for name in allowed))
+    return CellFile("eu-1", "eu", plugins=tuple(AllowedPlugin(name, versions) for name in allowed))
 
 
 def found(name: str, allowed: CellFile | None = None) -> Candidate:

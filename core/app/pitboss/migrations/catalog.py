@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from pitboss.migrations.schema import GROUP_ROLES, Plane, clear_statement, load_metadata
-from pitboss.migrations.upgrade import apply_context, apply_guards, run_script
-from pitboss.platform.db import parse_url
+from pitboss.migrations.upgrade import apply_context, apply_guards, run_exclusively, run_script
 
 _NAMES = ", ".join(f"'{role}'" for role in GROUP_ROLES)
 
@@ -61,7 +58,6 @@ def read_catalog(connection: Connection) -> dict[str, str]:
 
 
 def _find_drift(connection: Connection, plane: Plane) -> list[str]:
-    connection.execute(text("set local lock_timeout = '4s'"))
     connection.execute(text("set local role pitboss_owner"))
     live = read_catalog(connection)
     run_script(connection, clear_statement())
@@ -88,11 +84,6 @@ async def find_drift(migrate_url: str, plane: Plane) -> list[str]:
     """Return what differs between the live guards and the code; the database is left as it was.
 
     The code's guards are written inside a transaction that is rolled back, so both sides come from the same
-    server's own words. Tables are locked meanwhile.
+    server's own words. Tables are locked meanwhile; raises `TableBusy`.
     """
-    engine = create_async_engine(parse_url(migrate_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
-    try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(_find_drift, plane)
-    finally:
-        await engine.dispose()
+    return await run_exclusively(migrate_url, lambda connection: _find_drift(connection, plane))

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from pitboss.migrations.catalog import find_drift
-from pitboss.migrations.provision import provision
+from pitboss.migrations.provision import list_open_databases, provision
 from pitboss.migrations.schema import Plane
 from pitboss.migrations.upgrade import alembic_config, upgrade
 from pitboss.permissions.service import deployment_command
@@ -33,15 +33,19 @@ def db() -> None:
 def provision_command(plane: Plane) -> None:
     """Make roles, logins and the database; needs PITBOSS_ADMIN_DATABASE_URL."""
     settings = load_settings()
-    name = asyncio.run(provision(require(settings, "admin_database_url"), _urls(settings, plane)))
+    admin_url, urls = require(settings, "admin_database_url"), _urls(settings, plane)
+    name = asyncio.run(provision(admin_url, urls))
     click.echo(f"database {name} is provisioned")
+    others = asyncio.run(list_open_databases(admin_url, urls))
+    if others:
+        click.echo(f"on this server everybody, and so its logins too, may connect to {', '.join(others)}")
 
 
 @db.command("migrate")
 @click.argument("plane", type=PLANES)
 @deployment_command("platform.database.configure")
 def migrate_command(plane: Plane) -> None:
-    """Bring the database to the newest version, with policies, grants, functions and triggers."""
+    """Bring the database to the newest version, with policies, grants, functions and triggers: all, or nothing."""
     settings = load_settings()
     keys = settings.context_keys if plane == "cell" else ()
     version = asyncio.run(upgrade(_migrate_url(settings, plane), plane, keys))

@@ -8,12 +8,11 @@ from pitboss.migrations.schema import load_metadata
 
 
 def run(context: Any) -> None:
-    """Run the migrations of one tree, one transaction each, on the connection in the configuration."""
+    """Run the migrations of one tree in the transaction of the connection in the configuration."""
     attributes = context.config.attributes
     context.configure(
         connection=attributes["connection"],
         target_metadata=load_metadata(attributes["plane"]),
-        transaction_per_migration=True,
         compare_type=True,
         compare_server_default=True,
         include_object=_ours,

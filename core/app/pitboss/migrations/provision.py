@@ -44,7 +44,8 @@ def logins_from_urls(urls: Mapping[str, str]) -> tuple[str, list[Login]]:
 async def provision(admin_url: str, urls: Mapping[str, str]) -> str:
     """Make group roles, logins and the database that `urls` name; return the database's name.
 
-    A login connects to its own database only, and holds no right that its group does not.
+    A login holds no right that its group does not, and connects to its own database only, as far as this is ours
+    to decide: see `list_open_databases`.
     """
     database, logins = logins_from_urls(urls)
     admin = await asyncpg.connect(parse_url(admin_url).render_as_string(hide_password=False), timeout=10)
@@ -55,6 +56,7 @@ async def provision(admin_url: str, urls: Mapping[str, str]) -> str:
                 await _ensure_role(admin, group, "nologin")
             for login in logins:
                 await _ensure_login(admin, login)
+            await _close_maintenance_databases(admin)
         if not await admin.fetchval("select true from pg_database where datname = $1", database):
             with suppress(asyncpg.DuplicateDatabaseError):
                 await admin.execute(f"create database {_quoted(database)} owner pitboss_owner template template0")
@@ -65,6 +67,44 @@ async def provision(admin_url: str, urls: Mapping[str, str]) -> str:
         await admin.close()
     await _prepare_schemas(parse_url(admin_url).set(database=database).render_as_string(hide_password=False))
     return database
+
+
+async def list_open_databases(admin_url: str, urls: Mapping[str, str]) -> list[str]:
+    """Return the databases, beside their own, that the logins of `urls` may connect to because everybody may."""
+    database, logins = logins_from_urls(urls)
+    admin = await asyncpg.connect(parse_url(admin_url).render_as_string(hide_password=False), timeout=10)
+    try:
+        rows = await admin.fetch(
+            "select datname::text from pg_database d where datallowconn and datname <> $1 and exists"
+            " (select from unnest($2::text[]) l where has_database_privilege(l, d.oid, 'connect')) order by 1",
+            database,
+            [login.name for login in logins],
+        )
+    finally:
+        await admin.close()
+    return [row["datname"] for row in rows]
+
+
+async def _close_maintenance_databases(admin: asyncpg.Connection) -> None:
+    """Take everybody's right to connect to the server's own databases, unless somebody else might rely on it.
+
+    What everybody may cannot be taken from single logins. On a server with other users than superusers and our
+    logins nothing is changed, nor in a database that belongs to others.
+    """
+    if await admin.fetchval(_OTHER_USERS, ["pitboss_owner", "pitboss_ctx", *GROUP_ROLES]):
+        return
+    for row in await admin.fetch(_MAINTENANCE):
+        await admin.execute(f"revoke connect, temporary on database {_quoted(row['datname'])} from public")
+
+
+_OTHER_USERS = """
+select exists (select from pg_roles r where r.rolcanlogin and not r.rolsuper and r.rolname <> current_user
+    and not exists (select from pg_auth_members m join pg_roles g on g.oid = m.roleid
+        where m.member = r.oid and g.rolname = any($1::text[])))
+"""
+_MAINTENANCE = """
+select datname from pg_database where datname in ('postgres', 'template1') and pg_has_role(datdba, 'usage')
+"""
 
 
 async def _ensure_role(admin: asyncpg.Connection, name: str, options: str) -> None:

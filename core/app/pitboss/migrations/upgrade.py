@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Final, TypeVar, cast
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import AdaptedConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from pitboss.kernel.clock import utc_now
 from pitboss.migrations.schema import Plane, revoke_statement, wanted_digest, wanted_statements
 from pitboss.platform.db import ContextKey, parse_url
+from pitboss_sdk.errors import ErrorKind, PitbossError
+
+T = TypeVar("T")
 
 _HERE = Path(__file__).parent
+LOCK_TIMEOUT_SECONDS: Final = 4
+_HOLDERS = """
+select string_agg(distinct c.relname, ', ') as tables, l.pid, coalesce(a.usename, '?') as login
+from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+left join pg_stat_activity a on a.pid = l.pid
+where l.granted and l.pid <> pg_backend_pid() and n.nspname in ('public', 'ctx') and c.relkind in ('r', 'p')
+    and l.database = (select oid from pg_database where datname = current_database())
+group by l.pid, a.usename order by l.pid limit 5
+"""
 _MIGRATION_LOCK = 7220252
 KEY_LIFETIME_DAYS = 3650
 
@@ -35,43 +48,65 @@ def alembic_config(plane: Plane, connection: Connection | None = None) -> Config
     return config
 
 
+class TableBusy(PitbossError):
+    """Transactions of others kept tables for too long; the same command may succeed later."""
+
+    code = "migrations.table_busy"
+    kind = ErrorKind.UNAVAILABLE
+
+
 async def upgrade(migrate_url: str, plane: Plane, context_keys: Sequence[ContextKey] = ()) -> str:
     """Migrate the database behind `migrate_url` to the newest version and return that version.
 
     Takes an advisory lock, so that two deployments wait for each other, and a lock timeout of 4 s, so that
-    a busy table refuses the migration instead of stopping the traffic.
+    a busy table refuses the migration instead of stopping the traffic. All of it is one transaction: after
+    `TableBusy`, or anything else that is raised, the database is what it was.
     """
+    return await run_exclusively(migrate_url, lambda connection: _upgrade(connection, plane, context_keys))
+
+
+async def run_exclusively(migrate_url: str, work: Callable[[Connection], T]) -> T:
+    """Give `work` a connection with a lock timeout of 4 s; raise `TableBusy` when that was not enough."""
     engine = create_async_engine(parse_url(migrate_url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            version = await connection.run_sync(_upgrade, plane, context_keys)
+            await connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+            await connection.commit()
+            try:
+                return await connection.run_sync(work)
+            except (asyncpg.LockNotAvailableError, DBAPIError) as error:
+                if getattr(getattr(error, "orig", error), "sqlstate", "") != asyncpg.LockNotAvailableError.sqlstate:
+                    raise
+                await connection.rollback()
+                holders = await connection.execute(text(_HOLDERS))
+                held = [f"{row.tables} by process {row.pid} ({row.login})" for row in holders]
+                raise TableBusy(_describe(held)) from error
     finally:
         await engine.dispose()
-    return version
+
+
+def _describe(held: Sequence[str]) -> str:
+    now = f"now {'; '.join(held)}" if held else "by now they have ended"
+    return f"other transactions hold tables for more than {LOCK_TIMEOUT_SECONDS} s ({now}); nothing was changed"
 
 
 def _upgrade(connection: Connection, plane: Plane, context_keys: Sequence[ContextKey]) -> str:
+    # The other deployment may take its time, so the lock timeout is not for this one. It ends with the connection.
+    connection.execute(text("set local lock_timeout = 0"))
     connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-    connection.execute(text("set lock_timeout = '4s'"))
     connection.commit()
     if plane == "cell":
         connection.execute(text("set local role pitboss_ctx"))
         apply_context(connection)
         _write_keys(connection, context_keys)
-        connection.commit()
-    connection.execute(text("set role pitboss_owner"))
-    connection.commit()
+    connection.execute(text("set local role pitboss_owner"))
     command.upgrade(alembic_config(plane, connection), "head")
-    connection.commit()
     wanted = f"pitboss {wanted_digest(plane)}"
     current = connection.execute(text("select obj_description('public'::regnamespace, 'pg_namespace')")).scalar()
     if current != wanted:
         apply_guards(connection, plane)
         connection.execute(text(f"comment on schema public is '{wanted}'"))
     version = str(MigrationContext.configure(connection).get_current_revision())
-    connection.commit()
-    connection.execute(text("reset role"))
-    connection.execute(text("select pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})
     connection.commit()
     return version
 
@@ -118,8 +153,3 @@ def _write_keys(connection: Connection, keys: Sequence[ContextKey]) -> None:
         connection.execute(
             text("delete from ctx.key where not key_id = any(:ids)"), {"ids": [key.key_id for key in keys]}
         )
-
-
-def head_version(plane: Plane) -> str:
-    """Return the newest version that the code knows."""
-    return str(ScriptDirectory.from_config(alembic_config(plane)).get_current_head())

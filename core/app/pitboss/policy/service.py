@@ -12,7 +12,6 @@ from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.plughost.contracts import LoadedPack
-from pitboss.plughost.errors import FileInvalid
 from pitboss.policy import rules, store
 from pitboss.policy.contracts import AppliedPolicy, EffectivePolicy, TenantPolicy
 from pitboss.policy.errors import LicenceUnknown, PackNotLoaded, PolicyMissing
@@ -56,10 +55,9 @@ def check_policy(
     `packs` are the tenant's. What would loosen a figure on the day of `moment` is named with both values and the source.
     """
     laws = {slug: loaded.pack for slug, loaded in packs.items()}
-    try:
-        policy = rules.decode_policy(file, table, laws)
-    except FileInvalid as fault:
-        return None, [Problem(fault.file, fault.key, fault.reason)]
+    policy, problems = rules.decode_policy(file, table, laws)
+    if policy is None or problems:
+        return None, problems
     on = {slug: compute_local_day(moment, law.manifest.time_zone) for slug, law in laws.items()}
     on[""] = compute_local_day(moment, "UTC")
     return policy, list(rules.find_looser_figures(file, policy, laws, on))

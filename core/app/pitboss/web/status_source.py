@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Annotated, Final, TypeVar
-
-from msgspec import Meta
+from typing import Final, TypeVar
 
 from pitboss.directory.runtime import Directory
 from pitboss.games import service as games
@@ -22,13 +20,11 @@ from pitboss.plughost.runtime import HealthBoard, PluginHost
 from pitboss.tenancy import service as tenancy
 from pitboss.web.status import CellRow, FactRow, PluginRow, ProcessRow, RoundRow, StatusView, TenantRow
 from pitboss_sdk.errors import PitbossError
-from pitboss_sdk.hookspecs import StatusFact
 
 T = TypeVar("T")
 
 Enabled = tuple[str, tuple[FactRow, ...]]
 """A tenant that has a plugin, and what the plugin tells of its configuration there."""
-StatusFacts = Annotated[tuple[StatusFact, ...], Meta(max_length=8)]
 
 SHOWN_ROUNDS: Final = 20
 _MAX_TENANTS_ASKED: Final = 16
@@ -147,8 +143,8 @@ class CellStatusSource:
             config = plughost.decode_tenant_config(plugin, enabled)
         except PitbossError as error:
             return (FactRow(scope.slug, "configuration", error.detail, is_warning=True),)
-        facts = self._plugins.hooks.ask(enabled.slug, "status_facts", StatusFacts, config=config)
-        return tuple(FactRow(scope.slug, fact.label, fact.value, fact.is_warning) for fact in facts or ())
+        facts = self._plugins.hooks.list_status_facts(enabled.slug, config)
+        return tuple(FactRow(scope.slug, fact.label, fact.value, fact.is_warning) for fact in facts)
 
     async def _list_processes(self) -> tuple[ProcessRow, ...]:
         now = epoch_seconds()

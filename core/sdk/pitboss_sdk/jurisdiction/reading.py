@@ -89,6 +89,10 @@ class Pack(msgspec.Struct, frozen=True):
         for name, data_set in self.data_sets.items():
             yield f"data_sets.{name}", data_set
 
+    def find_statement(self, name: str, on: date) -> Any:
+        """Return the entry of a name that holds on a day, or None."""
+        return next((entry for found, entry in self.list_statements() if found == name and entry.holds(on)), None)
+
 
 def read_pack(folder: Path) -> Pack:
     """Return the pack in a folder; raise `PackInvalid` with every fault."""
@@ -166,7 +170,7 @@ def _read(folder: Path, name: str, shape: type[T], faults: list[PackFault]) -> T
 
 
 def _find_misfits(table: dict[str, Any], shape: type[Any]) -> Iterator[tuple[str, str]]:
-    hints = get_type_hints(shape) if shape in STATEMENTS.values() else {}
+    hints = get_type_hints(shape, include_extras=True) if shape in STATEMENTS.values() else {}
     for name, hint in hints.items():
         entries: Any = table.get(name)
         if isinstance(entries, list) and get_origin(hint) is tuple:

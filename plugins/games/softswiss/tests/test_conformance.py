@@ -141,6 +141,12 @@ def test_a_broken_copy_of_the_plugin_is_found(mutant: Mutant) -> None:
 
 
 EDITS = [
+    (
+        "purity.effects",
+        "read = self._readers.get(call.operation)",
+        '__import__("socket").getaddrinfo("localhost", 80); read = self._readers.get(call.operation)',
+    ),
+    ("static.code", "import hmac\n", "import hmac\nimport urllib.request\n"),
     ("signature.altered", "whole.hexdigest(), claimed):", "whole.hexdigest()[:8], claimed[:8]):"),
     ("signature.altered", "if len(claimed) == 64 and claimed.isascii():", "if len(claimed) == 64:"),
     ("signature.body", "content.update(body)", "content.update(body.strip())"),

@@ -108,10 +108,6 @@ class GuardedDriver:
     ) -> Outcome[T]:
         began = monotonic_seconds()
         until = began + deadline_ms / 1000
-        held = decide_admission(self._circuit, began)
-        if held:
-            self._count(operation, "held", began)
-            return Unsent(held)
         try:
             async with asyncio.timeout_at(_loop_time(until)):
                 await self._places.acquire()
@@ -119,7 +115,6 @@ class GuardedDriver:
             self._count(operation, "crowded", began)
             return Unsent("too many calls at a time")
         try:
-            # Another call may have failed while this one waited for its place.
             held = decide_admission(self._circuit, monotonic_seconds())
             if held:
                 self._count(operation, "held", began)

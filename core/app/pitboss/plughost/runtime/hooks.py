@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, get_type_hints
 
 import msgspec
 import pluggy
@@ -13,10 +13,11 @@ import structlog
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss_sdk import hookspecs
 
-T = TypeVar("T")
-
 SLOW_SECONDS: Final = 0.5
 """A hook declares and does not work: far above what any needs, so that a busy machine makes none slow."""
+
+_SHAPES: Final = {"status_facts": get_type_hints(hookspecs.status_facts, include_extras=True)["return"]}
+"""What each hook must return."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,8 +46,12 @@ class Hooks:
             return [f"hooks: {str(error).strip().splitlines()[-1]}"]
         return []
 
-    def ask(self, slug: str, hook: str, shape: type[T], **arguments: object) -> T | None:
-        """Return what one plugin declares through a hook; None where it has none or is in quarantine."""
+    def list_status_facts(self, slug: str, config: msgspec.Struct) -> tuple[hookspecs.StatusFact, ...]:
+        """Return what a plugin tells of a tenant's configuration; nothing where it has no such hook or is held."""
+        return self._ask(slug, "status_facts", config=config) or ()
+
+    def _ask(self, slug: str, hook: str, **arguments: object) -> Any:
+        """Return what one plugin declares through a hook, in the shape of its specification, or None."""
         if slug in self._quarantined:
             return None
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
@@ -56,7 +61,7 @@ class Hooks:
         began = monotonic_seconds()
         try:
             declared = found.function(*[arguments[name] for name in found.argnames])
-            answer = msgspec.convert(msgspec.to_builtins(declared), shape)
+            answer = msgspec.convert(msgspec.to_builtins(declared), _SHAPES[hook])
         except (Exception, SystemExit) as error:  # noqa: BLE001 a plugin's fault must not pass; no value is told
             self._hold(slug, f"{hook} raised {type(error).__name__}")
             return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from typing import Any, Final, cast
 
-from pitboss.plughost.errors import FileInvalid
-from pitboss.plughost.rules import decode_table
+import msgspec
+
+from pitboss.plughost.rules import describe_fault
 from pitboss.policy.contracts import ResolvedFigure, Retention, TenantFigures, TenantPolicy
 from pitboss.policy.rules.merge import get_kind, resolve_figures
 from pitboss.tenancy.contracts import Problem
@@ -17,18 +18,39 @@ from pitboss_sdk.money import CURRENCIES
 _NAMES: Final = TenantFigures.__struct_fields__
 
 
-def decode_policy(file: str, table: Mapping[str, Any], packs: Mapping[str, Pack]) -> TenantPolicy:
-    """Return a decoded `policy.toml`; raise `FileInvalid` with the key and the reason."""
-    policy = decode_table(file, table, TenantPolicy)
-    for licence in policy.licences:
-        if licence not in packs:
-            raise FileInvalid(file, f"licences.{licence}", "tenant.toml does not list this pack")
+def decode_policy(
+    file: str, table: Mapping[str, Any], licences: Collection[str]
+) -> tuple[TenantPolicy | None, list[Problem]]:
+    """Return a `policy.toml` as far as it can be understood, and what is wrong with its shape."""
+    misfits = [Problem(file, key, reason) for key, reason in _find_misfits(table, ())]
+    if misfits:
+        return None, misfits
+    policy = msgspec.convert(table, TenantPolicy)
+    problems = [
+        Problem(file, f"licences.{licence}", "tenant.toml does not list this pack, or it is not here")
+        for licence in policy.licences
+        if licence not in licences
+    ]
     for below, figures in (("", policy), *((f"licences.{one}.", each) for one, each in policy.licences.items())):
         for name in flatten_figures(figures):
             currency = name.rpartition(".")[2]
             if name.partition(".")[0].endswith("_minor") and currency not in CURRENCIES:
-                raise FileInvalid(file, f"{below}{name}", f"unknown currency {currency}")
-    return policy
+                problems.append(Problem(file, f"{below}{name}", f"unknown currency {currency}"))
+    return policy, problems
+
+
+def _find_misfits(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield key and reason of each leaf that does not fit, found by converting it alone below its path."""
+    for key, value in table.items():
+        here = (*path, key)
+        wrapped: Any = value
+        for part in reversed(here):
+            wrapped = {part: wrapped}
+        try:
+            msgspec.convert(wrapped, TenantPolicy)
+        except msgspec.ValidationError as error:
+            below = list(_find_misfits(cast("dict[str, Any]", value), here)) if isinstance(value, dict) else []
+            yield from below or [(".".join(here), describe_fault(error)[1])]
 
 
 def flatten_figures(figures: TenantFigures) -> dict[str, Any]:

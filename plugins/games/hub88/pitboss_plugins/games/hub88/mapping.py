@@ -14,7 +14,7 @@ from pitboss_sdk.games import MAX_REFERENCE_LENGTH, Refusal
 from pitboss_sdk.money import CURRENCIES
 
 MAX_BODY_BYTES: Final = 64 * 1024
-ANSWER_WITHIN_MS: Final = 1_000
+ANSWER_WITHIN_MS: Final = 5_000
 
 MAX_WIRE: Final = 2**63 - 1
 """Amounts are 64-bit integers on the wire too."""

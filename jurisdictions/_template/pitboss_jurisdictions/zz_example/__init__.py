@@ -1,0 +1,1 @@
+"""Jurisdiction zz_example: data, read from the files beside this one."""
