@@ -20,6 +20,7 @@ from tests.factories.players import make_registration
 from tests.factories.ports import free_port
 from tests.factories.tenants import (
     copy_tenants,
+    edit,
     edit_plugin,
     environment_of,
     open_deployment,
@@ -98,6 +99,9 @@ class Cell:
 
     def _configure(self, control: PlaneDatabase) -> None:
         tenants_dir = copy_tenants(self.folder)
+        # One aggregator: the list of games of another that nobody plays here would be a job that never ends.
+        edit(tenants_dir, TENANT, 'plugins = ["softswiss", "hub88"]', f'plugins = ["{PLUGIN}"]')
+        (tenants_dir / TENANT / "plugins" / "hub88.toml").unlink()
         edit_plugin(tenants_dir, TENANT, PLUGIN, "127.0.0.1:8089", f"127.0.0.1:{self.gateway_port}")
         secrets_file = self.folder / "secrets.toml"
         write_plugin_secrets(secrets_file, tenants_dir, **{SECRET_NAME: self.secret})

@@ -365,6 +365,7 @@ async def _run_worker(settings: Settings) -> None:
         )
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         worker = JobWorker(broker, runner, asyncio.get_running_loop())
+        ground.readiness.add("consumers", worker.find_problem)
         lanes.start()
         try:
             async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):

@@ -21,6 +21,7 @@ import pitboss.policy.service as policy
 from pitboss.audit.contracts import EVENT_TYPES, PERSONAL_FIELDS
 from pitboss.bootstrap import cli as root
 from pitboss.permissions.contracts import PERMISSIONS
+from pitboss.permissions.service import find_permission
 from pitboss.platform.settings import list_settings
 from pitboss.platform.telemetry import Metrics
 from pitboss.web import controllers
@@ -160,7 +161,9 @@ def cli() -> str:
     """Return the page of commands."""
     parts: list[str] = []
     for name, command in list_commands(root, click.Context(root, info_name="pitboss"), ("pitboss",)):
-        parts.append(f"## `{name}`\n\n{(command.help or '').strip()}")
+        permission = find_permission(command.callback)
+        needs = f" Needs `{permission}`." if permission else ""
+        parts.append(f"## `{name}`\n\n{(command.help or '').strip()}{needs}")
         rows = [describe_parameter(parameter) for parameter in command.params]
         if rows:
             parts.append(render_table(("Parameter", "Type", "Default", "Meaning"), rows))

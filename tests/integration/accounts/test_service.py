@@ -361,7 +361,6 @@ async def test_another_tenants_player_is_not_found_and_not_touched(cell: Databas
         async with cell.transaction(JADE) as session:
             for call in (
                 accounts.get_player(session, JADE, public_id),
-                accounts.get_player_by_number(session, JADE, player.player_id),
                 accounts.get_identity(session, JADE, player.player_id),
                 accounts.change_status(
                     session,

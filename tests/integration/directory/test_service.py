@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.factories.databases import PlaneDatabase
+from tests.factories.keys import derive_public_key
 from tests.factories.ports import free_port
 
 from pitboss.directory import service
@@ -24,7 +25,7 @@ from pitboss.directory.contracts import (
     TenantState,
 )
 from pitboss.directory.errors import SnapshotRefused, TenantUnknown
-from pitboss.directory.rules import derive_public_key, sign_snapshot
+from pitboss.directory.rules import sign_snapshot
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import ContextSigner, Database, create_engine

@@ -115,13 +115,15 @@ async def the_job(stand: Stand) -> Any:
 async def test_a_job_goes_the_whole_way(stand: Stand) -> None:
     await stand.enqueue(number=7)
     worker = JobWorker(stand.broker(), stand.runner(job()), asyncio.get_running_loop())
+    assert await worker.find_problem()
     worker.start()
     try:
         assert await stand.relay().step() == 1
         await until(stand.effects, 1)
-        assert worker.is_consuming()
+        assert await worker.find_problem() == ""
     finally:
         await worker.stop()
+    assert await worker.find_problem()
     row = await the_job(stand)
     assert row["done_at"] is not None
     assert (await stand.rows(f"select payload from outbox_job where job = '{EFFECT}'"))[0][0] == '{"number": 7}'

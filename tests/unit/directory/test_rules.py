@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from tests.factories.keys import derive_public_key
 
 from pitboss.directory.contracts import DirectoryContent, ForeignTenant, PublicKey, SignedSnapshot, SigningKey
 from pitboss.directory.errors import SnapshotRefused
-from pitboss.directory.rules import decide_store, derive_public_key, sign_snapshot, verify_snapshot
+from pitboss.directory.rules import decide_store, sign_snapshot, verify_snapshot
 
 KEY = SigningKey("k1", b"\1" * 32)
 OTHER_KEY = SigningKey("k2", b"\2" * 32)

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from tests.factories.keys import derive_public_key
 
 from pitboss.directory.contracts import DirectoryContent, SigningKey
-from pitboss.directory.rules import derive_public_key, sign_snapshot
+from pitboss.directory.rules import sign_snapshot
 from pitboss.hosting.contracts import MAX_AGE_SECONDS, Call, CallKind
 from pitboss.hosting.errors import CallRefused
 from pitboss.hosting.rules import sign_call, verify_call

@@ -157,14 +157,6 @@ async def get_player(session: AsyncSession, scope: TenantScope, public_id: UUID)
     return await _get(session, scope, public_id, lock=False)
 
 
-async def get_player_by_number(session: AsyncSession, scope: TenantScope, player_id: int) -> Player:
-    """Return a player by the number inside the cell; raise `PlayerNotFound`."""
-    player = await store.fetch_player(session, scope, player_id)
-    if player is None:
-        raise PlayerNotFound("there is no such player")
-    return player
-
-
 async def list_public_ids(session: AsyncSession, scope: TenantScope, player_ids: Collection[int]) -> dict[int, UUID]:
     """Return the public ids of players by their numbers inside the cell."""
     return await store.fetch_public_ids(session, scope, player_ids)

@@ -42,7 +42,9 @@ def audit() -> None:
 @click.option("--actor", default="", help="A kind, or kind and name, such as operator:operator.")
 @click.option("--since", default="", callback=_read_moment, help="The first day or moment; UTC without a zone.")
 @click.option("--until", default="", callback=_read_moment, help="The day or moment after the last.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=0), help="Most events; 0 for all.")
+@click.option(
+    "--limit", "most", default=50, show_default=True, type=click.IntRange(min=0), help="Most events; 0 for all."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @deployment_command("audit.event.view")
 def list_command(
@@ -53,24 +55,24 @@ def list_command(
     actor: str,
     since: datetime | None,
     until: datetime | None,
-    limit: int,
+    most: int,
     as_json: bool,
 ) -> None:
     """List what happened to a tenant of this cell, or on the control plane, newest first."""
     if control == bool(tenant):
         raise click.UsageError("name a tenant, or give --control")
     wanted = EventFilter(event_type, target, actor, since, until)
-    asyncio.run(_list(load_settings(), tenant, wanted, limit, _print_json if as_json else _print))
+    asyncio.run(_list(load_settings(), tenant, wanted, most, _print_json if as_json else _print))
 
 
 Ask = Callable[[str | None], Awaitable[Page[RecordedEvent]]]
 
 
 async def _list(
-    settings: Settings, slug: str, wanted: EventFilter, limit: int, show: Callable[[RecordedEvent], None]
+    settings: Settings, slug: str, wanted: EventFilter, most: int, show: Callable[[RecordedEvent], None]
 ) -> None:
     events = _read_cell(settings, slug, wanted) if slug else _read_control(settings, wanted)
-    left = limit
+    left = most
     async with aclosing(events):
         async for event in events:
             show(event)

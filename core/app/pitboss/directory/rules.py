@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pitboss.directory.contracts import (
     SNAPSHOT_FORMAT,
@@ -66,9 +65,3 @@ def decide_store(current: SignedSnapshot | None, offered: SignedSnapshot) -> boo
     if offered.body != current.body:
         raise SnapshotRefused(f"directory snapshot {offered.version} differs from the one of that version here")
     return False
-
-
-def derive_public_key(key: SigningKey) -> PublicKey:
-    """Return the public half of `key`, for a cell's list."""
-    public = Ed25519PrivateKey.from_private_bytes(key.seed).public_key()
-    return PublicKey(key.key_id, public.public_bytes(Encoding.Raw, PublicFormat.Raw))

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-
-Clock = Callable[[], datetime]
-"""Returns the present moment, aware, in UTC."""
 
 
 def utc_now() -> datetime:

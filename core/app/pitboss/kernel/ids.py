@@ -7,18 +7,12 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-__all__ = ["derive_uuid_text", "digest_128", "new_uuid"]
+__all__ = ["derive_uuid_text", "new_uuid"]
 
 
 def new_uuid() -> UUID:
     """Return a fresh UUIDv7 (RFC 9562): unique, and sortable by the time it was made."""
     return uuid7()
-
-
-def digest_128(*parts: str) -> bytes:
-    """Return 16 bytes of SHA-256 over `parts`, each preceded by its length so that no two lists collide."""
-    text = "".join([f"{len(part)}:{part}" for part in parts])
-    return sha256(text.encode()).digest()[:16]
 
 
 def derive_uuid_text(name: str) -> str:

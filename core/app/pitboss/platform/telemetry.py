@@ -353,6 +353,10 @@ class Readiness:
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[str]]]) -> None:
         self._checks = dict(checks)
 
+    def add(self, name: str, check: Callable[[], Awaitable[str]]) -> None:
+        """Ask for one thing more that only this process has."""
+        self._checks[name] = check
+
     async def list_problems(self) -> dict[str, str]:
         """Return the problems by dependency; a check that takes too long is one."""
         names = list(self._checks)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_control_event
-from pitboss.directory.contracts import DirectoryContent, SignedSnapshot, SigningKey, TenantState
+from pitboss.directory.contracts import SignedSnapshot, SigningKey, TenantState
 from pitboss.tenancy import rules, store
 from pitboss.tenancy.contracts import (
     By,
@@ -225,11 +225,6 @@ async def publish_directories(session: AsyncSession, key: SigningKey, by: By) ->
         await _record(session, by, "directory.published", "directory", cell, [entry])
         published[cell] = renewed.version
     return published
-
-
-async def build_snapshot(session: AsyncSession, cell: str) -> DirectoryContent:
-    """Return what `cell` is to be told now."""
-    return rules.build_content(cell, await store.fetch_tenants(session), await store.fetch_cells(session))
 
 
 def _refuse(refusals: Sequence[str]) -> None:

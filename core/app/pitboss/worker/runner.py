@@ -119,7 +119,9 @@ class JobWorker:
         """Finish what runs, give back what waits; the loop goes on meanwhile, since the jobs need it."""
         await asyncio.to_thread(self._worker.stop, _STOP_TIMEOUT_MS)
 
-    def is_consuming(self) -> bool:
-        """Return whether every thread that consumes is alive."""
+    async def find_problem(self) -> str:
+        """Return why jobs may stay where they are; empty while every thread that consumes is alive."""
         consumers = list(cast("dict[str, Any]", self._worker.consumers).values())
-        return bool(consumers) and all(consumer.is_alive() for consumer in consumers)
+        if consumers and all(consumer.is_alive() for consumer in consumers):
+            return ""
+        return "no job is taken from the broker"
