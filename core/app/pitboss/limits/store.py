@@ -12,11 +12,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.scope import TenantScope
+from pitboss.kernel.statements import ReadPart
 from pitboss.limits.contracts import Change, Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
 from pitboss.limits.rules import mature
 from pitboss.limits.tables import ExclusionRow, PlayerLimitRow
 from pitboss.platform.db import number_array
-from pitboss.platform.statements import ReadPart
 
 _ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _READ = """

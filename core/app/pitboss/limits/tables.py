@@ -47,7 +47,7 @@ class ExclusionRow(CellBase):
     __tablename__ = "exclusion"
     __table_args__ = (
         Index("ix_exclusion_player", "tenant_id", "player_id"),
-        CheckConstraint("ends_at > starts_at", name="ends"),
+        CheckConstraint("ends_at >= starts_at", name="ends"),
         {"info": table_info(grants={"app": "select, insert, update (lifted_from)", "worker": "select"})},
     )
 

@@ -19,12 +19,12 @@ import asyncpg
 import structlog
 
 from pitboss.kernel.clock import monotonic_seconds, utc_now
+from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import KnownKey, Op, Outcome, WalletState
 from pitboss.ledger.errors import WalletNotFound
 from pitboss.limits import service as limits
 from pitboss.platform.memory import Memory
-from pitboss.platform.statements import ReadPart, WritePart
 from pitboss.policy.service import compute_local_day
 from pitboss.wallet.contracts import Companion, RoomMemory, WalletRequest, WalletResult
 from pitboss.wallet.errors import LanesBusy, TermsUnknown

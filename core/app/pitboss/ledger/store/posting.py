@@ -14,9 +14,9 @@ from typing import Final
 import asyncpg
 import msgspec
 
+from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger.contracts import KnownKey, OpenAward, OpenHold, PostingBatch, WalletState
 from pitboss.platform.db import id_array, number_array, text_array
-from pitboss.platform.statements import ReadPart, WritePart
 
 _READ_WALLETS = """
 select json_agg(json_build_array(w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor,

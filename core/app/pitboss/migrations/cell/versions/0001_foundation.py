@@ -90,7 +90,7 @@ def upgrade() -> None:
         sa.Column("lifted_from", sa.DateTime(timezone=True), nullable=True),
         sa.Column("kind", sa.SmallInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.CheckConstraint("ends_at > starts_at", name=op.f("ck_exclusion_ends")),
+        sa.CheckConstraint("ends_at >= starts_at", name=op.f("ck_exclusion_ends")),
         sa.PrimaryKeyConstraint("tenant_id", "exclusion_id", name=op.f("pk_exclusion")),
     )
     op.create_index("ix_exclusion_player", "exclusion", ["tenant_id", "player_id"], unique=False)
