@@ -25,12 +25,18 @@ from pitboss.directory.contracts import (
     TenantState,
 )
 from pitboss.directory.rules import sign_snapshot
+from pitboss.kernel.ids import new_uuid
+from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.settings import Settings
 from pitboss.platform.telemetry import Metrics
+from pitboss.policy.contracts import TenantPolicy
+from pitboss.policy.service import apply_policy
 from pitboss.web.app import Front
 
 ROOT = Path(__file__).parents[2]
+STRICT = TenantPolicy()
+"""Nothing tightened: the platform's defaults."""
 BROWSER = ("127.0.0.1", 50_000)
 STRANGER = ("203.0.113.7", 50_000)
 
@@ -99,11 +105,24 @@ class WebUnderTest:
             yield client
 
 
+async def apply_policies(settings: Settings, policy: TenantPolicy = STRICT, content: DirectoryContent = CONTENT) -> None:
+    """Give the cell the policies of its tenants, none of which has a pack, as `pitboss tenant apply` does."""
+    assert settings.cell_database_url is not None
+    database = Database(create_engine(settings.cell_database_url), settings.cell, ContextSigner(settings.context_keys))
+    actor, origin = Actor(ActorKind.DEPLOYMENT, "tests"), Origin(request_id=str(new_uuid()))
+    for tenant in content.tenants:
+        scope = TenantScope(tenant.tenant_id, tenant.slug, settings.cell)
+        async with database.transaction(scope) as session:
+            await apply_policy(session, scope, policy, {}, actor=actor, origin=origin)
+    await database.engine.dispose()
+
+
 @asynccontextmanager
-async def open_cell(cell: PlaneDatabase, redis_url: str) -> AsyncIterator[WebUnderTest]:
+async def open_cell(cell: PlaneDatabase, redis_url: str, policy: TenantPolicy = STRICT) -> AsyncIterator[WebUnderTest]:
     """Open the web of a cell that has three tenants and knows of a fourth elsewhere."""
     settings = cell_settings(cell, redis_url)
     await store_directory(settings)
+    await apply_policies(settings, policy)
     metrics = Metrics()
     async with open_cell_web(settings, metrics) as front:
         yield WebUnderTest(front, settings, metrics)

@@ -25,6 +25,7 @@ MISSING = {
     "session_token": "s" * 43,
     "reference": "credit-of-nobody",
     "bet": "bet-of-nobody-2",
+    "exclusion_id": str(UUID(int=0x0190_0000_0000_7000_8000_0000_0000_0004)),
     "target": "player:01900000-0000-7000-8000-000000000001",
     "actor": "player:01900000-0000-7000-8000-000000000001",
 }
@@ -37,6 +38,9 @@ HARMLESS: dict[str, Any] = {
     "currency": "EUR",
     "plugin": PLUGIN,
     "mobile": False,
+    "days": 1,
+    "months": None,
+    "limits": [],
     "kind": "deposit",
     "period": "day",
     "enabled": True,

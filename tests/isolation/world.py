@@ -17,7 +17,7 @@ import msgspec
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, JADE, PASSWORD, make_origin
 from tests.factories.players import open_cell as open_database
-from tests.factories.web import ROOT, WebUnderTest, cell_settings, store_directory
+from tests.factories.web import ROOT, WebUnderTest, apply_policies, cell_settings, store_directory
 from tests.isolation.catalog import Relation, read_relations
 from tests.isolation.seeding import fingerprint
 
@@ -99,6 +99,7 @@ async def open_world(database: PlaneDatabase, redis_url: str, folder: Path) -> A
     for side in sides:
         await _open_books(database, side)
     await store_directory(settings)
+    await apply_policies(settings)
     admin = await asyncpg.connect(database.admin_url)
     metrics = Metrics()
     try:
@@ -151,6 +152,9 @@ async def _live(world: World, side: Side) -> None:
             path = f"{slug}/{PLUGIN}/betwin"
             played = _taken(await world.call_wallet(client, path, side, side.movement("bet", ids["bet"])), 200)
             ids["round_id"] = played["round_id"]
+        pause = {"days": 1, "reason": f"pause-of-{slug}"}
+        excluded = await client.post(f"{operate}/exclusions", json=pause, headers=web.operator)
+        ids["exclusion_id"] = _taken(excluded, 201)["exclusion_id"]
         rounds = await client.get("/api/v1/operator/rounds?page_size=1", headers=web.operator)
         ids["cursor"] = _taken(rounds, 200)["next_cursor"]
     ids["token"] = await _forget_password(world.database, side)

@@ -116,7 +116,13 @@ async def count_rows(cell_database: PlaneDatabase) -> tuple[int, ...]:
     async with open_database(cell_database) as database, database.transaction(AURORA) as session:
         counts = [
             (await session.execute(text(f"select count(*) from {table}"))).scalar_one()
-            for table in ("player", "player_identity", "player_credential", "wallet", "audit_event")
+            for table in (
+                "player",
+                "player_identity",
+                "player_credential",
+                "wallet",
+                "audit_event where target_type = 'player'",
+            )
         ]
     return tuple(counts)
 

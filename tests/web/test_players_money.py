@@ -188,7 +188,9 @@ async def limit_deposits(cell_database: PlaneDatabase, amount_minor: int) -> Non
             ),
             {"kind": int(LimitKind.DEPOSIT), "period": int(Period.DAY), "amount_minor": amount_minor},
         )
-        await session.execute(text("update wallet set has_limits = true"))
+        await session.execute(
+            text("select ledger_change_terms(tenant_id, wallet_id, null, true, false, null) from wallet")
+        )
 
 
 async def test_who_is_not_active_gets_no_deposit(web: WebUnderTest, client: httpx.AsyncClient) -> None:

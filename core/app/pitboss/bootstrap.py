@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pitboss.platform.telemetry import CallRate, Metrics, Readiness
     from pitboss.plughost.contracts import LoadedPlugin
     from pitboss.plughost.runtime import Drivers
+    from pitboss.policy.runtime import Policies
     from pitboss.wallet.runtime import Lanes
     from pitboss.web.app import Front
     from pitboss.web.wallet_route import WalletRoute
@@ -165,17 +166,20 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
+    from pitboss.policy.runtime import Policies
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.calls import CallDesk
     from pitboss.web.controllers.audit import AuditController
-    from pitboss.web.controllers.games import GameController, LimitController, RoundController
+    from pitboss.web.controllers.games import GameController, RoundController
+    from pitboss.web.controllers.limits import LimitController, OwnLimitController
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
     from pitboss.web.status_source import CellStatusSource
 
     async with lay_cell_ground(settings, "web", metrics) as ground:
-        lanes = _make_lanes(settings, ground)
         plugins = load_host(read_cell_file(settings.cell_file))
+        policies = Policies(plugins.packs)
+        lanes = _make_lanes(settings, ground, policies)
         board = HealthBoard(ground.redis, f"web-{os.getpid()}")
         drivers = Drivers(plugins.plugins, SecretStore(settings.secrets_file), metrics, board)
         source = CellStatusSource(
@@ -211,12 +215,13 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 GameController,
                 RoundController,
                 LimitController,
+                OwnLimitController,
                 AuditController,
             ),
-            resources={"lanes": lanes, "drivers": drivers},
+            resources={"lanes": lanes, "drivers": drivers, "policies": policies},
         )
         try:
-            async with _open_wallet_route(settings, ground, plugins.plugins, lanes) as wallet_route:
+            async with _open_wallet_route(settings, ground, plugins.plugins, lanes, policies) as wallet_route:
                 yield Front(create_cell_app(parts), metrics, wallet_route)
         finally:
             await drivers.close()
@@ -224,7 +229,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
 
 @asynccontextmanager
 async def _open_wallet_route(
-    settings: Settings, ground: CellGround, plugins: Mapping[str, LoadedPlugin], lanes: Lanes
+    settings: Settings, ground: CellGround, plugins: Mapping[str, LoadedPlugin], lanes: Lanes, policies: Policies
 ) -> AsyncGenerator[WalletRoute]:
     """Start the lanes and keep the callback addresses fresh while the block runs."""
     from functools import partial
@@ -238,7 +243,7 @@ async def _open_wallet_route(
 
     endpoints = Endpoints(plugins, SecretStore(settings.secrets_file))
     holders = Holders(LaneConnection(ground.url, "pitboss holders", ground.signer))
-    renew = partial(renew_endpoints, endpoints, ground.database, ground.directory)
+    renew = partial(renew_endpoints, endpoints, policies, ground.database, ground.directory)
     route = WalletRoute(endpoints, holders, lanes, ground.directory, ground.metrics)
     lanes.start()
     try:
@@ -252,14 +257,18 @@ async def _open_wallet_route(
         await holders.close()
 
 
-def _make_lanes(settings: Settings, ground: CellGround) -> Lanes:
+def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> Lanes:
     from pitboss.platform.db import LaneConnection
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
 
     return Lanes(
         [
             Lane(
-                DatabasePoster(number, LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)),
+                DatabasePoster(
+                    number,
+                    LaneConnection(ground.url, f"pitboss lane {number}", ground.signer),
+                    zones=policies.zones,
+                ),
                 observe_batch=ground.metrics.lane_batch_calls.observe,
             )
             for number in range(settings.lanes)

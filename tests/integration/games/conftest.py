@@ -15,7 +15,7 @@ from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, PASSWORD, make_origin, make_registration
 from tests.factories.players import open_cell as open_database
 from tests.factories.ports import free_port
-from tests.factories.web import ROOT, WebUnderTest, cell_settings, store_directory
+from tests.factories.web import ROOT, WebUnderTest, apply_policies, cell_settings, store_directory
 
 from pitboss.bootstrap import open_cell_web
 from pitboss.cli.demo_secrets import make_demo_secrets
@@ -148,6 +148,7 @@ async def open_games(
     port = free_port()
     await enable(database, host, plugin, port)
     await store_directory(settings)
+    await apply_policies(settings)
     vendor = make_vendor(plugin, CONFIGS[plugin], SECRETS)
     assert vendor is not None
     aggregators = Aggregators([vendor], "127.0.0.1", port)

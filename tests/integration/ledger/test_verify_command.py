@@ -10,7 +10,7 @@ import asyncpg
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, make_registration, open_cell, register
 from tests.factories.tenants import environment_of
-from tests.factories.web import cell_settings, store_directory
+from tests.factories.web import apply_policies, cell_settings, store_directory
 
 from pitboss.accounts.runtime import Passwords
 from pitboss.ledger import service as ledger
@@ -33,6 +33,7 @@ async def test_the_exit_code_says_whether_the_books_are_right(cell_database: Pla
     empty = verify(settings)
     assert (empty.returncode, "no directory snapshot" in empty.stderr) == (1, True)
     await store_directory(settings)
+    await apply_policies(settings)
     async with open_cell(cell_database) as cell:
         player = await register(cell, Passwords(), make_registration())
         async with cell.transaction(AURORA) as session:

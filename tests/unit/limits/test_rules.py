@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.limits.rules import compute_earliest_window, compute_usage, compute_window_start, decide_limits
+from pitboss.limits.contracts import Change, Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
+from pitboss.limits.rules import (
+    compute_closed_until,
+    compute_earliest_window,
+    compute_usage,
+    compute_window_start,
+    decide_change,
+    decide_limits,
+    mature,
+)
 
 FRIDAY = date(2026, 11, 20)
 DATES = st.dates(date(2000, 1, 1), date(2100, 1, 1))
@@ -65,3 +74,74 @@ def test_each_limit_counts_in_its_own_window() -> None:
     limits = [Limit(LimitKind.STAKE, period, 10) for period in Period] + [Limit(LimitKind.DEPOSIT, Period.DAY, 5)]
     counted = compute_usage(limits, {LimitKind.STAKE: -7, LimitKind.LOSS: 3}, FRIDAY)
     assert counted == {(2, 1, FRIDAY): -7, (2, 2, date(2026, 11, 16)): -7, (2, 3, date(2026, 11, 1)): -7}
+
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+WAIT = timedelta(hours=24)
+
+
+def limit(amount_minor: int, *, then: int | str | None = "", at: datetime = NOW + WAIT) -> PlayerLimit:
+    waiting = None if then == "" else Change(None if then is None else int(then), at)
+    return PlayerLimit(Limit(LimitKind.STAKE, Period.DAY, amount_minor), waiting)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "becomes"),
+    [
+        (None, 100, limit(100)),
+        (None, None, None),
+        (limit(100), 99, limit(99)),
+        (limit(100), 100, limit(100)),
+        (limit(100), 101, limit(100, then=101)),
+        (limit(100), None, limit(100, then=None)),
+        (limit(100, then=500), 100, limit(100)),
+        (limit(100, then=500), 50, limit(50)),
+        (limit(100, then=500), 200, limit(100, then=200)),
+        (limit(100, then=500), None, limit(100, then=None)),
+    ],
+)
+def test_stricter_acts_at_once_and_looser_waits(
+    found: PlayerLimit | None, wanted: int | None, becomes: PlayerLimit | None
+) -> None:
+    assert decide_change(found, LimitKind.STAKE, Period.DAY, wanted, NOW, WAIT) == becomes
+
+
+def test_to_ask_again_for_what_waits_does_not_begin_the_wait_anew() -> None:
+    for then in (500, None):
+        waiting = limit(100, then=then, at=NOW + timedelta(hours=1))
+        assert decide_change(waiting, LimitKind.STAKE, Period.DAY, then, NOW, WAIT) == waiting
+
+
+def test_where_nothing_waits_by_law_looser_acts_at_once_too() -> None:
+    assert decide_change(limit(100), LimitKind.STAKE, Period.DAY, 500, NOW, timedelta()) == limit(500)
+    assert decide_change(limit(100), LimitKind.STAKE, Period.DAY, None, NOW, timedelta()) is None
+
+
+def test_a_change_happens_at_its_moment_and_not_before() -> None:
+    raised, removed = limit(100, then=500), limit(100, then=None)
+    before = NOW + WAIT - timedelta(microseconds=1)
+    assert (mature(raised, before), mature(removed, before)) == (raised, removed)
+    assert (mature(raised, NOW + WAIT), mature(removed, NOW + WAIT)) == (limit(500), None)
+
+
+def exclusion(ends_at: datetime | None, lifted_from: datetime | None = None) -> Exclusion:
+    return Exclusion(UUID(int=1), ExclusionKind.SELF_EXCLUSION, NOW - WAIT, ends_at, lifted_from, "")
+
+
+@pytest.mark.parametrize(
+    ("exclusions", "until"),
+    [
+        ([], None),
+        ([exclusion(NOW)], None),
+        ([exclusion(NOW + WAIT)], NOW + WAIT),
+        ([exclusion(NOW + WAIT), exclusion(NOW + 2 * WAIT)], NOW + 2 * WAIT),
+        ([exclusion(None), exclusion(NOW + WAIT)], NEVER),
+        ([exclusion(None, lifted_from=NOW + WAIT)], NOW + WAIT),
+        ([exclusion(None, lifted_from=NOW)], None),
+        ([exclusion(NOW + WAIT, lifted_from=NOW + 2 * WAIT)], NOW + WAIT),
+        ([exclusion(None, lifted_from=NOW), exclusion(NOW + WAIT)], NOW + WAIT),
+    ],
+)
+def test_the_longest_exclusion_that_stands_counts(exclusions: list[Exclusion], until: datetime | None) -> None:
+    assert compute_closed_until(exclusions, NOW, NEVER) == until

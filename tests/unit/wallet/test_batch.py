@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,10 +13,12 @@ from pitboss.wallet.service import make_leg
 from pitboss_sdk.games import Refusal
 from pitboss_sdk.money import MAX_MINOR
 
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+
 
 def walk(real: int = 0, awards: tuple[int, ...] = (), held: int = 0) -> BatchWalk:
     state = WalletState(1, 1, 1, 9, real, sum(awards), held, 0, has_awards=bool(awards))
-    facts = BatchFacts({(1, 1): state}, {}, date(2026, 11, 20), {})
+    facts = BatchFacts({(1, 1): state}, {}, NOW, {})
     facts.awards = {(1, 1, number): OpenAward(number, left, 0) for number, left in enumerate(awards, 1)}
     return BatchWalk(facts)
 
@@ -89,3 +91,14 @@ def test_a_forfeit_takes_bonus_money_and_no_more_than_there_is() -> None:
     answer = decided.decide(ask(leg(Op.AWARD_FORFEIT, "some", 40)))
     assert answer.balance_minor == 70
     assert [award.remaining for award in decided.facts.awards.values()] == [0, 60]
+
+
+@pytest.mark.parametrize(("op", "allowed"), [(Op.BET, False), (Op.DEPOSIT, False), (Op.HOLD, True), (Op.WIN, True)])
+def test_who_is_excluded_stakes_and_deposits_nothing_and_gets_what_is_owed(op: Op, allowed: bool) -> None:
+    for until, wanted in ((NOW + 1, allowed), (NOW, True), (NOW - 1, True)):
+        decided = walk(real=100)
+        decided.facts.wallets[1, 1].closed_until = until
+        expires_at = datetime(2027, 1, 1, tzinfo=UTC) if op is Op.HOLD else None
+        answer = decided.decide(ask(make_leg(op, 1, "one", 10, 3, expires_at=expires_at)))
+        assert (answer.refusal is None) is wanted, (op, until)
+        assert answer.refusal in {None, Refusal.PLAYER_BLOCKED}

@@ -85,16 +85,23 @@ def check_password(password: str, email: str = "") -> None:
         raise PasswordInvalid("password: too easy to guess")
 
 
-def prepare_registration(registration: Registration, terms: BrandTerms, today: date) -> PreparedRegistration:
+def prepare_registration(
+    registration: Registration, terms: BrandTerms, today: date, minimum_age_years: int = MINIMUM_AGE_YEARS
+) -> PreparedRegistration:
     """Return the registration normalised; raise `RegistrationInvalid` with every field that is wrong."""
     email_normalised = normalise_email(registration.email)
+    age_years = compute_age_years(registration.birth_date, today)
     first_name, last_name = (
         normalize("NFC", name.strip()) for name in (registration.first_name, registration.last_name)
     )
     language = registration.language or terms.default_language
     currency = registration.currency or terms.currencies[0]
     problems = [] if email_normalised is not None else ["email: not an e-mail address"]
-    problems += _find_problems(registration, terms, today, (first_name, last_name), (language, currency))
+    problems += _find_problems(registration, terms, (first_name, last_name), (language, currency))
+    if age_years < minimum_age_years:
+        problems.append(f"birth_date: {minimum_age_years} years of age are needed")
+    elif age_years > _MAX_AGE_YEARS:
+        problems.append("birth_date: too long ago")
     try:
         check_password(registration.password, registration.email)
     except PasswordInvalid as error:
@@ -113,16 +120,11 @@ def prepare_registration(registration: Registration, terms: BrandTerms, today: d
 
 
 def _find_problems(
-    registration: Registration, terms: BrandTerms, today: date, names: tuple[str, str], choice: tuple[str, str]
+    registration: Registration, terms: BrandTerms, names: tuple[str, str], choice: tuple[str, str]
 ) -> Iterator[str]:
     for field, name in zip(("first_name", "last_name"), names, strict=True):
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS or any(map(_is_unprintable, name)):
             yield f"{field}: between 1 and {MAX_NAME_CHARACTERS} printable characters are needed"
-    age_years = compute_age_years(registration.birth_date, today)
-    if age_years < MINIMUM_AGE_YEARS:
-        yield f"birth_date: {MINIMUM_AGE_YEARS} years of age are needed"
-    elif age_years > _MAX_AGE_YEARS:
-        yield "birth_date: too long ago"
     if registration.country not in COUNTRIES:
         yield "country: not a code of ISO 3166-1 alpha-2"
     if registration.phone and not _PHONE.fullmatch(registration.phone):

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import rules, store
 from pitboss.accounts.contracts import (
+    MINIMUM_AGE_YEARS,
     RESET_LIFETIME,
     SESSION_LIFETIME,
     BrandTerms,
@@ -66,9 +67,11 @@ def player_actor(player: Player) -> Actor:
     return Actor(ActorKind.PLAYER, str(player.public_id))
 
 
-def prepare_registration(registration: Registration, terms: BrandTerms, today: date) -> PreparedRegistration:
+def prepare_registration(
+    registration: Registration, terms: BrandTerms, today: date, *, minimum_age_years: int = MINIMUM_AGE_YEARS
+) -> PreparedRegistration:
     """Return the registration checked and normalised, without its password; raise `RegistrationInvalid`."""
-    return rules.prepare_registration(registration, terms, today)
+    return rules.prepare_registration(registration, terms, today, minimum_age_years)
 
 
 def check_password(password: str) -> None:

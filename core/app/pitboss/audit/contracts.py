@@ -244,6 +244,15 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         {
             "limit.set": "A limit was set or changed",
             "limit.removed": "A limit was taken away",
+            "limit.change_asked": "A looser limit, or none, was asked for and waits",
+        },
+    ),
+    **_types(
+        Category.USER_ACTION,
+        "exclusion",
+        {
+            "exclusion.set": "A player was excluded, or takes a time-out",
+            "exclusion.lift_asked": "The early end of an exclusion was asked for",
         },
     ),
 }

@@ -15,6 +15,8 @@ from pitboss.kernel.scope import Origin
 from pitboss.permissions.service import deployment_actor, deployment_command
 from pitboss.platform.db import ContextSigner, LaneConnection
 from pitboss.platform.settings import Settings, load_settings, require
+from pitboss.plughost.runtime import load_host, read_cell_file
+from pitboss.policy.runtime import Policies
 from pitboss.wallet import service as wallets
 from pitboss.wallet.contracts import MovementOrder, WalletResult
 from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
@@ -80,10 +82,12 @@ async def _credit(
         "pitboss player credit",
         ContextSigner(require(settings, "context_keys")),
     )
-    lanes = Lanes([Lane(DatabasePoster(0, connection))])
+    policies = Policies(load_host(read_cell_file(settings.cell_file)).packs)
+    lanes = Lanes([Lane(DatabasePoster(0, connection, zones=policies.zones))])
     async with open_cell(settings) as (database, directory):
         scope = get_scope(directory, slug)
         async with database.transaction(scope) as session:
+            await policies.renew(session, scope)
             found = await accounts.get_player(session, scope, player_id)
             decimals = get_currency(currency or found.currency).decimals
             order = await wallets.order_credit(

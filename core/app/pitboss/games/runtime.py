@@ -22,19 +22,20 @@ from pitboss.games.store.rounds import (
     ask_games,
     ask_rounds,
     ask_sessions,
+    plan_games,
     plan_rounds,
     plan_seen,
     tell_games,
     tell_rounds,
     tell_sessions,
 )
-from pitboss.kernel.clock import monotonic_seconds, utc_now
+from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import TenantScope
+from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op, WalletState
 from pitboss.platform.db import DatabaseUnavailable, LaneConnection
 from pitboss.platform.memory import Memory
-from pitboss.platform.statements import ReadPart, WritePart
 from pitboss.plughost import service as plughost
 from pitboss.plughost.contracts import LoadedPlugin
 from pitboss.plughost.service import Secrets
@@ -50,7 +51,6 @@ REMEMBERED: Final = 16_384
 """Rounds that a lane remembers at least."""
 SESSIONS_NOTED: Final = 8
 """Sessions that a wallet's notes hold at most."""
-GAMES_KEPT_SECONDS: Final = 1.0
 
 
 class RoundBook:
@@ -71,6 +71,7 @@ class RoundBook:
         self._now = now
         self._changed: dict[RoundName, ChangedRound] = {}
         self._looked_at: dict[RoundName, tuple[int, int]] = {}
+        self._played: dict[GameName, GameFacts] = {}
 
     def _look(self, request: WalletRequest) -> RoundFacts | None:
         """Return the round that a decision is made on; one that is not known is taken for new."""
@@ -82,7 +83,11 @@ class RoundBook:
 
     def _game(self, request: WalletRequest) -> GameFacts | None:
         subject: RoundSubject = request.subject
-        return self._games.get((request.tenant_id, subject.plugin, subject.game))
+        name = (request.tenant_id, subject.plugin, subject.game)
+        game = self._games.get(name)
+        if game is not None:
+            self._played[name] = game
+        return game
 
     def admit(self, request: WalletRequest) -> Refusal | None:
         """Return why a bet of `request` may not be booked, or None."""
@@ -108,8 +113,10 @@ class RoundBook:
             self._changed[name] = (name, request.source_id, request.subject, facts)
 
     def plan(self) -> list[WritePart]:
-        """Return the parts that write the rounds that changed and check the others that decisions were made on."""
+        """Return the parts that write the rounds that changed, and check what else decisions were made on."""
         parts = plan_rounds(list(self._changed.values())) if self._changed else []
+        if self._played:
+            parts.append(plan_games(self._played))
         others = {name: seen for name, seen in self._looked_at.items() if name not in self._changed}
         return [*parts, plan_seen(others)] if others else parts
 
@@ -127,14 +134,13 @@ class RoundBook:
 class RoundMemory:
     """What a lane remembers of games and rounds, and in the notes of wallets of sessions.
 
-    A session changes only with a version of its wallet, and ends by the clock; a round is checked when it is
-    written; a game is read again after a second.
+    A session changes only with a version of its wallet, and ends by the clock; rounds and games are checked by the
+    statement that writes.
     """
 
     def __init__(self) -> None:
         self._rounds: Memory[RoundName, RoundFacts] = Memory(REMEMBERED)
         self._games: dict[GameName, GameFacts] = {}
-        self._games_until = 0.0
         self._asked: tuple[list[SessionName], list[GameName], list[RoundName]] = ([], [], [])
         self._found: tuple[dict[SessionName, SessionFacts], dict[RoundName, RoundFacts]] = ({}, {})
 
@@ -142,9 +148,8 @@ class RoundMemory:
         self, requests: Sequence[WalletRequest], wallets: Mapping[tuple[int, int], WalletState], *, trusting: bool
     ) -> list[ReadPart]:
         """Return the parts that read what the requests need and is not remembered."""
-        if not trusting or monotonic_seconds() > self._games_until:
+        if not trusting:
             self._games = {}
-            self._games_until = monotonic_seconds() + GAMES_KEPT_SECONDS
         sessions: dict[SessionName, SessionFacts | None] = {}
         games: dict[GameName, None] = {}
         rounds: dict[RoundName, RoundFacts | None] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pitboss.ledger.rules import compute_content_hash, compute_key
 from pitboss.ledger.store.accounts import (
     change_terms,
+    claim_wallets,
+    close_wallets,
     count_wallets,
     ensure_source,
     find_wallet,
@@ -53,6 +55,8 @@ __all__ = [
     "ask_usage",
     "ask_wallets",
     "change_terms",
+    "claim_wallets",
+    "close_wallets",
     "compute_content_hash",
     "compute_key",
     "count_wallets",

@@ -67,6 +67,7 @@ class WalletRow(CellBase):
     debt_minor: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    closed_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     status: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     has_awards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     has_limits: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))

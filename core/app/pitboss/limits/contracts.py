@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import IntEnum
+from uuid import UUID
 
 import msgspec
 
@@ -16,7 +18,7 @@ class LimitKind(IntEnum):
 
 
 class Period(IntEnum):
-    """How long a window is; windows begin at midnight UTC, weeks on Monday, months on the first."""
+    """How long a window is: a day, a week from Monday or a calendar month, in the time zone of the licence."""
 
     DAY = 1
     WEEK = 2
@@ -29,3 +31,44 @@ class Limit(msgspec.Struct, frozen=True):
     kind: LimitKind
     period: Period
     amount_minor: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a limit becomes at a later moment; None takes it away."""
+
+    amount_minor: int | None
+    at: datetime
+
+
+class PlayerLimit(msgspec.Struct, frozen=True):
+    """A limit of a wallet with the change that waits for its time, if one does."""
+
+    limit: Limit
+    waiting: Change | None = None
+
+
+class ExclusionKind(IntEnum):
+    """A pause of days that the player takes, or an exclusion of months or without an end."""
+
+    TIME_OUT = 1
+    SELF_EXCLUSION = 2
+
+
+class Exclusion(msgspec.Struct, frozen=True):
+    """For how long a player is kept from staking and depositing; `ends_at` None is for ever.
+
+    `lifted_from` is the moment from which the end was asked for, where the policy allows it.
+    """
+
+    exclusion_id: UUID
+    kind: ExclusionKind
+    starts_at: datetime
+    ends_at: datetime | None
+    lifted_from: datetime | None
+    reason: str
+
+    @property
+    def stands_until(self) -> datetime | None:
+        """When it ends, as things are; None for never."""
+        ends = [moment for moment in (self.ends_at, self.lifted_from) if moment is not None]
+        return min(ends) if ends else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
-from pitboss.limits.contracts import Limit, LimitKind, Period
+from pitboss.limits.contracts import Change, Exclusion, Limit, LimitKind, Period, PlayerLimit
 
 
 def compute_window_start(period: Period, today: date) -> date:
@@ -51,3 +51,38 @@ def compute_usage(
         for limit in limits
         if movement.get(limit.kind)
     }
+
+
+def decide_change(
+    found: PlayerLimit | None, kind: LimitKind, period: Period, wanted_minor: int | None, now: datetime, wait: timedelta
+) -> PlayerLimit | None:
+    """Return what a limit is once a change was asked for; None when there is none, and None wanted.
+
+    Stricter acts at once and takes back what was waiting; looser, or no limit at all, waits.
+    """
+    if found is None:
+        return None if wanted_minor is None else PlayerLimit(Limit(kind, period, wanted_minor))
+    if wanted_minor is not None and wanted_minor <= found.limit.amount_minor:
+        return PlayerLimit(Limit(kind, period, wanted_minor))
+    if found.waiting is not None and found.waiting.amount_minor == wanted_minor:
+        return found
+    if not wait:
+        return None if wanted_minor is None else PlayerLimit(Limit(kind, period, wanted_minor))
+    return PlayerLimit(found.limit, Change(wanted_minor, now + wait))
+
+
+def mature(found: PlayerLimit, now: datetime) -> PlayerLimit | None:
+    """Return a limit as it is at `now`: a change whose time has come has happened."""
+    waiting = found.waiting
+    if waiting is None or waiting.at > now:
+        return found
+    if waiting.amount_minor is None:
+        return None
+    return PlayerLimit(Limit(found.limit.kind, found.limit.period, waiting.amount_minor))
+
+
+def compute_closed_until(exclusions: Sequence[Exclusion], now: datetime, never: datetime) -> datetime | None:
+    """Return until when the longest exclusion that stands at `now` lasts; `never` stands for no end, None for none."""
+    ends = [exclusion.stands_until or never for exclusion in exclusions]
+    standing = [end for end in ends if end > now]
+    return max(standing) if standing else None

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.scope import TenantScope
-from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.limits.tables import PlayerLimitRow
+from pitboss.kernel.statements import ReadPart
+from pitboss.limits.contracts import Change, Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
+from pitboss.limits.rules import mature
+from pitboss.limits.tables import ExclusionRow, PlayerLimitRow
 from pitboss.platform.db import number_array
-from pitboss.platform.statements import ReadPart
 
 _ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _READ = """
-select json_agg(json_build_array(l.tenant_id, l.wallet_id, l.kind, l.period, l.amount_minor))
+select json_agg(json_build_array(l.tenant_id, l.wallet_id, l.kind, l.period,
+    case when l.next_from <= now() then l.next_minor else l.amount_minor end))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join player_limit l on l.tenant_id = n.tenant_id and l.wallet_id = n.wallet_id
+where l.next_from is null or l.next_from > now() or l.next_minor is not null
 """
 
 
@@ -36,32 +41,43 @@ def tell_limits(text: str) -> dict[tuple[int, int], list[Limit]]:
     return found
 
 
-async def write_limit(session: AsyncSession, scope: TenantScope, wallet_id: int, limit: Limit) -> None:
-    """Set a limit of a wallet."""
+async def write_limit(session: AsyncSession, scope: TenantScope, wallet_id: int, wanted: PlayerLimit) -> None:
+    """Set a limit of a wallet, with the change that waits, if one does."""
+    limit, waiting = wanted.limit, wanted.waiting
     values = {
         "tenant_id": scope.tenant_id,
         "wallet_id": wallet_id,
         "kind": limit.kind,
         "period": limit.period,
         "amount_minor": limit.amount_minor,
+        "next_minor": None if waiting is None else waiting.amount_minor,
+        "next_from": None if waiting is None else waiting.at,
     }
     statement = insert(PlayerLimitRow).values(values)
+    changed = ("amount_minor", "next_minor", "next_from")
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=["tenant_id", "wallet_id", "kind", "period"],
-            set_={"amount_minor": statement.excluded.amount_minor, "set_at": func.now()},
+            set_={name: statement.excluded[name] for name in changed} | {"set_at": func.now()},
         )
     )
 
 
-async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int) -> list[Limit]:
-    """Return the limits of one wallet."""
-    rows = await session.execute(
-        select(PlayerLimitRow.kind, PlayerLimitRow.period, PlayerLimitRow.amount_minor)
+async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int, now: datetime) -> list[PlayerLimit]:
+    """Return the limits of one wallet as they are at `now`."""
+    rows = await session.scalars(
+        select(PlayerLimitRow)
         .where(PlayerLimitRow.tenant_id == scope.tenant_id, PlayerLimitRow.wallet_id == wallet_id)
         .order_by(PlayerLimitRow.kind, PlayerLimitRow.period)
     )
-    return [Limit(LimitKind(kind), Period(period), amount) for kind, period, amount in rows]
+    stored = [
+        PlayerLimit(
+            Limit(LimitKind(row.kind), Period(row.period), row.amount_minor),
+            None if row.next_from is None else Change(row.next_minor, row.next_from),
+        )
+        for row in rows
+    ]
+    return [found for found in (mature(each, now) for each in stored) if found is not None]
 
 
 async def list_limited_wallets(session: AsyncSession, scope: TenantScope) -> list[int]:
@@ -82,3 +98,40 @@ async def delete_limit(
             PlayerLimitRow.period == period,
         )
     )
+
+
+async def insert_exclusion(session: AsyncSession, scope: TenantScope, player_id: int, exclusion: Exclusion) -> None:
+    """Write a new exclusion."""
+    await session.execute(
+        insert(ExclusionRow).values(
+            tenant_id=scope.tenant_id,
+            player_id=player_id,
+            exclusion_id=exclusion.exclusion_id,
+            kind=int(exclusion.kind),
+            starts_at=exclusion.starts_at,
+            ends_at=exclusion.ends_at,
+            reason=exclusion.reason,
+        )
+    )
+
+
+async def write_lift(session: AsyncSession, scope: TenantScope, exclusion_id: UUID, lifted_from: datetime) -> None:
+    """Note from when on an exclusion does not stand any more."""
+    await session.execute(
+        update(ExclusionRow)
+        .where(ExclusionRow.tenant_id == scope.tenant_id, ExclusionRow.exclusion_id == exclusion_id)
+        .values(lifted_from=lifted_from)
+    )
+
+
+async def list_exclusions(session: AsyncSession, scope: TenantScope, player_id: int) -> list[Exclusion]:
+    """Return all exclusions of a player, newest first."""
+    rows = await session.scalars(
+        select(ExclusionRow)
+        .where(ExclusionRow.tenant_id == scope.tenant_id, ExclusionRow.player_id == player_id)
+        .order_by(ExclusionRow.starts_at.desc(), ExclusionRow.exclusion_id)
+    )
+    return [
+        Exclusion(row.exclusion_id, ExclusionKind(row.kind), row.starts_at, row.ends_at, row.lifted_from, row.reason)
+        for row in rows
+    ]

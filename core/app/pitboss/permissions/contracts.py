@@ -94,6 +94,12 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("games.round.view", Risk.MEDIUM, "operator", "See rounds and what belongs to them"),
         _permission("limits.limit.view", Risk.LOW, "operator", "See the limits of a player"),
         _permission("limits.limit.edit", Risk.HIGH, "operator", "Set and remove limits of a player"),
+        _permission("limits.own_limit.view", Risk.LOW, "player", "See one's own limits and exclusions"),
+        _permission(
+            "limits.own_limit.edit", Risk.MEDIUM, "player", "Change one's own limits, pause and exclude oneself"
+        ),
+        _permission("limits.exclusion.view", Risk.MEDIUM, "operator", "See the exclusions of a player"),
+        _permission("limits.exclusion.edit", Risk.CRITICAL, "operator", "Exclude a player, or ask for the end of it"),
         _permission("audit.event.view", Risk.MEDIUM, "operator deployment", "Read the audit log"),
         _permission("tenancy.tenant.view", Risk.LOW, "operator deployment", "Check and plan a tenant's files"),
         _permission("tenancy.tenant.configure", Risk.CRITICAL, "deployment", "Apply a tenant's files"),

@@ -18,8 +18,8 @@ from sqlalchemy.orm import DeclarativeBase
 
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
+from pitboss.kernel.statements import ReadPart, WritePart, compose_reads, compose_writes
 from pitboss.platform.settings import ContextKey
-from pitboss.platform.statements import ReadPart, WritePart, compose_reads, compose_writes
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
 MAX_CONTEXT_TENANTS: Final = 64

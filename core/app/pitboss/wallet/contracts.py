@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger.contracts import Op, WalletState
-from pitboss.platform.statements import ReadPart, WritePart
 from pitboss_sdk.games import Refusal
 
 

@@ -12,20 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Final, Protocol
 
 import asyncpg
 import structlog
 
 from pitboss.kernel.clock import monotonic_seconds, utc_now
+from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import KnownKey, Op, Outcome, WalletState
 from pitboss.ledger.errors import WalletNotFound
 from pitboss.limits import service as limits
 from pitboss.platform.memory import Memory
-from pitboss.platform.statements import ReadPart, WritePart
+from pitboss.policy.service import compute_local_day
 from pitboss.wallet.contracts import Companion, RoomMemory, WalletRequest, WalletResult
-from pitboss.wallet.errors import LanesBusy
+from pitboss.wallet.errors import LanesBusy, TermsUnknown
 from pitboss.wallet.rules import BatchFacts, BatchWalk, SpendOrder
 
 MAX_BATCH: Final = 128
@@ -201,10 +203,18 @@ class DatabasePoster:
     that writes checks just that; keys never change but for being reversed, which takes a version as well.
     """
 
-    def __init__(self, number: int, store: LaneStore, *, spend_orders: Mapping[int, SpendOrder] | None = None) -> None:
+    def __init__(
+        self,
+        number: int,
+        store: LaneStore,
+        *,
+        spend_orders: Mapping[int, SpendOrder] | None = None,
+        zones: Mapping[int, str] | None = None,
+    ) -> None:
         self._number = number
         self._store = store
         self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
+        self._zones = zones
         self._next_batch_id = 0
         self._block_end = 0
         self._wallets: Memory[Pair, WalletState] = Memory(REMEMBERED)
@@ -293,7 +303,7 @@ class DatabasePoster:
             if request.companion is not None:
                 by_companion.setdefault(request.companion, []).append(request)
         remembered = list(wallets)
-        facts = BatchFacts(wallets, known, utc_now().date(), {}, spend_orders=self._spend_orders)
+        facts = BatchFacts(wallets, known, utc_now().timestamp(), {}, spend_orders=self._spend_orders)
         await self._read(facts, missing, list(wanted), list(held), by_companion)
         if marked := [pair for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits]:
             await self._read_rare(facts, marked)
@@ -343,6 +353,7 @@ class DatabasePoster:
     async def _read_rare(self, facts: BatchFacts, marked: Sequence[Pair]) -> None:
         """Read awards and limits of the few wallets that are marked as having some."""
         pairs = sorted(marked)
+        facts.days = {tenant_id: self._today(tenant_id) for tenant_id in {pair[0] for pair in pairs}}
         bookings = [
             (key[0], known.wallet_id, known.version)
             for key, known in facts.known.items()
@@ -353,13 +364,20 @@ class DatabasePoster:
                 ledger.ask_awards(pairs),
                 ledger.ask_award_entries(bookings),
                 limits.ask_limits(pairs),
-                ledger.ask_usage(pairs, limits.compute_earliest_window(facts.today)),
+                ledger.ask_usage(pairs, min(map(limits.compute_earliest_window, facts.days.values()))),
             ]
         )
         facts.awards = ledger.tell_awards(awards)
         facts.award_entries = ledger.tell_award_entries(entries)
         facts.limits = limits.tell_limits(bounds)
         facts.usage = ledger.tell_usage(usage)
+
+    def _today(self, tenant_id: int) -> date:
+        """Return the day that limits count in: of the tenant's licence, or of UTC where no zones were given at all."""
+        zone = "UTC" if self._zones is None else self._zones.get(tenant_id)
+        if zone is None:
+            raise TermsUnknown("what applies to the tenant's players is not known here yet")
+        return compute_local_day(utc_now(), zone)
 
     def _remember(self, facts: BatchFacts) -> None:
         self._wallets.put_all(facts.wallets)

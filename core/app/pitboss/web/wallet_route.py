@@ -23,6 +23,7 @@ from pitboss.games.service import build_answer, build_request
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics
+from pitboss.policy.runtime import Policies
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.runtime import Lanes
 from pitboss_sdk.errors import ErrorKind, PitbossError
@@ -44,14 +45,16 @@ _LOG = structlog.get_logger("pitboss.wallet_route")
 _TOO_LARGE: Final = "body too large"
 
 
-async def renew_endpoints(endpoints: Endpoints, database: Database, directory: Directory) -> None:
-    """Bring the endpoints of all tenants that are served to what they have enabled now."""
+async def renew_endpoints(endpoints: Endpoints, policies: Policies, database: Database, directory: Directory) -> None:
+    """Bring endpoints and time zones of all tenants that are served to what they have enabled and applied now."""
     served = {TenantState.ACTIVE, TenantState.SUSPENDED}
     scopes = [directory.scope_of(tenant) for tenant in directory.tenants() if tenant.state in served]
     for scope in scopes:
         async with database.transaction(scope) as session:
+            await policies.renew(session, scope)
             await endpoints.renew(session, scope)
     endpoints.keep_only({scope.slug for scope in scopes})
+    policies.keep_only({scope.tenant_id for scope in scopes})
 
 
 Respond = Callable[[DialectResponse], None]

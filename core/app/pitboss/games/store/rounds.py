@@ -23,8 +23,8 @@ from pitboss.games.contracts import (
 from pitboss.games.tables import GameVersionRow, RoundRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
+from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.platform.db import id_array, number_array, text_array
-from pitboss.platform.statements import ReadPart, WritePart
 
 _READ_SESSIONS = """
 select json_agg(json_build_array(n.position, s.player_id, extract(epoch from s.expires_at)::float8))
@@ -80,6 +80,13 @@ not exists (select from unnest($1::text::bigint[], $2::text::uuid[], $3::text::b
 """
 _ALL_CONTINUED = "(select count(*) from @) = $16::int"
 
+_GAMES_STAND = """
+$6::int = (select count(*) from unnest($1::text::bigint[], $2::text::text[], $3::text::text[], $4::text::bool[],
+    $5::text::bigint[]) as n(tenant_id, plugin, code, enabled, version_id)
+    join game g on g.tenant_id = n.tenant_id and g.plugin = n.plugin and g.code = n.code
+        and g.enabled = n.enabled and g.version_id = n.version_id)
+"""
+
 RoundName = tuple[int, str, int]
 SessionName = tuple[int, int, str]
 """Tenant, wallet and session: a session of another wallet is no session of this one."""
@@ -113,6 +120,19 @@ def ask_games(names: Sequence[GameName]) -> ReadPart:
 def tell_games(names: Sequence[GameName], text: str) -> dict[GameName, GameFacts]:
     """Return what `ask_games` read; games that the tenant lacks are not in the answer."""
     return {names[row[0] - 1]: GameFacts(*row[1:]) for row in _GAME_ROWS.decode(text)}
+
+
+def plan_games(games: Mapping[GameName, GameFacts]) -> WritePart:
+    """Return the check that games are still as they are remembered."""
+    values: list[Any] = [
+        number_array([name[0] for name in games]),
+        text_array([name[1] for name in games]),
+        text_array([name[2] for name in games]),
+        number_array([game.enabled for game in games.values()]),
+        number_array([game.version_id for game in games.values()]),
+        len(games),
+    ]
+    return WritePart("", values, _GAMES_STAND)
 
 
 def ask_rounds(names: Sequence[RoundName]) -> ReadPart:

@@ -79,7 +79,8 @@ create trigger moves_wallets after insert on journal referencing new table as bo
 -- What a decision on a wallet depends on, beside its money, changes only with a row of the journal that moves nothing
 -- and takes the wallet's next version: a posting that was decided before does not fit any more. The row comes before
 -- the wallet, as with every posting, so that the two never wait for each other.
-create function ledger_change_terms(its_tenant bigint, its_wallet bigint, new_status smallint, limited boolean)
+create function ledger_change_terms(its_tenant bigint, its_wallet bigint, new_status smallint, limited boolean,
+    closes boolean, new_closed_until timestamptz)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     attempt int := 0;
@@ -95,7 +96,8 @@ begin
                 raise exception 'there is no such wallet' using errcode = 'no_data_found';
             end if;
             update public.wallet w
-            set status = coalesce(new_status, w.status), has_limits = coalesce(limited, w.has_limits)
+            set status = coalesce(new_status, w.status), has_limits = coalesce(limited, w.has_limits),
+                closed_until = case when closes then new_closed_until else w.closed_until end
             where w.tenant_id = its_tenant and w.wallet_id = its_wallet;
             return;
         exception when unique_violation or serialization_failure then
@@ -108,8 +110,9 @@ begin
 end
 $$;
 
-revoke all on function ledger_change_terms(bigint, bigint, smallint, boolean) from public;
-grant execute on function ledger_change_terms(bigint, bigint, smallint, boolean) to pitboss_app, pitboss_worker;
+revoke all on function ledger_change_terms(bigint, bigint, smallint, boolean, boolean, timestamptz) from public;
+grant execute on function ledger_change_terms(bigint, bigint, smallint, boolean, boolean, timestamptz)
+    to pitboss_app, pitboss_worker;
 
 -- What a composed statement was decided on still holds, or nothing of it happens.
 create function ledger_expect(holds boolean) returns void language plpgsql as $$

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, time
-from typing import Annotated
+from datetime import date, datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -30,10 +30,18 @@ from pitboss_sdk.money import MAX_MINOR
 
 
 async def open_wallet(session: AsyncSession, scope: TenantScope, player_id: int, currency: str) -> int:
-    """Open a player's wallet in `currency`, empty, and return its id; the same again returns the same."""
+    """Open a player's wallet in `currency`, empty, and return its id; the same again returns the same.
+
+    It is closed to play as long as the player's other wallets are.
+    """
+    others = select(func.max(WalletRow.closed_until)).where(
+        WalletRow.tenant_id == scope.tenant_id, WalletRow.player_id == player_id
+    )
     await session.execute(
         insert(WalletRow)
-        .values(tenant_id=scope.tenant_id, player_id=player_id, currency=currency)
+        .values(
+            tenant_id=scope.tenant_id, player_id=player_id, currency=currency, closed_until=others.scalar_subquery()
+        )
         .on_conflict_do_nothing()
     )
     return (await get_wallet(session, scope, player_id, currency)).wallet_id
@@ -69,20 +77,42 @@ async def change_terms(
     *,
     status: WalletStatus | None = None,
     has_limits: bool | None = None,
+    closed_until: datetime | Literal["as it was"] | None = "as it was",
 ) -> None:
     """Claim the next version of a wallet for something that decisions depend on, and change its marks where given.
 
     Until the transaction ends no posting to the wallet gets through, and none that was decided before it does after.
     """
     await session.execute(
-        text("select ledger_change_terms(:tenant, :wallet, cast(:status as smallint), cast(:limited as boolean))"),
+        text(
+            "select ledger_change_terms(:tenant, :wallet, cast(:status as smallint), cast(:limited as boolean),"
+            " :closes, cast(:closed_until as timestamptz))"
+        ),
         {
             "tenant": scope.tenant_id,
             "wallet": wallet_id,
             "status": None if status is None else int(status),
             "limited": has_limits,
+            "closes": closed_until != "as it was",
+            "closed_until": None if closed_until == "as it was" else closed_until,
         },
     )
+
+
+async def claim_wallets(session: AsyncSession, scope: TenantScope, player_id: int) -> None:
+    """Claim all wallets of a player: until the transaction ends nothing else is decided on them."""
+    for wallet in sorted(await list_wallets(session, scope, player_id), key=_number):
+        await change_terms(session, scope, wallet.wallet_id)
+
+
+async def close_wallets(session: AsyncSession, scope: TenantScope, player_id: int, until: datetime | None) -> None:
+    """Take no stakes and deposits of a player before `until`; None takes them again at once."""
+    for wallet in sorted(await list_wallets(session, scope, player_id), key=_number):
+        await change_terms(session, scope, wallet.wallet_id, closed_until=until)
+
+
+def _number(wallet: Wallet) -> int:
+    return wallet.wallet_id
 
 
 async def set_wallet_status(session: AsyncSession, scope: TenantScope, player_id: int, status: WalletStatus) -> None:
@@ -304,10 +334,13 @@ async def seed_usage(
     kind: int,
     period: int,
     window_start: date,
+    since: datetime,
     ops: Sequence[Op],
     sign: int,
 ) -> None:
     """Write what a wallet used of a window before it had the limit: `sign` × player's change over `ops`.
+
+    The window is named by its first day and counts from `since`, where that day begins in the licence's time zone.
 
     From here on the wallet is marked as limited and claimed until the transaction ends, so that no posting
     falls between sum and limit.
@@ -318,7 +351,7 @@ async def seed_usage(
             JournalRow.tenant_id == scope.tenant_id,
             JournalRow.wallet_id == wallet_id,
             JournalRow.op.in_([int(op) for op in ops]),
-            JournalRow.created_at >= datetime.combine(window_start, time.min, UTC),
+            JournalRow.created_at >= since,
         )
     )
     statement = insert(UsageRow).values(

@@ -58,8 +58,11 @@ class BatchFacts(msgspec.Struct):
 
     wallets: dict[Pair, WalletState]
     known: dict[FullKey, KnownKey]
-    today: date
+    now: float
+    """Seconds since 1970."""
     books: dict[Companion, BatchBook]
+    days: Mapping[int, date] = {}
+    """Today in the time zone of each tenant's licence, where a limit is looked at."""
     limits: Mapping[Pair, list[Limit]] = {}
     usage: dict[tuple[int, int, int, int, date], int] = {}
     awards: dict[Triple, OpenAward] = {}
@@ -201,7 +204,7 @@ class BatchWalk:
             self._book(request, leg, op, self._other(leg, wallet, draft), wallet, draft)
 
     def _admit(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None) -> None:
-        if not wallet.is_open:
+        if not wallet.is_open or wallet.closed_until > self.facts.now:
             raise _Refused(Refusal.PLAYER_BLOCKED, leg)
         refusal = book.admit(request) if book is not None else None
         if refusal is not None:
@@ -230,7 +233,7 @@ class BatchWalk:
     def _other(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> Deltas:
         deltas: Deltas | None
         if leg.op is Op.DEPOSIT:
-            if not wallet.is_open:
+            if not wallet.is_open or wallet.closed_until > self.facts.now:
                 raise _Refused(Refusal.PLAYER_BLOCKED, leg)
             self._check_limits(leg, wallet, {LimitKind.DEPOSIT: leg.amount_minor}, draft)
             return compute_credit(wallet, leg.amount_minor)
@@ -262,7 +265,7 @@ class BatchWalk:
             if key[0] == wallet.tenant_id and key[1] == wallet.wallet_id
         }
         total = {kind: minor + max(0, draft.movement.get(kind, 0)) for kind, minor in movement.items()}
-        exceeded = decide_limits(limits, used, total, self.facts.today)
+        exceeded = decide_limits(limits, used, total, self.facts.days[wallet.tenant_id])
         if exceeded is not None:
             raise _Refused(Refusal.LIMIT_REACHED, leg, f"{exceeded.kind.name}_{exceeded.period.name}".lower())
 
@@ -448,7 +451,7 @@ class BatchWalk:
             self.facts.award_entries.setdefault((tenant_id, wallet_id, version), []).append((granted, part))
         limits = self.facts.limits.get(pair)
         if limits and draft.movement:
-            for window, minor in compute_usage(limits, draft.movement, self.facts.today).items():
+            for window, minor in compute_usage(limits, draft.movement, self.facts.days[pair[0]]).items():
                 full = (*pair, *window)
                 self.facts.usage[full] = self.facts.usage.get(full, 0) + minor
                 posting.usage[full] = posting.usage.get(full, 0) + minor

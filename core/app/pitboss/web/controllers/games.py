@@ -1,12 +1,12 @@
-"""The API of the games room: what players may open and have played, what operators see of rounds and limits."""
+"""The API of the games room: what players may open and have played, and what operators see of rounds."""
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, post, put
+from litestar import Controller, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
@@ -22,18 +22,15 @@ from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Booking, Wallet
 from pitboss.limits import service as limits
-from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.platform.db import Database
 from pitboss.plughost.runtime import Drivers
 from pitboss.web.controllers.players import BEARER, Cursor, PageSize, problems
 from pitboss_sdk.games import MAX_REFERENCE_LENGTH, LaunchRequest
-from pitboss_sdk.money import MAX_MINOR, get_currency
+from pitboss_sdk.money import get_currency
 
 GameCode = Annotated[str, Meta(max_length=MAX_REFERENCE_LENGTH)]
 Reference = Annotated[str, QueryParameter(min_length=1, max_length=MAX_REFERENCE_LENGTH)]
 CurrencyCode = Annotated[str, Meta(max_length=16, description="Empty: the account's own")]
-Kind = Literal["deposit", "stake", "loss"]
-Window = Literal["day", "week", "month"]
 
 
 class GameView(msgspec.Struct, frozen=True):
@@ -152,30 +149,6 @@ class EnabledRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether bets on the game are taken."""
 
     enabled: bool
-
-
-class LimitView(msgspec.Struct, frozen=True):
-    """A limit of one wallet; windows begin at midnight UTC, weeks on Monday."""
-
-    currency: str
-    kind: Kind
-    period: Window
-    amount_minor: int
-
-
-class LimitsView(msgspec.Struct, frozen=True):
-    """The limits of a player."""
-
-    limits: list[LimitView]
-
-
-class LimitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The limit of a kind and period from now on; what was used of the window before counts."""
-
-    kind: Kind
-    period: Window
-    amount_minor: Annotated[int, Meta(ge=0, le=MAX_MINOR)]
-    currency: CurrencyCode = ""
 
 
 def view_game(game: Game) -> GameView:
@@ -307,6 +280,7 @@ class GameController(Controller):
             player, wallet = await get_player_wallet(session, tenant, UUID(actor.name), data.currency)
             if player.status is not PlayerStatus.ACTIVE:
                 raise AccountNotActive("the account is not active")
+            await limits.require_play(session, tenant, player.player_id)
             game = await games.get_game(session, tenant, code)
             driver = await drivers.get(session, tenant, game.plugin)
             identity = await accounts.get_identity(session, tenant, player.player_id)
@@ -426,68 +400,3 @@ class RoundController(Controller):
         """Show a round with all bookings."""
         async with database.transaction(tenant) as session:
             return await show_rounds(session, tenant, await games.get_round(session, tenant, round_id))
-
-
-class LimitController(Controller):
-    """What operators set as a player's limits."""
-
-    path = "/operator/players/{player_id:uuid}/limits"
-    tags = ("Operators",)
-    security = BEARER
-
-    @get(permission="limits.limit.view", responses=problems(401, 403, 404))
-    async def list_limits(
-        self, player_id: FromPath[UUID], tenant: NamedDependency[TenantScope], database: NamedDependency[Database]
-    ) -> LimitsView:
-        """Show the limits of all wallets of a player."""
-        views: list[LimitView] = []
-        async with database.transaction(tenant) as session:
-            player = await accounts.get_player(session, tenant, player_id)
-            for wallet in await ledger.list_wallets(session, tenant, player.player_id):
-                found = await limits.list_limits(session, tenant, wallet.wallet_id)
-                views += [_view_limit(wallet.currency, each) for each in found]
-        return LimitsView(views)
-
-    @put(permission="limits.limit.edit", responses=problems(401, 403, 404, 422))
-    async def set_limit(
-        self,
-        player_id: FromPath[UUID],
-        data: JSONBody[LimitRequest],
-        tenant: NamedDependency[TenantScope],
-        actor: NamedDependency[Actor],
-        origin: NamedDependency[Origin],
-        database: NamedDependency[Database],
-    ) -> LimitView:
-        """Set or change one limit; it binds from the next call on."""
-        wanted = Limit(LimitKind[data.kind.upper()], Period[data.period.upper()], data.amount_minor)
-        async with database.transaction(tenant) as session:
-            _, wallet = await get_player_wallet(session, tenant, player_id, data.currency)
-            await limits.set_limit(session, tenant, wallet, wanted, actor, origin)
-        return _view_limit(wallet.currency, wanted)
-
-    @delete(permission="limits.limit.edit", responses=problems(401, 403, 404, 422))
-    async def remove_limit(
-        self,
-        player_id: FromPath[UUID],
-        kind: Annotated[Kind, QueryParameter()],
-        period: Annotated[Window, QueryParameter()],
-        tenant: NamedDependency[TenantScope],
-        actor: NamedDependency[Actor],
-        origin: NamedDependency[Origin],
-        database: NamedDependency[Database],
-        currency: Annotated[str, QueryParameter(max_length=16, description="Empty: the account's own")] = "",
-    ) -> None:
-        """Take one limit away; one that is not there is gone already."""
-        async with database.transaction(tenant) as session:
-            _, wallet = await get_player_wallet(session, tenant, player_id, currency)
-            await limits.remove_limit(
-                session, tenant, wallet, LimitKind[kind.upper()], Period[period.upper()], actor, origin
-            )
-
-
-_KINDS: dict[LimitKind, Kind] = {LimitKind.DEPOSIT: "deposit", LimitKind.STAKE: "stake", LimitKind.LOSS: "loss"}
-_WINDOWS: dict[Period, Window] = {Period.DAY: "day", Period.WEEK: "week", Period.MONTH: "month"}
-
-
-def _view_limit(currency: str, found: Limit) -> LimitView:
-    return LimitView(currency, _KINDS[found.kind], _WINDOWS[found.period], found.amount_minor)

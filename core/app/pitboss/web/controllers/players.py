@@ -26,15 +26,17 @@ from pitboss.accounts.contracts import (
 from pitboss.accounts.errors import AccountNotActive, CredentialsRefused
 from pitboss.accounts.runtime import Passwords
 from pitboss.directory.runtime import Directory
-from pitboss.kernel.clock import utc_now
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Booking, Wallet, WalletStatus
+from pitboss.limits import service as limits
+from pitboss.limits.contracts import LimitKind, Period
 from pitboss.platform.db import Database
+from pitboss.policy.runtime import Policies
 from pitboss.web.errors import Problem, UnknownHost
 from pitboss.web.security import bearer_token, host_name
-from pitboss_sdk.money import get_currency
+from pitboss_sdk.money import MAX_MINOR, get_currency
 
 BEARER: Final[list[dict[str, list[str]]]] = [{"bearer": []}]
 _MAX_CHOICE: Final = 16
@@ -71,6 +73,18 @@ _REFUSALS: Final = {
 }
 
 
+Kind = Literal["deposit", "stake", "loss"]
+Window = Literal["day", "week", "month"]
+
+
+class LimitChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit of a kind and period, in minor units of the wallet's currency."""
+
+    kind: Kind
+    period: Window
+    amount_minor: Annotated[int, Meta(ge=0, le=MAX_MINOR)]
+
+
 class RegisterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What opens an account."""
 
@@ -83,6 +97,9 @@ class RegisterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phone: Annotated[str, Meta(max_length=_MAX_CHOICE, description="E.164, such as +35621234567")] = ""
     language: Annotated[str, Meta(max_length=_MAX_CHOICE, description="Empty: the brand's default")] = ""
     currency: Annotated[str, Meta(max_length=_MAX_CHOICE, description="Empty: the brand's first")] = ""
+    limits: Annotated[
+        list[LimitChoice], Meta(max_length=9, description="At least one of each kind that the licence demands")
+    ] = []
 
     def __repr__(self) -> str:
         return "RegisterRequest(…)"
@@ -302,14 +319,27 @@ class VisitorController(Controller):
         origin: NamedDependency[Origin],
         database: NamedDependency[Database],
         passwords: NamedDependency[Passwords],
+        policies: NamedDependency[Policies],
     ) -> PlayerView:
-        """Open a player account with an empty wallet in its currency."""
-        registration = msgspec.convert(msgspec.structs.asdict(data), Registration)
-        prepared = accounts.prepare_registration(registration, site.terms, utc_now().date())
+        """Open a player account with an empty wallet in its currency, and the limits that the player chose."""
+        async with database.transaction(tenant) as session:
+            policy = await policies.get(session, tenant)
+        given = {name: value for name, value in msgspec.structs.asdict(data).items() if name != "limits"}
+        prepared = accounts.prepare_registration(
+            msgspec.convert(given, Registration), site.terms, policy.on, minimum_age_years=policy.minimum_age_years
+        )
+        chosen = {(LimitKind[each.kind.upper()], Period[each.period.upper()]): each for each in data.limits}
+        limits.check_mandatory({kind for kind, _ in chosen}, policy)
         password_hash = await passwords.hash(data.password)
         async with database.transaction(tenant) as session:
             player = await accounts.register(session, tenant, prepared, password_hash, origin)
             await ledger.open_wallet(session, tenant, player.player_id, player.currency)
+            wallet = await ledger.get_wallet(session, tenant, player.player_id, player.currency)
+            actor = Actor(ActorKind.PLAYER, str(player.public_id))
+            for (kind, period), each in chosen.items():
+                await limits.change_limit(
+                    session, tenant, wallet, kind, period, each.amount_minor, policy=policy, actor=actor, origin=origin
+                )
         return view_player(player)
 
     @post("/sessions", permission="accounts.session.edit", responses=problems(401, 409, 422, 429))

@@ -81,6 +81,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version", name=op.f("pk_directory_snapshot")),
     )
     op.create_table(
+        "exclusion",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("exclusion_id", sa.Uuid(), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lifted_from", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint("ends_at >= starts_at", name=op.f("ck_exclusion_ends")),
+        sa.PrimaryKeyConstraint("tenant_id", "exclusion_id", name=op.f("pk_exclusion")),
+    )
+    op.create_index("ix_exclusion_player", "exclusion", ["tenant_id", "player_id"], unique=False)
+    op.create_table(
         "game",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("game_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -214,8 +228,11 @@ def upgrade() -> None:
         sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("period", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("next_minor", sa.BigInteger(), nullable=True),
+        sa.Column("next_from", sa.DateTime(timezone=True), nullable=True),
         sa.Column("set_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_player_limit_amount")),
+        sa.CheckConstraint("amount_minor >= 0 and next_minor >= 0", name=op.f("ck_player_limit_amount")),
+        sa.CheckConstraint("next_minor is null or next_from is not null", name=op.f("ck_player_limit_next")),
         sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "kind", "period", name=op.f("pk_player_limit")),
     )
     op.create_table(
@@ -289,6 +306,7 @@ def upgrade() -> None:
         sa.Column("debt_minor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("closed_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("status", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
         sa.Column("has_awards", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("has_limits", sa.Boolean(), server_default=sa.text("false"), nullable=False),
