@@ -150,7 +150,7 @@ async def _serve_cell(settings: Settings) -> None:
 def _calm_collector() -> None:
     """Keep what was made at the start out of the cycle collector, and let it look less often.
 
-    Calls make thousands of objects that die without it; looking at them took a tenth of the web's time.
+    Calls make thousands of objects that die without it; looking at them is work for nothing.
     """
     import gc
 

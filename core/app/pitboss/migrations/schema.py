@@ -47,8 +47,8 @@ def policy_statements(table: Table) -> list[str]:
         raise ValueError(f"table {table.name} declares no table_info()")
     statements = [f"revoke all on {table.name} from public, {', '.join(GROUP_ROLES)}"]
     if info["tenant"]:
-        # "+ 0" keeps the wall a filter: as an index condition it is searched for every look-up of a batch, at a
-        # seventh of the server's time, and every statement of ours names its tenant anyway.
+        # "+ 0" keeps the wall a filter: as an index condition it is searched for every look-up of a batch, and every
+        # statement of ours names its tenant anyway.
         wall = "tenant_id + 0 = any ((select ctx.tenants())::bigint[])"
         statements += [
             f"alter table {table.name} enable row level security",
