@@ -194,6 +194,7 @@ EDITS = [
     ("capability.jackpots", ", jackpot_minor=jackpot_minor", ""),
     ("capability.free_spins", "        wire.is_free is True,\n", "        False,\n"),
     ("refusals.understood", "mapping.UNKNOWN if status == mapping.NOT_ENOUGH_MONEY else status", "status"),
+    ("amounts.beyond", "amount_minor = mapping.find_minor(wire, currency)", "amount_minor = wire * 10 ** CURRENCIES[currency].decimals // 10**5"),
     ("answers.balance", "balance = mapping.compute_wire(answer.balance_minor, call.currency)", "balance = answer.balance_minor * 1000"),
     ("driver.departure", "        except MaybeSent as error:\n            return Unknown(", "        except MaybeSent as error:\n            return Unsent("),
     ("driver.unlisted", "if answered.status in mapping.REFUSING else None", "if answered.status else None"),
@@ -206,3 +207,7 @@ EDITS = [
 def test_a_fault_of_the_hand_is_found(rule: str, old: str, new: str) -> None:
     broken = edit_source(SUBJECTS["hub88"], "driver.py", old, new)
     assert [each.name for each in RULES if each.name == rule and each.find_faults(broken)], (old, new)
+
+
+def test_every_rule_has_been_seen_to_fail() -> None:
+    assert {mutant.rule for mutant in MUTANTS} == {rule.name for rule in RULES}
