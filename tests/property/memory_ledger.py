@@ -19,11 +19,11 @@ from tests.property.model import Model
 
 from pitboss.games.store import rounds as rounds_store
 from pitboss.kernel.clock import utc_now
+from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger.contracts import Op, OpenHold
 from pitboss.ledger.store import posting
 from pitboss.limits import store as limits_store
 from pitboss.limits.contracts import LimitKind, Period
-from pitboss.platform.statements import ReadPart, WritePart
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 
 TENANT = 1
@@ -127,7 +127,7 @@ class MemoryLedger:
         for tenant, wallet in table(args, 2):
             if wallet in self.wallets:
                 marks = (wallet in self.awarded, wallet not in self.blocked, wallet in self.limited)
-                yield tenant, wallet, wallet, *self.wallets[wallet], *marks
+                yield tenant, wallet, wallet, *self.wallets[wallet], *marks, 0.0
 
     def read_keys(self, args: Sequence[Any]) -> Iterable[Any]:
         for position, key in enumerate(key_rows(args), 1):
@@ -209,6 +209,10 @@ class MemoryLedger:
             if [found["last_version"], found["state"]] != seen:
                 return False
         return True
+
+    def are_as_remembered(self, args: Sequence[Any]) -> bool:
+        found = zip(texts(args[2]), args[3][1:-1].split(","), numbers(args[4]), strict=True)
+        return all((enabled, version) == (str(code == "dice").lower(), 1) for code, enabled, version in found)
 
     def write(self, parts: Sequence[WritePart]) -> None:
         """Carry out everything, or raise and change nothing."""
@@ -399,6 +403,7 @@ _CHECKS: dict[str, Callable[[MemoryLedger, Sequence[Any]], bool]] = {
     posting._STILL_STANDS: MemoryLedger.still_stands,
     posting._STILL_NEW: MemoryLedger.are_new_keys,
     rounds_store._STILL_AS_SEEN: MemoryLedger.are_as_seen,
+    rounds_store._GAMES_STAND: MemoryLedger.are_as_remembered,
 }
 _GUARDS: dict[str, Callable[[MemoryLedger, Sequence[Any]], None]] = {
     posting._BOOK: MemoryLedger.guard_book,
