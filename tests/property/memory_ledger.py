@@ -127,7 +127,7 @@ class MemoryLedger:
         for tenant, wallet in table(args, 2):
             if wallet in self.wallets:
                 marks = (wallet in self.awarded, wallet not in self.blocked, wallet in self.limited)
-                yield tenant, wallet, wallet, *self.wallets[wallet], *marks, 0.0
+                yield tenant, wallet, wallet, *self.wallets[wallet], *marks, 0
 
     def read_keys(self, args: Sequence[Any]) -> Iterable[Any]:
         for position, key in enumerate(key_rows(args), 1):

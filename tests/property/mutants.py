@@ -79,7 +79,7 @@ MUTANTS = (
     Mutant(
         "blocked players bet",
         "batch",
-        "if not wallet.is_open or wallet.closed_until > self.facts.now:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
+        "if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
         "if False:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
     ),
     Mutant(

@@ -13,7 +13,7 @@ from pitboss.wallet.service import make_leg
 from pitboss_sdk.games import Refusal
 from pitboss_sdk.money import MAX_MINOR
 
-NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+NOW = int(datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def walk(real: int = 0, awards: tuple[int, ...] = (), held: int = 0) -> BatchWalk:
@@ -97,7 +97,7 @@ def test_a_forfeit_takes_bonus_money_and_no_more_than_there_is() -> None:
 def test_who_is_excluded_stakes_and_deposits_nothing_and_gets_what_is_owed(op: Op, allowed: bool) -> None:
     for until, wanted in ((NOW + 1, allowed), (NOW, True), (NOW - 1, True)):
         decided = walk(real=100)
-        decided.facts.wallets[1, 1].closed_until = until
+        decided.facts.wallets[1, 1].closed_until_us = until
         expires_at = datetime(2027, 1, 1, tzinfo=UTC) if op is Op.HOLD else None
         answer = decided.decide(ask(make_leg(op, 1, "one", 10, 3, expires_at=expires_at)))
         assert (answer.refusal is None) is wanted, (op, until)

@@ -130,10 +130,10 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class SessionFacts(msgspec.Struct, frozen=True, gc=False):
-    """A session that takes bets of one wallet: whose it is, and until when, in seconds since 1970."""
+    """A session that takes bets of one wallet: whose it is, and until when, in microseconds since 1970."""
 
     player_id: int
-    ends_at: float
+    ends_at_us: int
 
 
 class GameFacts(msgspec.Struct, frozen=True, gc=False):

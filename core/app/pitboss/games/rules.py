@@ -18,10 +18,10 @@ def decide_admission(
     session: SessionFacts | None,
     game: GameFacts | None,
     facts: RoundFacts | None,
-    now: float,
+    now_us: int,
 ) -> Refusal | None:
     """Return why a bet may not be booked, or None; wins and rollbacks are never held against session or game."""
-    if subject.session_malformed or (subject.session and not is_session_good(subject, session, now)):
+    if subject.session_malformed or (subject.session and not is_session_good(subject, session, now_us)):
         return Refusal.SESSION_INVALID
     if game is None or not game.enabled:
         return Refusal.GAME_FORBIDDEN
@@ -30,9 +30,9 @@ def decide_admission(
     return None
 
 
-def is_session_good(subject: RoundSubject, session: SessionFacts | None, now: float) -> bool:
+def is_session_good(subject: RoundSubject, session: SessionFacts | None, now_us: int) -> bool:
     """Return whether a session of the wallet is this player's and not over."""
-    return session is not None and session.player_id == subject.player_id and session.ends_at > now
+    return session is not None and session.player_id == subject.player_id and session.ends_at_us > now_us
 
 
 def decide_basis(facts: RoundFacts | None, subject: RoundSubject) -> tuple[int, int] | Refusal:

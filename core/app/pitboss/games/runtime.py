@@ -29,7 +29,7 @@ from pitboss.games.store.rounds import (
     tell_rounds,
     tell_sessions,
 )
-from pitboss.kernel.clock import utc_now
+from pitboss.kernel.clock import epoch_microseconds
 from pitboss.kernel.scope import TenantScope
 from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
@@ -62,13 +62,13 @@ class RoundBook:
         games: Mapping[GameName, GameFacts],
         rounds: dict[RoundName, RoundFacts],
         remembered: Memory[RoundName, RoundFacts],
-        now: float,
+        now_us: int,
     ) -> None:
         self._sessions = sessions
         self._games = games
         self._rounds = rounds
         self._remembered = remembered
-        self._now = now
+        self._now_us = now_us
         self._changed: dict[RoundName, ChangedRound] = {}
         self._looked_at: dict[RoundName, tuple[int, int]] = {}
         self._played: dict[GameName, GameFacts] = {}
@@ -92,7 +92,7 @@ class RoundBook:
     def admit(self, request: WalletRequest) -> Refusal | None:
         """Return why a bet of `request` may not be booked, or None."""
         session = self._sessions.get((request.tenant_id, request.wallet_id, request.subject.session))
-        return decide_admission(request.subject, session, self._game(request), self._look(request), self._now)
+        return decide_admission(request.subject, session, self._game(request), self._look(request), self._now_us)
 
     def basis(self, request: WalletRequest) -> tuple[int, int] | Refusal:
         """Return the stakes that a win of `request` returns to, or why it cannot be booked."""
@@ -207,7 +207,7 @@ class RoundMemory:
             self._games.update(tell_games(asked_games, left.pop(0)))
         if asked_rounds:
             rounds.update(tell_rounds(asked_rounds, left.pop(0)))
-        return RoundBook(sessions, self._games, rounds, self._rounds, utc_now().timestamp())
+        return RoundBook(sessions, self._games, rounds, self._rounds, epoch_microseconds())
 
     def clear(self) -> None:
         """Forget everything."""

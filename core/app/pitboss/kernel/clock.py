@@ -16,6 +16,11 @@ def epoch_seconds() -> int:
     return int(time.time())
 
 
+def epoch_microseconds() -> int:
+    """Return whole microseconds since 1970 of the wall clock."""
+    return time.time_ns() // 1000
+
+
 def monotonic_seconds() -> float:
     """Return seconds of a clock that never steps back; only differences mean anything."""
     return time.monotonic()

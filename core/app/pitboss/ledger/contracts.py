@@ -103,8 +103,8 @@ class WalletState(msgspec.Struct, gc=False):
     has_awards: bool
     is_open: bool = True
     has_limits: bool = False
-    closed_until: float = 0.0
-    """Seconds since 1970 until which no stake and no deposit is taken."""
+    closed_until_us: int = 0
+    """Microseconds since 1970 until which no stake and no deposit is taken."""
     notes: dict[str, Any] = {}
 
     @property

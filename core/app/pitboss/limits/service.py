@@ -27,8 +27,8 @@ from pitboss.limits.errors import (
     LimitMandatory,
     PlayerExcluded,
 )
-from pitboss.limits.rules import compute_closed_until, compute_earliest_window, decide_change
-from pitboss.limits.store import ask_limits, list_exclusions, list_limited_wallets, list_limits, tell_limits
+from pitboss.limits.rules import compute_closed_until, compute_earliest_window, decide_change, mature
+from pitboss.limits.store import ask_limits, list_exclusions, list_limited_wallets, tell_limits
 from pitboss.policy.contracts import EffectivePolicy
 from pitboss.policy.service import compute_exclusion_end, compute_window
 from pitboss_sdk import jurisdiction
@@ -85,7 +85,7 @@ async def change_limit(
             raise LimitAboveCeiling(f"at most {ceiling_minor} minor units are allowed")
     # The claim makes changes of one wallet take turns: the second sees what the first left.
     await ledger.change_terms(session, scope, wallet.wallet_id)
-    limits = await store.list_limits(session, scope, wallet.wallet_id, now)
+    limits = await list_limits(session, scope, wallet.wallet_id, now)
     found = next((each for each in limits if (each.limit.kind, each.limit.period) == (kind, period)), None)
     if amount_minor is None and _is_last_mandatory(limits, kind, period, policy):
         raise LimitMandatory(f"a limit of kind {kind.name.lower()} is demanded here")
@@ -192,10 +192,16 @@ async def remove_limit(
     return True
 
 
+async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int, now: datetime) -> list[PlayerLimit]:
+    """Return the limits of one wallet as they are at `now`."""
+    written = await store.list_limits(session, scope, wallet_id)
+    return [found for found in (mature(each, now) for each in written) if found is not None]
+
+
 async def _find(
     session: AsyncSession, scope: TenantScope, wallet: Wallet, kind: LimitKind, period: Period, now: datetime
 ) -> PlayerLimit | None:
-    for found in await store.list_limits(session, scope, wallet.wallet_id, now):
+    for found in await list_limits(session, scope, wallet.wallet_id, now):
         if (found.limit.kind, found.limit.period) == (kind, period):
             return found
     return None

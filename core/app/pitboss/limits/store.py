@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pitboss.kernel.scope import TenantScope
 from pitboss.kernel.statements import ReadPart
 from pitboss.limits.contracts import Change, Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
-from pitboss.limits.rules import mature
 from pitboss.limits.tables import ExclusionRow, PlayerLimitRow
 from pitboss.platform.db import number_array
 
@@ -63,21 +62,20 @@ async def write_limit(session: AsyncSession, scope: TenantScope, wallet_id: int,
     )
 
 
-async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int, now: datetime) -> list[PlayerLimit]:
-    """Return the limits of one wallet as they are at `now`."""
+async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int) -> list[PlayerLimit]:
+    """Return the limits of one wallet as they are written, whatever the time of a waiting change."""
     rows = await session.scalars(
         select(PlayerLimitRow)
         .where(PlayerLimitRow.tenant_id == scope.tenant_id, PlayerLimitRow.wallet_id == wallet_id)
         .order_by(PlayerLimitRow.kind, PlayerLimitRow.period)
     )
-    stored = [
+    return [
         PlayerLimit(
             Limit(LimitKind(row.kind), Period(row.period), row.amount_minor),
             None if row.next_from is None else Change(row.next_minor, row.next_from),
         )
         for row in rows
     ]
-    return [found for found in (mature(each, now) for each in stored) if found is not None]
 
 
 async def list_limited_wallets(session: AsyncSession, scope: TenantScope) -> list[int]:

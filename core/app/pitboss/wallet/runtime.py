@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import asyncpg
 import structlog
 
-from pitboss.kernel.clock import monotonic_seconds, utc_now
+from pitboss.kernel.clock import epoch_microseconds, monotonic_seconds, utc_now
 from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import KnownKey, Op, Outcome, WalletState
@@ -90,7 +90,7 @@ class Lane:
         """Return how long the oldest queued request has waited."""
         return (monotonic_seconds() - self._queue[0][2]) * 1000 if self._queue else 0.0
 
-    def enqueue(self, request: WalletRequest, told: Told) -> None:
+    def queue(self, request: WalletRequest, told: Told) -> None:
         """Queue a request; raise `LanesBusy` when the queue is full or the lane is closing."""
         if self._closing or len(self._queue) >= MAX_QUEUE:
             raise LanesBusy("too many calls are waiting")
@@ -110,7 +110,7 @@ class Lane:
             else:
                 future.set_result(result)
 
-        self.enqueue(request, told)
+        self.queue(request, told)
         return future
 
     async def run(self) -> None:
@@ -303,7 +303,7 @@ class DatabasePoster:
             if request.companion is not None:
                 by_companion.setdefault(request.companion, []).append(request)
         remembered = list(wallets)
-        facts = BatchFacts(wallets, known, utc_now().timestamp(), {}, spend_orders=self._spend_orders)
+        facts = BatchFacts(wallets, known, epoch_microseconds(), {}, spend_orders=self._spend_orders)
         await self._read(facts, missing, list(wanted), list(held), by_companion)
         if marked := [pair for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits]:
             await self._read_rare(facts, marked)
@@ -430,12 +430,12 @@ class Lanes:
             lane.close()
         await asyncio.gather(*self._tasks)
 
-    def enqueue(self, request: WalletRequest, told: Told, *, patience_ms: int) -> None:
+    def queue(self, request: WalletRequest, told: Told, *, patience_ms: int) -> None:
         """Queue a request; raise `LanesBusy` when an answer within `patience_ms` is not to be expected."""
-        self._lane(request, patience_ms).enqueue(request, told)
+        self._lane(request, patience_ms).queue(request, told)
 
     def submit(self, request: WalletRequest, *, patience_ms: int) -> asyncio.Future[WalletResult]:
-        """Queue a request and return its decision to come; raise `LanesBusy` like `enqueue`."""
+        """Queue a request and return its decision to come; raise `LanesBusy` like `queue`."""
         return self._lane(request, patience_ms).submit(request)
 
     def _lane(self, request: WalletRequest, patience_ms: int) -> Lane:

@@ -200,7 +200,7 @@ class WalletRoute:
                 return
             request = build_request(endpoint, call, holder)
             told = partial(self._tell, begun, call, request)
-            self._lanes.enqueue(request, told, patience_ms=endpoint.patience_ms)
+            self._lanes.queue(request, told, patience_ms=endpoint.patience_ms)
         except Exception as error:  # noqa: BLE001 - whatever it is, the call gets an answer in its shape
             self._render(begun, call, _say(error))
 

@@ -27,7 +27,7 @@ from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.platform.db import id_array, number_array, text_array
 
 _READ_SESSIONS = """
-select json_agg(json_build_array(n.position, s.player_id, extract(epoch from s.expires_at)::float8))
+select json_agg(json_build_array(n.position, s.player_id, (extract(epoch from s.expires_at) * 1000000)::bigint))
 from unnest($1::text::bigint[], $2::text::uuid[], $3::text::bigint[])
     with ordinality as n(tenant_id, session_id, wallet_id, position)
 join game_session s on s.tenant_id = n.tenant_id and s.session_id = n.session_id
@@ -93,7 +93,7 @@ SessionName = tuple[int, int, str]
 GameName = tuple[int, str, str]
 ChangedRound = tuple[RoundName, int, RoundSubject, RoundFacts]
 """A round's name, the source of the call that changed it last, that call, and what the round is now."""
-_SESSION_ROWS = msgspec.json.Decoder(list[tuple[int, int, float]])
+_SESSION_ROWS = msgspec.json.Decoder(list[tuple[int, int, int]])
 _GAME_ROWS = msgspec.json.Decoder(list[tuple[int, bool, int]])
 _ROUND_ROWS = msgspec.json.Decoder(
     list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str | None]]

@@ -21,7 +21,7 @@ from pitboss.platform.db import id_array, number_array, text_array
 _READ_WALLETS = """
 select json_agg(json_build_array(w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor,
     w.held_minor, w.debt_minor, w.has_awards, w.status = 1, w.has_limits,
-    coalesce(extract(epoch from w.closed_until), 0)::float8))
+    coalesce((extract(epoch from w.closed_until) * 1000000)::bigint, 0)))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id
 """
@@ -157,7 +157,7 @@ do update set used_minor = usage.used_minor + excluded.used_minor
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
 Key = tuple[int, int, bytes]
-_WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool, float]])
+_WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool, int]])
 _KEY_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str, int]])
 _FIVES = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _USAGE_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, date, int]])

@@ -58,8 +58,8 @@ class BatchFacts(msgspec.Struct):
 
     wallets: dict[Pair, WalletState]
     known: dict[FullKey, KnownKey]
-    now: float
-    """Seconds since 1970."""
+    now_us: int
+    """Microseconds since 1970."""
     books: dict[Companion, BatchBook]
     days: Mapping[int, date] = {}
     """Today in the time zone of each tenant's licence, where a limit is looked at."""
@@ -204,7 +204,7 @@ class BatchWalk:
             self._book(request, leg, op, self._other(leg, wallet, draft), wallet, draft)
 
     def _admit(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None) -> None:
-        if not wallet.is_open or wallet.closed_until > self.facts.now:
+        if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:
             raise _Refused(Refusal.PLAYER_BLOCKED, leg)
         refusal = book.admit(request) if book is not None else None
         if refusal is not None:
@@ -233,7 +233,7 @@ class BatchWalk:
     def _other(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> Deltas:
         deltas: Deltas | None
         if leg.op is Op.DEPOSIT:
-            if not wallet.is_open or wallet.closed_until > self.facts.now:
+            if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:
                 raise _Refused(Refusal.PLAYER_BLOCKED, leg)
             self._check_limits(leg, wallet, {LimitKind.DEPOSIT: leg.amount_minor}, draft)
             return compute_credit(wallet, leg.amount_minor)
