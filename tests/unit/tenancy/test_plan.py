@@ -15,6 +15,7 @@ from pitboss.tenancy.rules import (
     diff_facts,
     facts_of,
     find_refusals,
+    find_state_refusal,
     merge_record,
     record_from_files,
     renew_snapshot,
@@ -130,3 +131,13 @@ def test_a_snapshot_is_renewed_only_for_a_reason() -> None:
     rekeyed = renew_snapshot("eu-1", first, content, SigningKey("k2", b"\2" * 32))
     assert rekeyed is not None
     assert (rekeyed.version, rekeyed.key_id) == (2, "k2")
+
+
+ALLOWED = {("active", "suspended"), ("suspended", "active"), ("suspended", "closed")}
+
+
+@pytest.mark.parametrize("before", list(TenantState))
+@pytest.mark.parametrize("after", [TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.CLOSED])
+def test_a_state_follows_from_one_other(before: TenantState, after: TenantState) -> None:
+    fine = before is after or (before.value, after.value) in ALLOWED
+    assert (find_state_refusal(before, after) == "") is fine

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from pitboss.cli.tenant_apply import Deployment, Workshop, apply, describe, plan
+from pitboss.cli.tenant_state import STATE_COMMANDS
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Origin
 from pitboss.permissions.service import deployment_actor, deployment_command
@@ -42,7 +43,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group("tenant")
 def tenant() -> None:
-    """Check, plan and apply tenants from files."""
+    """Check, plan and apply tenants from files; suspend, resume and close them."""
+
+
+for _command in STATE_COMMANDS:
+    tenant.add_command(_command)
 
 
 @tenant.command("check", cls=_Command)

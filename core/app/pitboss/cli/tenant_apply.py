@@ -40,6 +40,7 @@ from pitboss.tenancy.contracts import (
     Problem,
     TenantFile,
     TenantFolder,
+    TenantRecord,
 )
 from pitboss.tenancy.errors import ApplyRunning, ChangeRefused, TenantFilesInvalid
 from pitboss_sdk.errors import PitbossError
@@ -149,7 +150,7 @@ class Deployment:
             engine = create_engine(settings.cell_database_url, pool_size=2)
             self.cell = Database(engine, settings.cell, ContextSigner(require(settings, "context_keys")))
 
-    def place_of(self, tenant: TenantFile) -> CellPlace:
+    def place_of(self, tenant: TenantFile | TenantRecord) -> CellPlace:
         """Return the tenant's cell; raise `ChangeRefused` when nothing here leads to it."""
         is_here = self.has_cell and tenant.cell == self.cell.cell
         if not is_here and self.workshop.settings.call_signing_key is None:

@@ -103,6 +103,7 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("audit.event.view", Risk.MEDIUM, "operator deployment", "Read the audit log"),
         _permission("tenancy.tenant.view", Risk.LOW, "operator deployment", "Check and plan a tenant's files"),
         _permission("tenancy.tenant.configure", Risk.CRITICAL, "deployment", "Apply a tenant's files"),
+        _permission("tenancy.state.edit", Risk.CRITICAL, "deployment", "Suspend, resume and close a tenant"),
         _permission("plughost.plugin.view", Risk.LOW, "operator deployment", "List and check plugins"),
         _permission("plughost.plugin.configure", Risk.HIGH, "deployment", "Enable and configure a plugin"),
         _permission("policy.policy.view", Risk.LOW, "operator deployment", "See what applies to a tenant's players"),

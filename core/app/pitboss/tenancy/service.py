@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit.contracts import AuditEvent, Change
@@ -168,6 +170,33 @@ async def configure_tenant(session: AsyncSession, tenant: TenantFile, by: By) ->
     await _write_brands(session, actual, wanted, entries)
     await _record_differences(session, by, tenant.slug, actual, entries)
     return wanted
+
+
+async def change_state(session: AsyncSession, slug: str, state: TenantState, reason: str, by: By) -> TenantRecord:
+    """Suspend, resume or close a tenant and return the record; what it is already is neither written nor audited.
+
+    `reason` is a code. Raises `ChangeRefused` and `TenantNotFound`.
+    """
+    await store.lock_tenant(session, slug)
+    actual = await get_tenant(session, slug)
+    refusal = rules.find_state_refusal(actual.state, state)
+    if refusal:
+        raise ChangeRefused(refusal)
+    if actual.state is state:
+        return actual
+    changed = msgspec.structs.replace(actual, state=state)
+    await store.update_tenant(session, changed)
+    changes = (Change("tenant.state", actual.state.value, state.value),)
+    event = AuditEvent(_STATE_EVENTS[state], by.actor, by.origin, "tenant", slug, changes, reason=reason)
+    await record_control_event(session, event)
+    return changed
+
+
+_STATE_EVENTS: Final = {
+    TenantState.SUSPENDED: "tenant.suspended",
+    TenantState.ACTIVE: "tenant.resumed",
+    TenantState.CLOSED: "tenant.closed",
+}
 
 
 async def _write_brands(

@@ -2,7 +2,14 @@
 
 from pitboss.tenancy.rules.directory import build_content, renew_snapshot
 from pitboss.tenancy.rules.files import claims_of, find_clashes, find_tenant_problems, parse_files
-from pitboss.tenancy.rules.plan import diff_facts, facts_of, find_refusals, merge_record, record_from_files
+from pitboss.tenancy.rules.plan import (
+    diff_facts,
+    facts_of,
+    find_refusals,
+    find_state_refusal,
+    merge_record,
+    record_from_files,
+)
 
 __all__ = [
     "build_content",
@@ -11,6 +18,7 @@ __all__ = [
     "facts_of",
     "find_clashes",
     "find_refusals",
+    "find_state_refusal",
     "find_tenant_problems",
     "merge_record",
     "parse_files",

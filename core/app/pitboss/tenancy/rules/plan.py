@@ -10,6 +10,12 @@ import msgspec
 from pitboss.directory.contracts import TenantState
 from pitboss.tenancy.contracts import BrandRecord, Facts, PlanEntry, TenantFile, TenantRecord
 
+_FROM: Final = {
+    TenantState.SUSPENDED: TenantState.ACTIVE,
+    TenantState.ACTIVE: TenantState.SUSPENDED,
+    TenantState.CLOSED: TenantState.SUSPENDED,
+}
+"""What a tenant must be before somebody makes it something else; closing is final, so it is never the first step."""
 _FIXED: Final = ("public_id", "locality", "cell", "environment")
 
 
@@ -100,3 +106,10 @@ def find_refusals(tenant: TenantFile, actual: TenantRecord | None) -> list[str]:
     if actual.state is TenantState.CLOSED:
         refusals.append("the tenant is closed")
     return refusals
+
+
+def find_state_refusal(actual: TenantState, wanted: TenantState) -> str:
+    """Return why a tenant may not become `wanted`, empty where it may or is so already."""
+    if actual is wanted or actual is _FROM.get(wanted):
+        return ""
+    return f"the tenant is {actual}; {wanted} it becomes only when it is {_FROM[wanted]}"
