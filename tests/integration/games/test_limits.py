@@ -37,23 +37,42 @@ async def test_what_was_staked_before_the_limit_counts(games: GamesUnderTest) ->
     assert (await games.call(Call("betwin", "r4", (Leg("bet", "b4", 1),)), holder)).api_code == "105"
 
 
-async def test_a_changed_limit_binds_at_once_and_a_removed_one_no_more(games: GamesUnderTest) -> None:
+async def test_a_limit_that_changes_binds_bets_when_its_time_has_come(games: GamesUnderTest) -> None:
     player = await games.enter()
     holder = await games.hold(player)
     path = f"/players/{player.player_id}/limits"
     shown = await put(games, player, "loss", 100, "week")
-    assert (await games.operate("GET", path)).json() == {"limits": [shown]}
+    assert (await games.operate("GET", path)).json() == {"limits": [shown], "mandatory": []}
     assert (await games.call(Call("betwin", "r1", (Leg("bet", "b1", 101),)), holder)).api_code == "105"
-    await put(games, player, "loss", 101, "week")
-    await put(games, player, "loss", 101, "week")
+    assert (await put(games, player, "loss", 101, "week"))["next_minor"] == 101
+    assert (await games.call(Call("betwin", "r2", (Leg("bet", "b2", 101),)), holder)).api_code == "105"
+    await let_changes_come(games)
     # The refusal of a key is for ever; another key is another question.
     assert (await games.call(Call("betwin", "r1", (Leg("bet", "b1", 101),)), holder)).api_code == "105"
-    assert (await games.call(Call("betwin", "r2", (Leg("bet", "b2", 101),)), holder)).balance == "98.99"
+    assert (await games.call(Call("betwin", "r3", (Leg("bet", "b3", 101),)), holder)).balance == "98.99"
     for _ in range(2):
-        assert (await games.operate("DELETE", f"{path}?kind=loss&period=week")).status_code == 204
-    assert (await games.operate("GET", path)).json() == {"limits": []}
-    assert (await games.call(Call("betwin", "r3", (Leg("bet", "b3", 5000),)), holder)).balance == "48.99"
-    assert (await events(games, "limit.set"), await events(games, "limit.removed")) == (2, 1)
+        assert (await games.operate("DELETE", f"{path}?kind=loss&period=week")).status_code == 200
+    assert (await games.call(Call("betwin", "r4", (Leg("bet", "b4", 1),)), holder)).api_code == "105"
+    await let_changes_come(games)
+    assert (await games.operate("GET", path)).json() == {"limits": [], "mandatory": []}
+    assert (await games.call(Call("betwin", "r5", (Leg("bet", "b5", 5000),)), holder)).balance == "48.99"
+    assert (await events(games, "limit.set"), await events(games, "limit.change_asked")) == (1, 2)
+
+
+async def test_who_is_excluded_plays_nothing_and_is_paid_what_is_won(games: GamesUnderTest) -> None:
+    player = await games.enter()
+    holder = await games.hold(player)
+    assert (await games.call(Call("betwin", "r1", (Leg("bet", "b1", 100),)), holder)).status == 200
+    pause = await games.operate("POST", f"/players/{player.player_id}/exclusions", json={"days": 1, "reason": "asked"})
+    assert pause.status_code == 201
+    assert (await games.call(Call("betwin", "r1", (Leg("bet", "b2", 100),)), holder)).api_code == "110"
+    assert (await games.call(Call("betwin", "r1", (Leg("win", "w1", 50),)), holder)).balance == "99.50"
+
+
+async def let_changes_come(games: GamesUnderTest) -> None:
+    """Let the wait of every change be over."""
+    async with open_database(games.database) as cell, cell.transaction(AURORA) as session:
+        await session.execute(text("update player_limit set next_from = now() - interval '1 second'"))
 
 
 async def test_a_deposit_limit_refuses_the_deposit_that_exceeds_it(games: GamesUnderTest) -> None:
@@ -85,4 +104,4 @@ async def test_a_limit_that_makes_no_sense_is_refused(games: GamesUnderTest) -> 
     for bad in ({"kind": "luck"}, {"period": "year"}, {"amount_minor": -1}, {"amount_minor": 1.5}, {"currency": "XXX"}):
         assert (await games.operate("PUT", path, json={**good, **bad})).status_code == 422
     assert (await games.operate("PUT", path, json={**good, "currency": "BTC"})).status_code == 404
-    assert (await games.operate("GET", path)).json() == {"limits": []}
+    assert (await games.operate("GET", path)).json() == {"limits": [], "mandatory": []}

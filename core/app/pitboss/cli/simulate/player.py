@@ -133,6 +133,8 @@ class Player:
             "last_name": "Player",
             "birth_date": "1990-01-01",
             "country": "MT",
+            # High enough not to end the traffic; a licence may demand that one of each kind is chosen.
+            "limits": [{"kind": kind, "period": "month", "amount_minor": 10**12} for kind in ("deposit", "loss")],
         }
         try:
             await self._platform.ask("POST", "/players", msgspec.Raw, body=registration)
