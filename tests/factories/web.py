@@ -105,7 +105,9 @@ class WebUnderTest:
             yield client
 
 
-async def apply_policies(settings: Settings, policy: TenantPolicy = STRICT, content: DirectoryContent = CONTENT) -> None:
+async def apply_policies(
+    settings: Settings, policy: TenantPolicy = STRICT, content: DirectoryContent = CONTENT
+) -> None:
     """Give the cell the policies of its tenants, none of which has a pack, as `pitboss tenant apply` does."""
     assert settings.cell_database_url is not None
     database = Database(create_engine(settings.cell_database_url), settings.cell, ContextSigner(settings.context_keys))

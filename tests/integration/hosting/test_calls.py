@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
+from tests.factories.ports import free_port
 from tests.factories.tenants import (
     ROOT,
     copy_tenants,
@@ -24,6 +25,7 @@ from tests.factories.tenants import (
     read_state,
     run_apply,
     tenant_settings,
+    write_plugin_secrets,
 )
 
 from pitboss.cli.tenant_apply import Deployment, plan
@@ -43,12 +45,9 @@ from pitboss.hosting.runtime import CellClient, Distributor
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin
-from pitboss.platform.embedded import write_private
-from pitboss.platform.processes import find_free_port
 from pitboss.platform.settings import NamedKey, Settings
 from pitboss.tenancy.contracts import By, CellPlace
 
-SECRET = 'demo-softswiss-api-secret = "quite secret"\n'
 BY = By(Actor(ActorKind.DEPLOYMENT, "tester"), Origin(request_id="test"))
 
 
@@ -95,18 +94,16 @@ class Cell:
 @asynccontextmanager
 async def serve_cell(control: PlaneDatabase, cell: PlaneDatabase, redis_url: str, folder: Path) -> AsyncIterator[Cell]:
     """Serve a cell whose web alone has the logins of its database; the settings for control have none of them."""
-    port = find_free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     (folder / "cells").mkdir()
     for name in ("eu-1", "br-1"):
         content = (ROOT / f"deploy/cells/{name}.toml").read_text()
         (folder / f"cells/{name}.toml").write_text(content.replace("http://127.0.0.1:8081", address))
-    secrets_file = folder / "secrets.toml"
-    write_private(secrets_file, SECRET)
+    secrets_file, tenants_dir = folder / "secrets.toml", copy_tenants(folder)
+    write_plugin_secrets(secrets_file, tenants_dir)
     calls = Ed25519PrivateKey.generate()
-    both = msgspec.structs.replace(
-        tenant_settings(control, cell, copy_tenants(folder)), cell_file=folder / "cells/eu-1.toml"
-    )
+    both = msgspec.structs.replace(tenant_settings(control, cell, tenants_dir), cell_file=folder / "cells/eu-1.toml")
     settings = msgspec.structs.replace(
         both,
         control_database_url=None,
@@ -171,7 +168,12 @@ async def test_an_apply_by_calls_leaves_what_a_direct_one_leaves(
     for way in (remote, direct):
         assert (await plan(way, folder)).entries == ()
     state = await read_state(direct)
-    assert [row[0] for row in state["cell.audit"]] == ["ledger.prepared", "plugin.enabled", "policy.applied"]
+    assert [row[0] for row in state["cell.audit"]] == [
+        "ledger.prepared",
+        "plugin.enabled",
+        "plugin.enabled",
+        "policy.applied",
+    ]
     assert state["cell.directory"] == [(1, "test1")]
 
 
@@ -181,8 +183,8 @@ async def test_a_cell_without_the_secret_refuses_before_anything_is_reserved(
     assert cell.settings.secrets_file is not None
     cell.settings.secrets_file.write_text('other = "x"\n')
     changes = await plan(remote, remote.workshop.check("aurora"))
-    assert len(changes.refusals) == 1
-    assert "no value for demo-softswiss-api-secret" in changes.refusals[0]
+    assert ["no value for demo-" in refusal for refusal in changes.refusals] == [True, True]
+    assert "no value for demo-softswiss-api-secret" in "".join(changes.refusals)
     assert (await read_state(direct))["control.tenant"] == []
 
 
@@ -303,7 +305,7 @@ async def test_every_cell_gets_its_directory_whatever_the_others_do(cell: Cell, 
     await distributor.renew()
     await distributor.distribute()
     assert (await read_state(direct))["cell.directory"] == [(1, "test1"), (2, "test1")]
-    async with httpx.AsyncClient() as client, asyncio.timeout(20):
+    async with httpx.AsyncClient() as client, asyncio.timeout(120):
         while True:  # the web takes the new directory over by itself
             answer = await client.post(f"{cell.address}/wallet/onyx/softswiss/play", content=b"{}")
             if answer.status_code == 421:
