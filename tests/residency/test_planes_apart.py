@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import time
@@ -143,3 +144,19 @@ def test_no_process_holds_a_secret_of_another_plane(world: World) -> None:
             assert values & private[plane], (plane, name)
             for other in planes:
                 assert other == plane or not values & private[other], (plane, name, other)
+
+
+@pytest.mark.parametrize("place", ["control", "eu-1", "br-1"])
+def test_the_guards_of_every_database_are_those_of_the_code(world: World, place: str) -> None:
+    plane = "control" if place == "control" else "cell"
+    drift = world.command(place, "db", "drift", plane)
+    assert (drift.returncode, drift.stdout) == (0, "0 differences\n"), drift.stdout + drift.stderr
+
+
+@pytest.mark.parametrize("cell", TENANT_OF)
+def test_the_books_of_every_cell_balance(world: World, cell: str) -> None:
+    world.play(cell, 20)
+    proof = world.command(cell, "ledger", "verify", "--json")
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+    (found,) = json.loads(proof.stdout)
+    assert found["findings"] == []

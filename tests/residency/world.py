@@ -102,6 +102,16 @@ class World:
             text=True,
         )
 
+    def command(self, place: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with the settings of a plane."""
+        fields = {**self.logins_of(place), **self.secrets_of(place)}
+        if place != "control":
+            fields |= {"cell": place, "redis_url": self.redis_url(place)}
+        environ = child_environ({variable(field): value for field, value in fields.items()})
+        return subprocess.run(
+            [*PITBOSS, *words], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False
+        )
+
     def play(self, cell: str, calls: int = 60) -> dict[str, Any]:
         """Bring new players in, let them play, and return what happened; the model and the platform must agree."""
         return finish(self.simulate(cell, "--rate", "0", "--players", "2", "--calls", str(calls)))

@@ -7,11 +7,23 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.factories.ports import free_block
 from tests.factories.runs import EVERY_OFFSET, ROOT
 
-from pitboss.cli.stack import BLOCK, BLOCK_PORTS, choose_block, find_cells, group_tenants, place_folder
+from pitboss.cli.stack import (
+    BLOCK,
+    BLOCK_PORTS,
+    CELL_FIELDS,
+    CONTROL_FIELDS,
+    DATABASE_FIELDS,
+    Values,
+    choose_block,
+    find_cells,
+    group_tenants,
+    place_folder,
+)
 from pitboss.cli.state import (
     State,
     StateUnusable,
@@ -134,6 +146,21 @@ def test_a_run_has_every_cell_with_a_file_or_the_one_that_is_set() -> None:
     assert found(Settings(cell_file=FOLDER / "br-1.toml", given=frozenset({"cell_file"}))) == both[1:]
     with pytest.raises(SettingsInvalid, match="names no locality"):
         found(settings_of(8080, "cell", cell="gb-1"))
+
+
+def test_neither_plane_is_told_the_databases_of_the_other(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in DATABASE_FIELDS:
+        monkeypatch.setenv(variable(field), f"postgresql://{field}@127.0.0.1/x")
+    settings = load_settings()
+    settings = msgspec.structs.replace(settings, cell_file=FOLDER / "eu-1.toml", tenants_dir=ROOT / "tenants")
+    values = Values(settings, state, find_cells(settings), 8080)
+    assert list(values.cells) == ["eu-1"]
+    for told, given, withheld in (
+        (values.control, CONTROL_FIELDS, CELL_FIELDS),
+        (values.cells["eu-1"], CELL_FIELDS, CONTROL_FIELDS),
+    ):
+        assert all(variable(field) in told for field in given)
+        assert not any(variable(field) in told for field in withheld)
 
 
 def test_no_two_ports_of_a_block_are_one() -> None:

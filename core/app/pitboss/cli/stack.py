@@ -122,12 +122,15 @@ class Values:
         cells_dir = place_folder(settings.cell_file.parent, state.folder / "cells", base)
         own[variable("tenants_dir")] = str(tenants_dir)
         own[variable("cell_file")] = str(cells_dir / cells[0].file.name)
-        self.control = {**_variables(secrets_of_control(state)), **own}
+        # Control's commands ask cells by calls, and cells know nothing of control's database.
+        of_cells, of_control = (set(map(variable, fields)) for fields in (CELL_FIELDS, CONTROL_FIELDS))
+        self.control = _without(of_cells, {**_variables(secrets_of_control(state)), **own})
         self.cells: dict[str, dict[str, str]] = {}
         for cell in cells:
             place = {"cell": cell.name, "locality": cell.locality}
             file = {variable("cell_file"): str(cells_dir / cell.file.name)}
-            self.cells[cell.name] = {**_variables({**place, **secrets_of_cell(state, cell.name)}), **own, **file}
+            values = {**_variables({**place, **secrets_of_cell(state, cell.name)}), **own, **file}
+            self.cells[cell.name] = _without(of_control, values)
 
     def use_postgres(self, state: State, port: int, admin_url: str) -> None:
         """Give every plane its logins on the embedded PostgreSQL."""
@@ -138,6 +141,10 @@ class Values:
     def use_redis(self, cell: str, url: str) -> None:
         """Give a cell its Redis."""
         self.cells[cell][variable("redis_url")] = url
+
+
+def _without(names: set[str], values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _variables(fields: Mapping[str, str]) -> dict[str, str]:
