@@ -42,6 +42,12 @@ KEPT = {
 }
 """What the cell must keep; the rest (passwords, tokens, the agent in full) is kept by nobody."""
 
+BRAZILIAN = {
+    "country": "BR",
+    "limits": [{"kind": kind, "period": "month", "amount_minor": 10**9} for kind in ("deposit", "loss")],
+}
+"""The rest of a registration; the law demands that limits are chosen."""
+
 
 class Brazilian:
     """Somebody who has done everything that a player can do, and what it was done with."""
@@ -71,7 +77,7 @@ class Brazilian:
             fields = {
                 name: marks[name] for name in ("email", "password", "first_name", "last_name", "birth_date", "phone")
             }
-            registered = client.post("/api/v1/players", json={**fields, "country": "BR"})
+            registered = client.post("/api/v1/players", json={**fields, **BRAZILIAN})
             assert registered.status_code == 201, registered.text
             credentials = {"email": marks["email"], "password": marks["password"]}
             wrong = client.post("/api/v1/sessions", json={**credentials, "password": "something else"})
@@ -81,7 +87,7 @@ class Brazilian:
             own = {"authorization": f"Bearer {session['token']}"}
             for path in ("/api/v1/me", "/api/v1/me/balances"):
                 assert client.get(path, headers=own).status_code == 200
-            again = client.post("/api/v1/players", json={**fields, "country": "BR"})  # a constraint refuses it
+            again = client.post("/api/v1/players", json={**fields, **BRAZILIAN})  # a constraint refuses it
             assert again.status_code == 409
             self._credit(client)
             asked = client.post("/api/v1/password-reset-requests", json={"email": marks["email"]})
