@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 
 import msgspec
 
@@ -93,7 +93,7 @@ class _Draft:
         self.entries: list[tuple[int, int, int, int, int]] = []
         self.holds: dict[Triple, OpenHold] = {}
         self.new_awards: list[tuple[int, int, int, int]] = []
-        self.new_holds: list[tuple[LegRequest, int]] = []
+        self.new_holds: list[tuple[int, int, int, int, datetime]] = []
 
 
 class BatchWalk:
@@ -338,7 +338,7 @@ class BatchWalk:
         if deltas.bonus:
             self._move_awards(op, deltas.bonus, wallet, draft, original)
         elif op is Op.HOLD:
-            draft.new_holds.append((leg, wallet.version))
+            self._open_hold(leg, wallet, draft)
         draft.known[(request.tenant_id, request.source_id, leg.key)] = KnownKey(
             wallet.wallet_id,
             leg.content_hash,
@@ -385,6 +385,13 @@ class BatchWalk:
                 original.version if original is not None else None,
             )
         )
+
+    def _open_hold(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> None:
+        if leg.expires_at is None:
+            raise ValueError("a hold needs an end")
+        name = (wallet.tenant_id, wallet.wallet_id, wallet.version)
+        draft.new_holds.append((*name, leg.amount_minor, leg.expires_at))
+        draft.holds[name] = OpenHold(wallet.version, leg.amount_minor, 0, 0, leg.expires_at)
 
     def _move_awards(self, op: Op, bonus: int, wallet: WalletState, draft: _Draft, original: KnownKey | None) -> None:
         pair = (wallet.tenant_id, wallet.wallet_id)
@@ -435,11 +442,7 @@ class BatchWalk:
 
     def _accept_rare(self, pair: Pair, draft: _Draft) -> None:
         posting = self.posting
-        for leg, version in draft.new_holds:
-            if leg.expires_at is None:
-                raise ValueError("a hold needs an end")
-            posting.new_holds.append((*pair, version, leg.amount_minor, leg.expires_at))
-            self.facts.holds[(*pair, version)] = OpenHold(version, leg.amount_minor, 0, 0, leg.expires_at)
+        posting.new_holds += draft.new_holds
         for name, hold in draft.holds.items():
             self.facts.holds[name] = posting.holds[name] = hold
         posting.new_awards += draft.new_awards
