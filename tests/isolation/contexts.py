@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import asyncpg
 from tests.factories.databases import PlaneDatabase
-from tests.isolation.probes import LOGINS, Arena, Report, run_statement
-from tests.isolation.seeding import A, B
+from tests.isolation.probes import LOGINS, Arena, Ending, Report, run_statement
+from tests.isolation.seeding import NOBODY, A, B, make_row
 
 from pitboss.platform.db import ContextSigner, parse_url
 from pitboss.platform.settings import ContextKey
@@ -322,6 +322,42 @@ async def probe_owner(arena: Arena, report: Report) -> None:
                 await connection.execute("set local role pitboss_owner")
                 rows = await connection.fetchval(f"select count(*) from {relation.name}")
             report.count(f"owner without context {relation.name}", f"shows {rows} rows" if rows else "")
+
+
+CHANGE_TERMS = "select ledger_change_terms($1, $2, 2::smallint, true)"
+
+
+async def probe_terms(arena: Arena, report: Report) -> None:
+    """The function that changes what decisions on a wallet depend on sees no further than its caller."""
+    wallet = next(relation for relation in arena.relations if relation.name == "wallet")
+    mine, theirs, missing = (make_row(tenant, wallet)["wallet_id"] for tenant in (A, B, NOBODY))
+    before = await arena.fingerprint_b()
+    for login in LOGINS:
+        async with arena.connect(login) as connection:
+            for tenants in ((A,), ()):
+                endings: list[Ending] = []
+                for target in ((B, theirs), (NOBODY, missing)):
+                    async with connection.transaction():
+                        if tenants:
+                            await arena.enter(connection, *tenants)
+                        endings.append(await run_statement(connection, CHANGE_TERMS, target))
+                name = f"{login} changes terms as {tenants}"
+                report.count(name, "" if endings[0].error else "was allowed")
+                report.count(
+                    f"{name}, and nothing is told", "" if endings[0].like() == endings[1].like() else "differs"
+                )
+            transaction = connection.transaction()
+            await transaction.start()
+            await arena.enter(connection, A)
+            ending = await run_statement(connection, CHANGE_TERMS, (A, mine))
+            await transaction.rollback()
+            allowed = login in {"pitboss_app", "pitboss_worker"}
+            report.count(
+                f"{login} changes its own terms", "" if allowed == (not ending.error) else ending.error or "may"
+            )
+    after = await arena.fingerprint_b()
+    for table, rows in before.items():
+        report.count(f"terms in {table}", "" if rows == after[table] else "were changed by the other tenant")
 
 
 async def probe_neighbours(urls: dict[str, str], other: PlaneDatabase, report: Report) -> None:

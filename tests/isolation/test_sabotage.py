@@ -17,6 +17,7 @@ from tests.isolation.contexts import (
     probe_owner,
     probe_powers,
     probe_sequences,
+    probe_terms,
 )
 from tests.isolation.probes import Arena, Report, probe_relations, read_again
 from tests.isolation.test_sql import declared_tables
@@ -205,6 +206,24 @@ SABOTAGES = (
         "create table notes (tenant_id bigint, note text)",
         catalog,
         ("notes", "declares"),
+    ),
+    Sabotage(
+        "terms are changed with a superuser's rights",
+        "alter function ledger_change_terms owner to pitboss_admin",
+        probe_terms,
+        ("terms in wallet", "were changed"),
+    ),
+    Sabotage(
+        "terms are changed by an owner whom no wall holds",
+        "alter table wallet no force row level security; alter table journal no force row level security",
+        probe_terms,
+        ("terms in wallet", "were changed"),
+    ),
+    Sabotage(
+        "everybody may change terms",
+        "grant execute on function ledger_change_terms to public",
+        probe_terms,
+        ("pitboss_relay changes its own terms", "may"),
     ),
     Sabotage("the keys may be read", "grant select on ctx.key to pitboss_app", probe_powers, ("ctx.key",)),
     Sabotage(

@@ -143,6 +143,12 @@ MUTANTS = (
         "                self._poster.drop()\n",
         "                self._poster.drop()\n                return [WalletResult(None, 0) for _ in requests]\n",
     ),
+    Mutant(
+        "a hold cannot be resolved by the request that opens it",
+        "batch",
+        "        draft.holds[name] = OpenHold(wallet.version, leg.amount_minor, 0, 0, leg.expires_at)\n",
+        "",
+    ),
     Mutant("an award is not seen by the next batch", "batch", "            wallet.has_awards = True\n", ""),
     Mutant("wallets need not stand", "lane", "            if relied:\n", "            if False:\n"),
     Mutant(

@@ -90,6 +90,10 @@ class Script:
     def withdrawal(self, wallet: int) -> list[Ask]:
         rng, hold = self._rng, self.ref("hold")
         amount = self.amount()
+        if rng.random() < 0.2:
+            steps = [Step("hold", hold, amount), Step("capture", self.ref("capture"), max(1, amount // 2), hold)]
+            steps += [Step("void", self.ref("void"), 0, hold)] if rng.random() < 0.5 else []
+            return [self.ask(wallet, *steps)]
         line = [self.ask(wallet, Step("hold", hold, amount))]
         parts = [part for part in (amount // 3, amount // 2) if part and rng.random() < 0.6]
         line += [self.ask(wallet, Step("capture", self.ref("capture"), part, hold)) for part in parts]
@@ -103,6 +107,10 @@ class Script:
 
     def money(self, wallet: int) -> list[Ask]:
         rng, line = self._rng, list[Ask]()
+        if rng.random() < 0.2:
+            amount = self.amount()
+            steps = [Step("award", self.ref("award"), amount), Step("bet", self.ref("bet"), self.amount() + amount)]
+            line.append(self.ask(wallet, *steps))
         for op in rng.sample(("deposit", "award", "adjustment", "award_forfeit"), 2):
             amount = self.amount() * (-1 if rng.random() < (0.5 if op == "adjustment" else 0.03) else 1)
             line.append(self.ask(wallet, Step(op, self.ref(op), amount)))

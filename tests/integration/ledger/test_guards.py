@@ -61,6 +61,8 @@ ATTACKS: Sequence[Attack] = (
     Attack("a bare balance", "update wallet set real_minor = real_minor + 1 where wallet_id = $1", (BALANCES,)),
     Attack("a debt forgiven", "update wallet set debt_minor = 0 where wallet_id = $1", (BALANCES,)),
     Attack("a version without a row", "update wallet set version = version + 1 where wallet_id = $1", (BALANCES,)),
+    Attack("a blocked wallet opened in silence", "update wallet set status = 1 where wallet_id = $1", (BALANCES,)),
+    Attack("limits forgotten in silence", "update wallet set has_limits = false where wallet_id = $1", (BALANCES,)),
     Attack("another currency", "update wallet set currency = 'JPY' where wallet_id = $1", (BALANCES,)),
     Attack(
         "a wallet that opens with money",
@@ -112,10 +114,10 @@ ATTACKS: Sequence[Attack] = (
         (RESOLVES,),
     ),
     Attack(
-        "a hold that begins captured",
-        "insert into hold (tenant_id, wallet_id, opened_version, amount_minor, captured_minor, expires_at)"
-        " values (1, $1, 999, 10, 5, now())",
-        (RESOLVES,),
+        "a hold that begins captured above its amount",
+        "insert into hold (tenant_id, wallet_id, opened_version, amount_minor, captured_minor, state, expires_at)"
+        " values (1, $1, 999, 10, 11, 2, now())",
+        ("alter table hold drop constraint ck_hold_resolved",),
     ),
     Attack(
         "a second outcome for a key",

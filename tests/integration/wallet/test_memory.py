@@ -1,0 +1,278 @@
+"""What a lane remembers is never what it answers by, once somebody else has changed it: on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from random import Random
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.factories.money import House, Seat, running
+from tests.factories.players import make_origin, open_cell
+from tests.integration.wallet.conftest import fund
+from tests.property.asks import make_request, read_answer
+from tests.property.model import Answer, Ask, Model, Purse, Step
+
+from pitboss.games import service as games
+from pitboss.kernel.clock import utc_now
+from pitboss.kernel.scope import Actor, ActorKind
+from pitboss.ledger import service as ledger
+from pitboss.ledger.contracts import Op, WalletStatus
+from pitboss.limits import service as limits
+from pitboss.limits.contracts import Limit, LimitKind, Period
+from pitboss.wallet.contracts import WalletRequest
+from pitboss.wallet.runtime import Lane
+from pitboss.wallet.service import make_leg
+from pitboss_sdk.games import Refusal
+
+TESTER = Actor(ActorKind.OPERATOR, "tester")
+Change = Callable[[AsyncSession, House, Seat], Awaitable[None]]
+
+
+def make(house: House, seat: Seat, *steps: Step, round_name: str = "") -> WalletRequest:
+    ask = Ask(seat.wallet_id, house.source_id, steps, round=round_name, session=seat.session if round_name else "")
+    return make_request(
+        ask,
+        tenant_id=seat.tenant_id,
+        account_id=house.revenue[seat.currency],
+        wallet_id=seat.wallet_id,
+        source_id=house.source_id,
+        player_id=seat.player_id,
+    )
+
+
+async def play(lane: Lane, request: WalletRequest) -> Answer:
+    return read_answer(await lane.submit(request))
+
+
+@asynccontextmanager
+async def changing(house: House) -> AsyncIterator[AsyncSession]:
+    """One transaction of another part of the platform, which commits at the end of the block."""
+    async with open_cell(house.database) as cell, cell.transaction(house.scope) as session:
+        yield session
+
+
+async def block(session: AsyncSession, house: House, seat: Seat) -> None:
+    await ledger.set_wallet_status(session, house.scope, seat.player_id, WalletStatus.BLOCKED)
+
+
+async def lower_limit(session: AsyncSession, house: House, seat: Seat) -> None:
+    wallet = await ledger.get_wallet(session, house.scope, seat.player_id, seat.currency)
+    limit = Limit(LimitKind.STAKE, Period.MONTH, 15)
+    await limits.set_limit(session, house.scope, wallet, limit, TESTER, make_origin())
+
+
+async def fail_session(session: AsyncSession, house: House, seat: Seat) -> None:
+    await games.finish_launch(session, house.scope, UUID(seat.session), opened=False)
+
+
+CHANGES: dict[str, tuple[Change, str]] = {
+    "blocked": (block, Refusal.PLAYER_BLOCKED.value),
+    "limited": (lower_limit, Refusal.LIMIT_REACHED.value),
+    "session failed": (fail_session, Refusal.SESSION_INVALID.value),
+}
+WITHOUT_A_ROW = """
+create or replace function ledger_change_terms(its_tenant bigint, its_wallet bigint, new_status smallint, limited boolean)
+returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+    update public.wallet w set status = coalesce(new_status, w.status), has_limits = coalesce(limited, w.has_limits)
+    where w.tenant_id = its_tenant and w.wallet_id = its_wallet
+$$
+"""
+"""The function as it must not be: it changes marks and takes no version."""
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "without its guard"])
+async def test_what_changed_behind_a_lane_takes_no_bet(house: House, change: str, *, guarded: bool) -> None:
+    (seat,) = await house.add_players(1)
+    await fund(house, [seat])
+    if not guarded:
+        await house.administer(WITHOUT_A_ROW)
+    lane = Lane(house.make_poster(1))
+    what, refusal = CHANGES[change]
+    async with running(lane):
+        assert await play(lane, make(house, seat, Step("bet", "first", 10), round_name="r")) == Answer(
+            None, 9_990, (2,)
+        )
+        async with changing(house) as session:
+            await what(session, house, seat)
+        second = await play(lane, make(house, seat, Step("bet", "second", 10), round_name="r"))
+    assert second.refusal == (refusal if guarded else None)
+    assert second.balance == (9_990 if guarded else 9_980)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_bet_waits_for_a_change_under_way_and_is_refused(house: House, change: str) -> None:
+    (seat,) = await house.add_players(1)
+    await fund(house, [seat])
+    lane = Lane(house.make_poster(1))
+    what, refusal = CHANGES[change]
+    async with running(lane):
+        await play(lane, make(house, seat, Step("bet", "first", 10), round_name="r"))
+        async with changing(house) as session:
+            await what(session, house, seat)
+            second = lane.submit(make(house, seat, Step("bet", "second", 10), round_name="r"))
+            await wait_for_a_lock(house)
+            assert not second.done()
+        answer = read_answer(await second)
+    assert (answer.refusal, answer.balance) == (refusal, 9_990)
+
+
+async def wait_for_a_lock(house: House) -> None:
+    """Return when a lane waits for somebody's transaction."""
+    for _ in range(400):
+        rows = await house.administer(
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
+        if rows:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
+async def test_two_processes_in_turn_over_the_same_wallets_answer_as_one_would(house: House) -> None:
+    seats = await house.add_players(3)
+    model = Model()
+    for seat in seats:
+        model.purses[seat.wallet_id] = Purse()
+        model.sessions[seat.session] = seat.wallet_id
+    lanes = [Lane(house.make_poster(1, "web a")), Lane(house.make_poster(1, "web b"))]
+    rng, sent = Random(11), list[tuple[Seat, Ask]]()
+    async with running(*lanes):
+        for number in range(300):
+            seat = rng.choice(seats)
+            steps = [Step(rng.choice(("bet", "bet", "deposit")), f"step-{number}", rng.randrange(1, 400))]
+            bets = [ask.steps[0].ref for owner, ask in sent if owner is seat and ask.steps[0].op == "bet"]
+            if bets and rng.random() < 0.4:
+                steps = [Step("rollback", f"back-{number}", 0, rng.choice(bets))]
+            ask = Ask(seat.wallet_id, house.source_id, tuple(steps))
+            if sent and rng.random() < 0.2:
+                seat, ask = rng.choice(sent)
+            sent.append((seat, ask))
+            answer, wanted = await play(lanes[number % 2], make(house, seat, *ask.steps)), model.ask(ask)
+            assert (answer.refusal, answer.balance) == (wanted.refusal, wanted.balance), (number, ask)
+    rows = await house.administer("select wallet_id, version, real_minor from wallet")
+    assert {row[0]: (row[1], row[2]) for row in rows} == {
+        wallet: (len(purse.rows), purse.real) for wallet, purse in model.purses.items()
+    }
+
+
+async def test_a_repeated_call_is_told_what_was_booked_whoever_asks_and_whatever_has_ended(house: House) -> None:
+    (seat,) = await house.add_players(1)
+    await fund(house, [seat])
+    posters = [house.make_poster(1, "web a"), house.make_poster(1, "web b")]
+    lanes = [Lane(poster) for poster in posters]
+    bet = make(house, seat, Step("bet", "bet", 10), round_name="r")
+    async with running(*lanes):
+        first = await play(lanes[0], bet)
+        assert first == Answer(None, 9_990, (2,))
+        await play(lanes[1], make(house, seat, Step("deposit", "more", 1)))  # the other lane knows the wallet by now
+        async with changing(house) as session:
+            await fail_session(session, house, seat)
+        await play(lanes[1], make(house, seat, Step("deposit", "even more", 1)))
+        assert await play(lanes[1], bet) == first
+        posters[0].drop()  # and this one forgets everything
+        await play(lanes[0], make(house, seat, Step("deposit", "most", 1)))
+        assert await play(lanes[0], bet) == first
+
+
+async def test_legs_that_another_process_booked_are_not_booked_again_for_the_rest(house: House) -> None:
+    (seat,) = await house.add_players(1)
+    await fund(house, [seat], 100)
+    lanes = [Lane(house.make_poster(1, "web a")), Lane(house.make_poster(1, "web b"))]
+    steps = (Step("bet", "b1", 60), Step("bet", "b2", 30))
+    async with running(*lanes):
+        assert (await play(lanes[0], make(house, seat, steps[0], round_name="r"))).balance == 40
+        assert (await play(lanes[1], make(house, seat, round_name="r"))).balance == 40
+        assert await play(lanes[1], make(house, seat, *steps, round_name="r")) == Answer(None, 10, (2, 3))
+
+
+def hold_of(house: House, seat: Seat) -> WalletRequest:
+    leg = make_leg(Op.HOLD, seat.wallet_id, "hold", 500, house.revenue["EUR"], expires_at=utc_now() + timedelta(days=1))
+    return WalletRequest(seat.tenant_id, seat.wallet_id, house.source_id, (leg,))
+
+
+@pytest.mark.parametrize("together", ["in one batch", "in one request"])
+async def test_a_hold_that_is_opened_and_resolved_at_once(house: House, together: str) -> None:
+    (seat,) = await house.add_players(1)
+    await fund(house, [seat])
+    hold = hold_of(house, seat)
+    capture = house.request(seat, Op.CAPTURE, "capture", 200, "hold")
+    void = house.request(seat, Op.VOID, "void", 0, "hold")
+    requests = [hold, capture, void]
+    if together == "in one request":
+        requests = [
+            WalletRequest(hold.tenant_id, hold.wallet_id, hold.source_id, [leg for r in requests for leg in r.legs])
+        ]
+    lane = Lane(house.make_poster(1))
+    answers = [lane.submit(request) for request in requests]
+    async with running(lane):
+        assert [(await answer).refusal for answer in answers] == [None] * len(requests)
+    rows = await house.administer("select amount_minor, captured_minor, released_minor, state from hold")
+    assert [tuple(row) for row in rows] == [(500, 200, 300, 2)]
+    (wallet,) = await house.administer("select real_minor, held_minor from wallet")
+    assert tuple(wallet) == (9_800, 0)
+
+
+@pytest.mark.parametrize("together", ["in one batch", "in the next batch"])
+async def test_an_award_is_spent_as_soon_as_it_is_granted(house: House, together: str) -> None:
+    (seat,) = await house.add_players(1)
+    lane = Lane(house.make_poster(1))
+    steps = (Step("award", "a1", 300), Step("award", "a2", 50), Step("bet", "b", 310), Step("rollback", "r", 0, "b"))
+    requests = [make(house, seat, step) for step in (*steps, Step("bet", "b2", 320))]
+    if together == "in one batch":
+        answers = [lane.submit(request) for request in requests]
+        async with running(lane):
+            balances = [(await answer).balance_minor for answer in answers]
+    else:
+        async with running(lane):
+            balances = [(await play(lane, request)).balance for request in requests]
+    assert balances == [300, 350, 40, 350, 30]
+    rows = await house.administer("select remaining_minor, wagered_minor from award order by granted_version")
+    assert [tuple(row) for row in rows] == [(0, 300), (30, 20)]
+
+
+async def test_terms_change_in_a_crowd_of_lanes_and_nobody_waits_for_ever(house: House) -> None:
+    seats = await house.add_players(6)
+    await fund(house, seats, 100_000)
+    lanes = [Lane(house.make_poster(number)) for number in range(3)]
+    rng, over = Random(5), asyncio.Event()
+    told: dict[str, set[str | None]] = {}
+
+    async def bet(number: int) -> None:
+        for turn in range(60):
+            name = f"bet-{number}-{turn}"
+            answer = await play(lanes[(number + turn) % 3], make(house, rng.choice(seats), Step("bet", name, 3)))
+            told.setdefault(name, set()).add(answer.refusal)
+
+    async def disturb(number: int) -> int:
+        changed = 0
+        async with open_cell(house.database) as cell:
+            while not over.is_set():
+                async with cell.transaction(house.scope) as session:
+                    # Several wallets in one transaction, always in the order of their numbers.
+                    for seat in seats if number == 0 else [rng.choice(seats)]:
+                        await ledger.change_terms(session, house.scope, seat.wallet_id)
+                        changed += 1
+                await asyncio.sleep(0.005)
+        return changed
+
+    async with running(*lanes):
+        disturbers = [asyncio.create_task(disturb(number)) for number in range(3)]
+        await asyncio.wait_for(asyncio.gather(*[bet(number) for number in range(12)]), timeout=120)
+        over.set()
+        changes = sum(await asyncio.gather(*disturbers))
+    assert changes > 20
+    assert {refusal for refusals in told.values() for refusal in refusals} == {None}
+    (terms,) = await house.administer("select count(*) from journal where op = 12")
+    assert terms[0] == changes
+    (deadlocks,) = await house.administer(
+        "select pg_stat_force_next_flush()::text, (select deadlocks from pg_stat_database where datname = current_database())"
+    )
+    assert deadlocks[1] == 0
+    rows = await house.administer("select sum(real_minor) from wallet")
+    assert rows[0][0] == 600_000 - 12 * 60 * 3
