@@ -261,19 +261,12 @@ def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> L
     from pitboss.platform.db import LaneConnection
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
 
-    return Lanes(
-        [
-            Lane(
-                DatabasePoster(
-                    number,
-                    LaneConnection(ground.url, f"pitboss lane {number}", ground.signer),
-                    zones=policies.zones,
-                ),
-                observe_batch=ground.metrics.lane_batch_calls.observe,
-            )
-            for number in range(settings.lanes)
-        ]
-    )
+    lanes: list[Lane] = []
+    for number in range(settings.lanes):
+        connection = LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)
+        poster = DatabasePoster(number, connection, zones=policies.zones)
+        lanes.append(Lane(poster, observe_batch=ground.metrics.lane_batch_calls.observe))
+    return Lanes(lanes)
 
 
 async def _serve_control(settings: Settings) -> None:

@@ -49,14 +49,14 @@ def clone() -> Iterator[Path]:
 
 def _start(folder: Path, port: int, **settings: str) -> Run:
     argv = [str(folder / ".venv" / "bin" / "pitboss"), "run"]
-    return Run(argv, folder, folder / ".pitboss", PITBOSS_PORT=str(port), **settings)
+    return Run(argv, folder, folder / ".pitboss", output=None, PITBOSS_PORT=str(port), **settings)
 
 
 def test_fresh_clone_to_first_bet_and_everything_after(clone: Path) -> None:
     """One long story, since each step needs the state that the one before left."""
     port = free_block(BLOCK_PORTS)
     caches = {"PIP_NO_CACHE_DIR": "1", "UV_CACHE_DIR": str(clone / ".cold-cache")}
-    run = Run(["make", "run"], clone, clone / ".pitboss", PITBOSS_PORT=str(port), **caches)
+    run = Run(["make", "run"], clone, clone / ".pitboss", output=None, PITBOSS_PORT=str(port), **caches)
     try:
         first_bet_seconds = run.wait_for("first simulated wallet call in .*(?s:.*)first simulated wallet call in", 600)
         for name in ("control", "web", "worker", "relay"):
@@ -115,7 +115,7 @@ def test_busy_port_of_a_set_block_is_named(tmp_path: Path) -> None:
     port = free_block(BLOCK_PORTS)
     with socket.create_server(("127.0.0.1", port + BLOCK["web"][1])):
         files = {"PITBOSS_CELL_FILE": str(ROOT / "deploy" / "cells" / "br-1.toml")}
-        run = Run([*PITBOSS, "run"], tmp_path, tmp_path / "state", PITBOSS_PORT=str(port), **files)
+        run = Run([*PITBOSS, "run"], tmp_path, tmp_path / "state", output=None, PITBOSS_PORT=str(port), **files)
         assert run.process.wait(120) == 1
     assert f"port {port + BLOCK['web'][1]} is in use" in run.text()
     assert run.left_over() == []

@@ -28,7 +28,7 @@ def subject(**changes: object) -> RoundSubject:
     return RoundSubject(**{**values, **changes})  # type: ignore[arg-type]
 
 
-NOW = 1_000_000.0
+NOW = 1_000_000
 GAME, SWITCHED_OFF = GameFacts(enabled=True, version_id=4), GameFacts(enabled=False, version_id=4)
 MINE, HERS, OVER = SessionFacts(1, NOW + 1), SessionFacts(2, NOW + 1), SessionFacts(1, NOW)
 
