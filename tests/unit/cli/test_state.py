@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,14 @@ def test_tenants_are_applied_in_the_cell_that_they_name(tmp_path: Path, capsys: 
     assert group_tenants(tmp_path, cells, {"eu-1", "br-1"}) == everything
     assert group_tenants(tmp_path, cells[:1], {"eu-1", "br-1"}) == {"eu-1": everything["eu-1"]}
     assert "tenant one lives in cell br-1" in capsys.readouterr().out
+
+
+def test_settings_survive_the_way_through_a_shell(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    values = {"PITBOSS_A": "two words", "PITBOSS_B": 'it\'s $HOME `id` \\ "x"', "PITBOSS_C": ""}
+    file = state.write_environment("eu-1", values)
+    assert (file.name, file.stat().st_mode & 0o777) == ("eu-1.env", 0o600)
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f". {file}; env -0"], env={}, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    assert {line.partition("=")[0]: line.partition("=")[2] for line in shown if line.startswith("PITBOSS_")} == values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -75,6 +76,12 @@ class State:
         if wanted != known:
             write_private(self._secrets, _write_toml(wanted))
         return wanted
+
+    def write_environment(self, name: str, values: Mapping[str, str]) -> Path:
+        """Keep the settings of control or of a cell as a file for `.` in a shell, so that commands reach what runs."""
+        file = self.folder / f"{name}.env"
+        write_private(file, "".join(f"export {key}={shlex.quote(value)}\n" for key, value in sorted(values.items())))
+        return file
 
     def plugin_secrets(self, cell: str) -> Path:
         """Return the file with the secrets of the plugins of a cell's tenants."""

@@ -191,6 +191,8 @@ class Supervisor:
                 raise SettingsInvalid(f"some database is set, so all must be; missing: {', '.join(missing)}")
         for name, server in self._redis.items():
             self._values.use_redis(name, server.url())
+        for name, values in {"control": self._values.control, **self._values.cells}.items():
+            self.state.write_environment(name, values)
         known = {path.stem for path in self.settings.cell_file.parent.glob("*.toml")}
         self._tenants = group_tenants(self.settings.tenants_dir, self.cells, known)
         if "secrets_file" not in self.settings.given:
@@ -345,7 +347,8 @@ class Supervisor:
                 ("  operator token", self._values.cells[cell.name].get(variable("operator_token"), "")),
             ]
             rows += [
-                (f"  brand {slug}", f"http://{domain}:{self.port('web', cell)}/") for slug, domain in self._brands(cell)
+                (f"  brand {slug}", f"http://{domain}:{self.port('web', cell)}/api")
+                for slug, domain in self._brands(cell)
             ]
         watched = [process for process in self.processes if process.name != "simulate"]
         rows += [
