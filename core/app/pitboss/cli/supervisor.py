@@ -192,7 +192,9 @@ class Supervisor:
         for name, server in self._redis.items():
             self._values.use_redis(name, server.url())
         for name, values in {"control": self._values.control, **self._values.cells}.items():
-            self.state.write_environment(name, values)
+            # What only provisioning needs opens every database; it stays with the server.
+            own = {key: value for key, value in values.items() if key != variable("admin_database_url")}
+            self.state.write_environment(name, own)
         known = {path.stem for path in self.settings.cell_file.parent.glob("*.toml")}
         self._tenants = group_tenants(self.settings.tenants_dir, self.cells, known)
         if "secrets_file" not in self.settings.given:
