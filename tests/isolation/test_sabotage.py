@@ -211,13 +211,13 @@ SABOTAGES = (
         "terms are changed with a superuser's rights",
         "alter function ledger_change_terms owner to pitboss_admin",
         probe_terms,
-        ("terms in wallet", "were changed"),
+        ("changes terms", "something is told"),
     ),
     Sabotage(
         "terms are changed by an owner whom no wall holds",
         "alter table wallet no force row level security; alter table journal no force row level security",
         probe_terms,
-        ("terms in wallet", "were changed"),
+        ("changes terms", "something is told"),
     ),
     Sabotage(
         "everybody may change terms",

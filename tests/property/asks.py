@@ -56,7 +56,7 @@ def make_request(
         player_id=player_id,
         currency=currency,
         plugin="softswiss",
-        game=GAME if ask.game_ok else "switched-off",
+        game=ask.game,
         session=ask.session or session,
         session_malformed=not ask.session_ok,
         round_reference=ask.round,

@@ -19,7 +19,7 @@ from tests.property.asks import make_request, read_answer
 from tests.property.memory_ledger import TENANT, MemoryLedger
 from tests.property.memory_store import Faults, MemoryStore, witness
 from tests.property.model import STICKY, Answer, Ask, Model, Purse, Step
-from tests.property.script import SOURCE, Script, sessions_of
+from tests.property.script import GAMES, OFF, SOURCE, Script, sessions_of
 from tests.property.virtual_time import VirtualLoop
 
 from pitboss.games import runtime as games_runtime
@@ -133,6 +133,8 @@ def simulate(seed: int, parts: Parts = PARTS) -> list[str]:
 
 def _furnish(run: Run, rng: Random, wallets: int) -> dict[int, SpendOrder]:
     bonus_first = rng.random() < 0.4
+    run.model.games = {*GAMES}
+    run.ledger.games = dict.fromkeys(GAMES, (True, 1)) | {OFF: (False, 1)}
     ledger = run.ledger
     for wallet in range(1, wallets + 1):
         ledger.wallets[wallet] = [0, 0, 0, 0, 0]
@@ -175,11 +177,15 @@ async def _change_terms(run: Run, rng: Random, wallets: int) -> None:
     """Block and unblock wallets, set and remove limits, fail sessions, all behind the lanes' backs."""
     for _ in range(rng.randrange(1, 6)):
         await asyncio.sleep(rng.randrange(1, 60) / 1000)
-        wallet, what = rng.randrange(1, wallets + 1), rng.randrange(4)
+        wallet, what = rng.randrange(1, wallets + 1), rng.randrange(7)
         if what == 0:
             run.ledger.fail_session(rng.choice(sessions_of(wallet)))
         elif what == 1:
             run.ledger.set_limit(wallet, rng.choice(list(LimitKind)), rng.choice((None, None, 0, 50, 300, 2000)))
+        elif what == 2:
+            run.ledger.set_excluded(wallet, excluded=rng.random() < 0.4)
+        elif what == 3:
+            run.ledger.switch_off(rng.choice(GAMES))
         else:
             run.ledger.set_blocked(wallet, blocked=rng.random() < 0.4)
 

@@ -27,12 +27,12 @@ from pitboss.limits.contracts import LimitKind, Period
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 
 TENANT = 1
-SESSION_ENDS = 4_000_000_000.0
+FOR_EVER = 4_000_000_000_000_000
 Triple = tuple[int, int, int]
 Rows = list[tuple[Any, ...]]
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_NUMBERS = msgspec.json.Decoder(list[int | None])
+_NUMBERS = msgspec.json.Decoder(list[int | bool | None])
 _USES_UP = {
     LimitKind.DEPOSIT: ((Op.DEPOSIT,), 1),
     LimitKind.STAKE: ((Op.BET, Op.BET_ROLLBACK), -1),
@@ -99,7 +99,9 @@ class MemoryLedger:
     batches: set[int] = field(default_factory=set[int])
     rounds: dict[tuple[int, str, int], dict[str, Any]] = field(default_factory=dict)
     sessions: dict[str, int] = field(default_factory=dict[str, int])
+    games: dict[str, tuple[bool, int]] = field(default_factory=dict[str, tuple[bool, int]])
     blocked: set[int] = field(default_factory=set[int])
+    excluded: set[int] = field(default_factory=set[int])
     awarded: set[int] = field(default_factory=set[int])
     limited: set[int] = field(default_factory=set[int])
     blocks: int = 0
@@ -126,8 +128,9 @@ class MemoryLedger:
     def read_wallets(self, args: Sequence[Any]) -> Iterable[Any]:
         for tenant, wallet in table(args, 2):
             if wallet in self.wallets:
-                marks = (wallet in self.awarded, wallet not in self.blocked, wallet in self.limited)
-                yield tenant, wallet, wallet, *self.wallets[wallet], *marks, 0
+                closed_until = FOR_EVER if wallet in self.excluded else 0
+                marks = (wallet in self.awarded, wallet not in self.blocked, wallet in self.limited, closed_until)
+                yield tenant, wallet, wallet, *self.wallets[wallet], *marks
 
     def read_keys(self, args: Sequence[Any]) -> Iterable[Any]:
         for position, key in enumerate(key_rows(args), 1):
@@ -176,10 +179,11 @@ class MemoryLedger:
     def read_sessions(self, args: Sequence[Any]) -> Iterable[Any]:
         for position, (session, wallet) in enumerate(zip(texts(args[1]), numbers(args[2]), strict=True), 1):
             if self.sessions.get(session) == wallet:
-                yield position, wallet, SESSION_ENDS
+                yield position, wallet, FOR_EVER
 
     def read_games(self, args: Sequence[Any]) -> Iterable[Any]:
-        return [(position, code == "dice", 1) for position, code in enumerate(texts(args[2]), 1)]
+        codes = enumerate(texts(args[2]), 1)
+        return [(position, *self.games[code]) for position, code in codes if code in self.games]
 
     def read_rounds(self, args: Sequence[Any]) -> Iterable[Any]:
         rows = zip(table((args[0], args[2]), 2), texts(args[1]), strict=True)
@@ -197,6 +201,10 @@ class MemoryLedger:
     def still_stands(self, args: Sequence[Any]) -> bool:
         return all(self.wallets[wallet][0] == version for _, wallet, version in table(args, 3))
 
+    def games_stand(self, args: Sequence[Any]) -> bool:
+        seen = zip(numbers(args[3]), numbers(args[4]), strict=True)
+        return all(self.games.get(code) == its for code, its in zip(texts(args[2]), seen, strict=True))
+
     def are_new_keys(self, args: Sequence[Any]) -> bool:
         return not any(key in self.keys for key in key_rows(args))
 
@@ -209,10 +217,6 @@ class MemoryLedger:
             if [found["last_version"], found["state"]] != seen:
                 return False
         return True
-
-    def are_as_remembered(self, args: Sequence[Any]) -> bool:
-        found = zip(texts(args[2]), args[3][1:-1].split(","), numbers(args[4]), strict=True)
-        return all((enabled, version) == (str(code == "dice").lower(), 1) for code, enabled, version in found)
 
     def write(self, parts: Sequence[WritePart]) -> None:
         """Carry out everything, or raise and change nothing."""
@@ -346,6 +350,15 @@ class MemoryLedger:
             self.usage[TENANT, wallet, kind, Period.DAY, utc_now().date()] = sign * used
         self.change_terms(wallet, lambda model: model.set_limit(wallet, kind.name.lower(), amount_minor))
 
+    def set_excluded(self, wallet: int, *, excluded: bool) -> None:
+        self.excluded = self.excluded | {wallet} if excluded else self.excluded - {wallet}
+        self.change_terms(wallet, lambda model: model.set_excluded(wallet, excluded=excluded))
+
+    def switch_off(self, game: str) -> None:
+        """Take a game out of play; no wallet moves with it."""
+        self.games[game] = (False, 1)
+        self.log[self.moment()].append(Entry(change=lambda model: model.games.discard(game)))
+
     def fail_session(self, session: str) -> None:
         wallet = self.sessions.pop(session, None)
         if wallet is not None:
@@ -402,8 +415,8 @@ _READS: dict[str, Callable[[MemoryLedger, Sequence[Any]], Any]] = {
 _CHECKS: dict[str, Callable[[MemoryLedger, Sequence[Any]], bool]] = {
     posting._STILL_STANDS: MemoryLedger.still_stands,
     posting._STILL_NEW: MemoryLedger.are_new_keys,
+    rounds_store._GAMES_STAND: MemoryLedger.games_stand,
     rounds_store._STILL_AS_SEEN: MemoryLedger.are_as_seen,
-    rounds_store._GAMES_STAND: MemoryLedger.are_as_remembered,
 }
 _GUARDS: dict[str, Callable[[MemoryLedger, Sequence[Any]], None]] = {
     posting._BOOK: MemoryLedger.guard_book,

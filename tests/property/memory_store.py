@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 from tests.property.memory_ledger import Entry, MemoryLedger, key_rows, round_names, table
 
+from pitboss.games.store import rounds as rounds_store
 from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger.store import posting
 from pitboss.wallet.contracts import WalletRequest, WalletResult
@@ -98,6 +99,9 @@ class MemoryStore:
         if not all(self._ledger.holds_true(part) for part in parts if part.check):
             raise asyncpg.SerializationError("overtaken")
         await self._pause()
+        # A game that is switched off in the very moment still counts in PostgreSQL; here nobody can be that late.
+        if not all(self._ledger.holds_true(part) for part in parts if part.check == rounds_store._GAMES_STAND):
+            raise asyncpg.SerializationError("overtaken")
         if 0 <= fate < self._faults.deadlock:
             raise asyncpg.DeadlockDetectedError("a deadlock")
         self._ledger.write(parts)

@@ -41,7 +41,7 @@ class Ask:
     finished: bool = False
     session: str = ""
     session_ok: bool = True
-    game_ok: bool = True
+    game: str = "dice"
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class Purse:
     held: int = 0
     debt: int = 0
     active: bool = True
+    excluded: bool = False
     bonus_first: bool = False
     limits: dict[str, int] = field(default_factory=dict[str, int])
     rows: list[Row] = field(default_factory=list[Row])
@@ -180,6 +181,7 @@ class Model:
         self.keys: dict[tuple[int, str], Entry] = {}
         self.sessions: dict[str, int] = {}
         """The wallet of each session that takes bets."""
+        self.games: set[str] = {"dice"}
 
     def set_active(self, wallet: int, *, active: bool) -> None:
         """Open or block a wallet; where it is so already, nothing happens."""
@@ -195,6 +197,11 @@ class Model:
             return
         if amount is not None:
             limits[kind] = amount
+        self._change_terms(wallet)
+
+    def set_excluded(self, wallet: int, *, excluded: bool) -> None:
+        """Take no more stakes and deposits of a wallet, or take them again."""
+        self.purses[wallet].excluded = excluded
         self._change_terms(wallet)
 
     def fail_session(self, wallet: int, session: str) -> None:
@@ -295,12 +302,12 @@ class Model:
         return self._book(ask, step, step.op, account, moved, purse, fresh, reverses)
 
     def _bet(self, ask: Ask, step: Step, purse: Purse, before: int) -> tuple[int, int, int, int]:
-        if not purse.active:
+        if not purse.active or purse.excluded:
             raise Refused("player_blocked", step)
         if ask.round:
             if not ask.session_ok or (ask.session and self.sessions.get(ask.session) != ask.wallet):
                 raise Refused("session_invalid", step)
-            if not ask.game_ok:
+            if ask.game not in self.games:
                 raise Refused("game_forbidden", step)
             if ask.round in purse.closed:
                 raise Refused("round_closed", step)
@@ -316,7 +323,7 @@ class Model:
 
     @staticmethod
     def _may(purse: Purse, step: Step, kind: str, before: int) -> None:
-        if kind == "deposit" and not purse.active:
+        if kind == "deposit" and (not purse.active or purse.excluded):
             raise Refused("player_blocked", step)
         if kind not in purse.limits or step.amount <= 0:
             return

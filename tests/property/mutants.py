@@ -79,8 +79,10 @@ MUTANTS = (
     Mutant(
         "blocked players bet",
         "batch",
-        "if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
-        "if False:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
+        "        if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:\n"
+        "            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
+        "        if wallet.closed_until_us > self.facts.now_us:\n"
+        "            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
     ),
     Mutant(
         "limits forget the batch", "batch", "self.facts.usage[full] = self.facts.usage.get(full, 0) + minor", "pass"
@@ -182,6 +184,14 @@ MUTANTS = (
         "for pair in ()]",
     ),
     Mutant("a batch id is used twice", "lane", "                self._next_batch_id += 1\n", ""),
+    Mutant("games need not be as remembered", "rounds", "        if self._played:\n", "        if False:\n"),
+    Mutant(
+        "excluded players bet",
+        "batch",
+        "        if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:\n"
+        "            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
+        "        if not wallet.is_open:\n            raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n        refusal",
+    ),
     Mutant(
         "rounds need not be as they were looked at",
         "rounds",

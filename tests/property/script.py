@@ -8,6 +8,8 @@ from typing import Any
 from tests.property.model import Ask, Step
 
 SOURCE = 7
+GAMES = ("dice", "dice", "slots", "roulette")
+OFF = "switched-off"
 
 
 def sessions_of(wallet: int) -> tuple[str, ...]:
@@ -41,6 +43,7 @@ class Script:
     def round(self, wallet: int) -> list[Ask]:
         """Bets, wins and rollbacks of one round, sometimes in the wrong order."""
         rng, name = self._rng, self.ref("round")
+        game = rng.choice(GAMES)
         session = rng.choice(("", *sessions_of(rng.choice((wallet, wallet, wallet, wallet, 1)))))
         line: list[Ask] = []
         bets: list[str] = []
@@ -55,7 +58,7 @@ class Script:
                 steps.append(Step("win", wins[-1], self.amount()))
             if steps:
                 finished = rng.random() < 0.2
-                line.append(self.ask(wallet, *steps, round=name, finished=finished, session=session))
+                line.append(self.ask(wallet, *steps, round=name, finished=finished, session=session, game=game))
         if rng.random() < 0.5:
             targets = rng.sample(bets + wins, rng.randrange(1, len(bets + wins) + 1))
             steps = [Step("rollback", self.ref("back"), 0, target) for target in targets]
@@ -67,7 +70,9 @@ class Script:
         if rng.random() < 0.3:
             line.append(self.ask(wallet, round=name, finished=True))
         if rng.random() < 0.2:
-            line.append(self.ask(wallet, Step("bet", self.ref("bet"), self.amount()), round=name, session=session))
+            line.append(
+                self.ask(wallet, Step("bet", self.ref("bet"), self.amount()), round=name, session=session, game=game)
+            )
         if rng.random() < 0.3:
             rng.shuffle(line)
         return line
@@ -153,7 +158,7 @@ class Script:
                 self.ask(stranger, Step("rollback", self.ref("back"), 0, bet)),
             ]
         if kind == 3:
-            return [self.ask(wallet, Step("bet", bet, amount), round=name, game_ok=False)]
+            return [self.ask(wallet, Step("bet", bet, amount), round=name, game=OFF)]
         if kind == 4:
             return [self.ask(wallet, Step("bet", bet, amount), round=name, session_ok=False)]
         if kind == 5:

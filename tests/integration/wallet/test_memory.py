@@ -70,15 +70,22 @@ async def fail_session(session: AsyncSession, house: House, seat: Seat) -> None:
     await games.finish_launch(session, house.scope, UUID(seat.session), opened=False)
 
 
+async def exclude(session: AsyncSession, house: House, seat: Seat) -> None:
+    await ledger.close_wallets(session, house.scope, seat.player_id, utc_now() + timedelta(days=1))
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
+    "excluded": (exclude, Refusal.PLAYER_BLOCKED.value),
     "blocked": (block, Refusal.PLAYER_BLOCKED.value),
     "limited": (lower_limit, Refusal.LIMIT_REACHED.value),
     "session failed": (fail_session, Refusal.SESSION_INVALID.value),
 }
 WITHOUT_A_ROW = """
-create or replace function ledger_change_terms(its_tenant bigint, its_wallet bigint, new_status smallint, limited boolean)
+create or replace function ledger_change_terms(its_tenant bigint, its_wallet bigint, new_status smallint,
+    limited boolean, closes boolean, new_closed_until timestamptz)
 returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
-    update public.wallet w set status = coalesce(new_status, w.status), has_limits = coalesce(limited, w.has_limits)
+    update public.wallet w set status = coalesce(new_status, w.status), has_limits = coalesce(limited, w.has_limits),
+        closed_until = case when closes then new_closed_until else w.closed_until end
     where w.tenant_id = its_tenant and w.wallet_id = its_wallet
 $$
 """
