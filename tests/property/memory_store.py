@@ -58,6 +58,10 @@ class MemoryStore:
         self._decided: list[tuple[WalletRequest, WalletResult]] = []
         self._decided_at = 0
         self.calm = False
+        self.refused = 0
+        """How often the ledger would not take what was decided."""
+        self.mishaps: list[Exception] = []
+        """What happens to the next writes, before they reach the ledger."""
 
     def note(self, request: WalletRequest, result: WalletResult) -> None:
         """Take note of a decision."""
@@ -91,10 +95,24 @@ class MemoryStore:
     async def write(self, parts: Sequence[WritePart]) -> None:
         """Check first and write later, as a statement does that waits for a lock in between."""
         decided, self._decided = self._decided, []
+        if self.mishaps:
+            raise self.mishaps.pop()
         fate = self._draw()
         await self._pause()
         self._lose(fate, self._faults.drop_before, "before anything was written")
         fate -= self._faults.drop_before
+        try:
+            began = await self._carry_out(parts, fate)
+        except (asyncpg.SerializationError, asyncpg.UniqueViolationError):
+            self.refused += 1
+            raise
+        self._decided = decided
+        self._settle(parts, began, self._ledger.moment())
+        await self._pause()
+        self._lose(fate - self._faults.deadlock, self._faults.drop_after, "after the commit")
+
+    async def _carry_out(self, parts: Sequence[WritePart], fate: int) -> int:
+        """Return the moment of the checks; everything else happens at once, a little later."""
         began = self._ledger.moment()
         if not all(self._ledger.holds_true(part) for part in parts if part.check):
             raise asyncpg.SerializationError("overtaken")
@@ -105,10 +123,7 @@ class MemoryStore:
         if 0 <= fate < self._faults.deadlock:
             raise asyncpg.DeadlockDetectedError("a deadlock")
         self._ledger.write(parts)
-        self._decided = decided
-        self._settle(parts, began, self._ledger.moment())
-        await self._pause()
-        self._lose(fate - self._faults.deadlock, self._faults.drop_after, "after the commit")
+        return began
 
     def drop(self) -> None:
         self._seen_at.clear()
