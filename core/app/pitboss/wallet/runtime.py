@@ -36,6 +36,8 @@ MAX_QUEUE: Final = 4096
 BLOCK: Final = 1000
 """Batch ids that one number of the sequence stands for."""
 ATTEMPTS: Final = 4
+OVERTAKEN_ATTEMPTS: Final = 24
+"""How often a batch is decided again after others were faster; each of them got through meanwhile."""
 REMEMBERED: Final = 16_384
 """Wallets, and keys, that a lane remembers at least."""
 WARY_BATCHES: Final = 32
@@ -149,19 +151,22 @@ class Lane:
 
     async def _post_surely(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
         """Post until the outcome is known, over as many connections as it takes."""
-        for attempt in range(1, ATTEMPTS + 1):
+        lost = overtaken = 0
+        while True:
             try:
                 return await self._poster.post(requests)
             except (*_CONNECTION_LOST, *_SHUTTING_DOWN) as error:
                 self._poster.drop()
-                _LOG.warning("wallet.connection_lost", error_type=type(error).__name__, count=attempt)
-                if attempt == ATTEMPTS:
+                lost += 1
+                _LOG.warning("wallet.connection_lost", error_type=type(error).__name__, count=lost)
+                if lost == ATTEMPTS:
                     raise
-                await asyncio.sleep(0.05 * 4**attempt)
+                await asyncio.sleep(0.05 * 4**lost)
             except _OVERTAKEN:
-                if attempt == ATTEMPTS:
+                overtaken += 1
+                if overtaken == OVERTAKEN_ATTEMPTS:
                     raise
-        raise AssertionError("unreachable")
+                await asyncio.sleep(0.0005 * overtaken)
 
 
 def _tell(batch: Sequence[_Waiting], results: Sequence[WalletResult | None]) -> None:
