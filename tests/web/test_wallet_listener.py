@@ -229,3 +229,18 @@ async def test_the_end_answers_what_was_read() -> None:
     writer.close()
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def send_without_end(writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            writer.write(call(b"x" * 50) * 200)
+            await writer.drain()
+            await asyncio.sleep(0.005)
+
+
+async def test_a_caller_who_does_not_read_is_not_answered_without_end() -> None:
+    async with listening(Bounds(idle_seconds=0.5, look_seconds=0.1)) as [(_, writer)]:
+        # The stream reads only as much as its buffer takes, and the server's fills up after it.
+        with pytest.raises(ConnectionError):
+            await send_without_end(writer)

@@ -65,6 +65,7 @@ class _Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._deaf = False
         self._is_paused = False
+        self._is_choked = False
         self._quiet_since = self._loop.time()
         self._reading_since: float | None = None
 
@@ -78,6 +79,15 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         self._deaf = True
         self._connections.discard(self)
+
+    def pause_writing(self) -> None:
+        """Answer nothing more to a caller who does not read."""
+        self._is_choked = True
+        self._quiet_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        self._is_choked = False
+        self._proceed()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -139,7 +149,7 @@ class _Connection(asyncio.Protocol):
             return
         self._proceeding = True
         try:
-            while self._waiting and not self._busy:
+            while self._waiting and not self._busy and not self._is_choked:
                 request = self._waiting.popleft()
                 self._busy = True
                 if request is None:
@@ -153,7 +163,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         finally:
             self._proceeding = False
-        if not self._busy:
+        if not self._busy and not self._is_choked:
             self._rest()
 
     def _respond(self, response: DialectResponse) -> None:
@@ -193,15 +203,22 @@ class _Connection(asyncio.Protocol):
     async def drain(self) -> None:
         """Answer what has been read, then close."""
         self._deaf = True
-        if self._busy or self._waiting:
+        if (self._busy or self._waiting) and not self._is_choked:
             self._drained = self._loop.create_future()
             await self._drained
-        self._transport.close()
+        self._hang_up()
 
     def close_if_idle(self, now: float) -> None:
         """Close a connection on which nothing happens, or a request that comes too slowly."""
         slow = self._reading_since is not None and now - self._reading_since > self._bounds.reading_seconds
         if slow or (not self._busy and now - self._quiet_since > self._bounds.idle_seconds):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close; what a caller does not read is not waited for."""
+        if self._is_choked:
+            self._transport.abort()
+        else:
             self._transport.close()
 
 

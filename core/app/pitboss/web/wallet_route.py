@@ -137,8 +137,9 @@ class WalletRoute:
         tenant, plugin, operation = parts
         endpoint = self._endpoints.find(tenant, plugin)
         if endpoint is None:
-            self._metrics.record_wallet_call("unknown", "unknown", "tenant_unknown", monotonic_seconds() - began)
-            respond(self._refuse_stranger(tenant, plugin))
+            response, outcome = self._refuse_stranger(tenant, plugin)
+            self._metrics.record_wallet_call("unknown", "unknown", outcome, monotonic_seconds() - began)
+            respond(response)
             return
         begun = _Begun(endpoint, respond, began)
         dialect = endpoint.dialect
@@ -156,15 +157,17 @@ class WalletRoute:
             return
         self._seat(begun, call)
 
-    def _refuse_stranger(self, tenant: str, plugin_slug: str) -> DialectResponse:
+    def _refuse_stranger(self, tenant: str, plugin_slug: str) -> tuple[DialectResponse, str]:
         elsewhere = self._directory.find_elsewhere_by_slug(tenant)
         if elsewhere is not None:
             _LOG.warning("wallet.foreign_tenant", tenant=tenant)
-            return problem(421, f"this tenant is served at {elsewhere.address}")
+            return problem(421, f"this tenant is served at {elsewhere.address}"), "misdirected"
         plugin = self._endpoints.find_plugin(plugin_slug)
         if plugin is None:
-            return problem(404, "there is nothing here")
-        return plugin.driver.render_refusal(Refusal.TENANT_UNKNOWN)
+            return problem(404, "there is nothing here"), "tenant_unknown"
+        # A cell that has not read its directory yet knows nobody; a final answer would be a wrong one.
+        refusal = Refusal.TENANT_UNKNOWN if self._directory.is_loaded else Refusal.UNAVAILABLE
+        return plugin.driver.render_refusal(refusal), refusal.value
 
     def _seat(self, begun: _Begun, call: WalletCall) -> None:
         """Find the wallet that is meant, from memory or on the side."""
