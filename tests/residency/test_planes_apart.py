@@ -64,6 +64,11 @@ def test_a_cell_that_stops_is_not_noticed_by_the_other(world: World) -> None:
 def test_a_foreign_tenant_is_sent_to_its_cell(world: World, cell: str) -> None:
     other = next(name for name in TENANT_OF if name != cell)
     slug, address = TENANT_OF[other], world.address(other)
+    # A web that another test has just restarted looks for its directory every few seconds.
+    known = f"http://127.0.0.1:{world.port('web', cell)}/wallet/{slug}/softswiss/play"
+    deadline = time.monotonic() + 60
+    while httpx.post(known, content=b"no dialect reads this").status_code != 421 and time.monotonic() < deadline:
+        time.sleep(0.2)
     for path in (f"/wallet/{slug}/softswiss/play", f"/wallet/{slug}/nobody/play", f"/wallet/{slug}/softswiss/nothing"):
         for port in (world.port("web", cell), world.port("wallet", cell)):
             answer = httpx.post(f"http://127.0.0.1:{port}{path}", content=b"no dialect reads this")
