@@ -134,7 +134,7 @@ class Cell:
                 await games.sync_catalogue(session, self.scope, PLUGIN, (GameInfo(GAME, "Acorns"),), actor, origin)
             for _ in range(players):
                 registration = make_registration()
-                prepared = accounts.prepare_registration(registration, TERMS, utc_now().date())
+                prepared = accounts.prepare_registration(registration, TERMS, utc_now().date(), minimum_age_years=18)
                 async with database.transaction(self.scope) as session:
                     player = await accounts.register(session, self.scope, prepared, password_hash, origin)
                     wallet_id = await ledger.open_wallet(session, self.scope, player.player_id, "EUR")

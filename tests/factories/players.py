@@ -63,7 +63,7 @@ async def register(
     terms: BrandTerms = TERMS,
 ) -> Player:
     """Register as the web edge does."""
-    prepared = accounts.prepare_registration(registration, terms, utc_now().date())
+    prepared = accounts.prepare_registration(registration, terms, utc_now().date(), minimum_age_years=18)
     password_hash = await passwords.hash(registration.password)
     async with cell.transaction(scope) as session:
         return await accounts.register(session, scope, prepared, password_hash, make_origin())

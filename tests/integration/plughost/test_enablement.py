@@ -26,10 +26,10 @@ from pitboss.plughost.service import (
     disable_plugin,
     enable_plugin,
     list_enabled,
-    list_enablements,
     load_dialects,
     plan_plugin,
 )
+from pitboss.plughost.store import fetch_enablements
 from pitboss_plugins.games.softswiss.config import SoftswissConfig
 from pitboss_sdk.games import DialectRefusal, RawCall, Refusal
 
@@ -113,7 +113,7 @@ async def test_a_change_and_a_switch_off_tell_what_changed(
         assert await disable_plugin(session, AURORA, "softswiss", actor=ACTOR, origin=ORIGIN)
         assert not await disable_plugin(session, AURORA, "softswiss", actor=ACTOR, origin=ORIGIN)
         assert await list_enabled(session, AURORA) == []
-        (off,) = await list_enablements(session, AURORA)
+        (off,) = await fetch_enablements(session, AURORA.tenant_id)
         assert off.config == changed
     assert await enable(database, AURORA, plugin, changed)
     assert [(event_type, list(changes)) for event_type, changes in (await events(database, AURORA))[1:]] == [
@@ -131,7 +131,7 @@ async def test_a_refused_change_writes_nothing(database: Database, plugins: dict
     with pytest.raises(FileInvalid, match=r"plugins/softswiss\.toml: api_secret: Expected"):
         await enable(database, AURORA, plugin, {**TABLE, "api_secret": "in the clear"})
     async with database.transaction(AURORA) as session:
-        assert await list_enablements(session, AURORA) == []
+        assert await fetch_enablements(session, AURORA.tenant_id) == []
         with pytest.raises(PluginNotEnabled):
             await disable_plugin(session, AURORA, "softswiss", actor=ACTOR, origin=ORIGIN)
     assert await events(database, AURORA) == []
@@ -143,7 +143,7 @@ async def test_two_applies_at_once_leave_one_row_and_no_event_for_nothing(
     plugin = plugins["softswiss"]
     await asyncio.gather(*(enable(database, AURORA, plugin, TABLE) for _ in range(4)))
     async with database.transaction(AURORA) as session:
-        assert len(await list_enablements(session, AURORA)) == 1
+        assert len(await fetch_enablements(session, AURORA.tenant_id)) == 1
     assert len(await events(database, AURORA)) == 1
 
 
@@ -153,8 +153,8 @@ async def test_tenants_do_not_see_or_touch_each_others_plugins(
     plugin = plugins["softswiss"]
     await enable(database, AURORA, plugin, TABLE)
     async with database.transaction(BOREAL) as session:
-        assert await list_enablements(session, AURORA) == []
-        assert await list_enablements(session, BOREAL) == []
+        assert await fetch_enablements(session, AURORA.tenant_id) == []
+        assert await fetch_enablements(session, BOREAL.tenant_id) == []
         with pytest.raises(PluginNotEnabled):
             await disable_plugin(session, AURORA, "softswiss", actor=ACTOR, origin=ORIGIN)
         moved = await session.execute(text("update plugin_enablement set enabled = false"))
@@ -163,7 +163,7 @@ async def test_tenants_do_not_see_or_touch_each_others_plugins(
         async with database.transaction(BOREAL) as session:
             await enable_plugin(session, AURORA, plugin, TABLE, locality="eu", actor=ACTOR, origin=ORIGIN)
     async with database.transaction(AURORA) as session:
-        assert [found.enabled for found in await list_enablements(session, AURORA)] == [True]
+        assert [found.enabled for found in await fetch_enablements(session, AURORA.tenant_id)] == [True]
 
 
 async def test_the_application_cannot_delete_an_enablement(
@@ -286,4 +286,4 @@ async def test_a_version_that_the_plugin_never_had_is_refused(
     with pytest.raises(FileInvalid, match=r"config_version: .* is not one of the versions 1 to 2"):
         await enable(database, AURORA, next_version(plugins["softswiss"]), {**OLD_TABLE, "config_version": version})
     async with database.transaction(AURORA) as session:
-        assert await list_enablements(session, AURORA) == []
+        assert await fetch_enablements(session, AURORA.tenant_id) == []

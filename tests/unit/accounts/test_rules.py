@@ -125,7 +125,7 @@ def test_age_never_falls_as_days_pass(born: date, today: date) -> None:
 
 
 def test_a_registration_is_normalised() -> None:
-    prepared = prepare_registration(registration(first_name="  Jose\u0301 "), TERMS, TODAY)
+    prepared = prepare_registration(registration(first_name="  Jose\u0301 "), TERMS, TODAY, 18)
     assert prepared.email_normalised == "ana.lopez@example.com"
     assert prepared.identity.email == "Ana.Lopez@Example.com"
     assert prepared.identity.first_name == "José"
@@ -159,7 +159,7 @@ def test_a_registration_is_normalised() -> None:
 )
 def test_a_wrong_field_is_named_without_its_value(changes: dict[str, object], field: str) -> None:
     with pytest.raises(RegistrationInvalid) as refused:
-        prepare_registration(registration(**changes), TERMS, TODAY)
+        prepare_registration(registration(**changes), TERMS, TODAY, 18)
     assert refused.value.detail.startswith(f"{field}:")
     (value,) = changes.values()
     if isinstance(value, str) and len(value) > 3:
@@ -169,13 +169,13 @@ def test_a_wrong_field_is_named_without_its_value(changes: dict[str, object], fi
 def test_every_wrong_field_is_named_at_once() -> None:
     wrong = registration(email="x", first_name="", country="??", currency="XXX", language="xx", password="1")
     with pytest.raises(RegistrationInvalid) as refused:
-        prepare_registration(wrong, TERMS, TODAY)
+        prepare_registration(wrong, TERMS, TODAY, 18)
     fields = [problem.partition(":")[0] for problem in refused.value.detail.split("; ")]
     assert fields == ["email", "first_name", "country", "language", "currency", "password"]
 
 
 def test_who_turns_eighteen_today_may_play() -> None:
-    assert prepare_registration(registration(birth_date=date(2008, 11, 21)), TERMS, TODAY)
+    assert prepare_registration(registration(birth_date=date(2008, 11, 21)), TERMS, TODAY, 18)
 
 
 @pytest.mark.parametrize("password", ["correct horse", "пароль-2026", "🐴🔋📎🔑🎲🎰🃏🀄", "        7"])
@@ -188,7 +188,7 @@ def test_keyboards_do_not_matter() -> None:
 
 
 def test_values_of_people_do_not_show_in_tracebacks() -> None:
-    prepared = prepare_registration(registration(), TERMS, TODAY)
+    prepared = prepare_registration(registration(), TERMS, TODAY, 18)
     for shown in (repr(registration()), repr(prepared), repr(prepared.identity)):
         for canary in ("Ana", "López", "ana", "1990", "correct horse"):
             assert canary not in shown

@@ -14,7 +14,6 @@ from pitboss.limits.rules import (
     compute_closed_until,
     compute_earliest_window,
     compute_usage,
-    compute_window_start,
     decide_change,
     decide_limits,
     mature,
@@ -36,17 +35,16 @@ DATES = st.dates(date(2000, 1, 1), date(2100, 1, 1))
     ],
 )
 def test_where_a_window_begins(period: Period, today: date, start: date) -> None:
-    assert compute_window_start(period, today) == start
+    limit = Limit(LimitKind.STAKE, period, 1)
+    assert compute_usage([limit], {LimitKind.STAKE: 7}, today) == {(2, int(period), start): 7}
 
 
-@given(DATES, st.sampled_from(Period))
-def test_a_day_lies_in_its_own_window(today: date, period: Period) -> None:
-    start = compute_window_start(period, today)
-    assert start <= today
-    assert compute_window_start(period, start) == start
-    assert compute_earliest_window(today) <= start
-    longest = {Period.DAY: 0, Period.WEEK: 6, Period.MONTH: 30}[period]
-    assert today - start <= timedelta(days=longest)
+@given(DATES)
+def test_the_earliest_window_is_the_longest_that_is_open(today: date) -> None:
+    every = [Limit(LimitKind.STAKE, period, 1) for period in Period]
+    starts = [window[2] for window in compute_usage(every, {LimitKind.STAKE: 1}, today)]
+    assert compute_earliest_window(today) == min(starts)
+    assert today - timedelta(days=30) <= min(starts) <= max(starts) == today
 
 
 def test_a_limit_is_reached_at_its_amount_and_exceeded_above() -> None:

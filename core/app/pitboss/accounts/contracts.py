@@ -9,8 +9,6 @@ from uuid import UUID
 
 import msgspec
 
-MINIMUM_AGE_YEARS: Final = 18
-"""The platform's strict default; a jurisdiction may only ask for more."""
 MIN_PASSWORD_CHARACTERS: Final = 8
 MAX_PASSWORD_CHARACTERS: Final = 256
 MAX_EMAIL_CHARACTERS: Final = 254

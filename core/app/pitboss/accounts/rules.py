@@ -14,7 +14,6 @@ from pitboss.accounts.contracts import (
     MAX_NAME_CHARACTERS,
     MAX_PASSWORD_CHARACTERS,
     MIN_PASSWORD_CHARACTERS,
-    MINIMUM_AGE_YEARS,
     BrandTerms,
     Identity,
     PlayerStatus,
@@ -86,7 +85,7 @@ def check_password(password: str, email: str = "") -> None:
 
 
 def prepare_registration(
-    registration: Registration, terms: BrandTerms, today: date, minimum_age_years: int = MINIMUM_AGE_YEARS
+    registration: Registration, terms: BrandTerms, today: date, minimum_age_years: int
 ) -> PreparedRegistration:
     """Return the registration normalised; raise `RegistrationInvalid` with every field that is wrong."""
     email_normalised = normalise_email(registration.email)

@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import rules, store
 from pitboss.accounts.contracts import (
-    MINIMUM_AGE_YEARS,
     RESET_LIFETIME,
     SESSION_LIFETIME,
     BrandTerms,
@@ -68,7 +67,7 @@ def player_actor(player: Player) -> Actor:
 
 
 def prepare_registration(
-    registration: Registration, terms: BrandTerms, today: date, *, minimum_age_years: int = MINIMUM_AGE_YEARS
+    registration: Registration, terms: BrandTerms, today: date, *, minimum_age_years: int
 ) -> PreparedRegistration:
     """Return the registration checked and normalised, without its password; raise `RegistrationInvalid`."""
     return rules.prepare_registration(registration, terms, today, minimum_age_years)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from typing import Final
 
 from pitboss.limits.contracts import Change, Exclusion, Limit, LimitKind, Period, PlayerLimit
+from pitboss.policy.rules import compute_first_day
+from pitboss_sdk.jurisdiction import LimitPeriod
 
-
-def compute_window_start(period: Period, today: date) -> date:
-    """Return the first day of the window of `period` that `today` lies in."""
-    if period is Period.DAY:
-        return today
-    if period is Period.WEEK:
-        return today - timedelta(days=today.weekday())
-    return today.replace(day=1)
+_LAW: Final = {period: LimitPeriod[period.name] for period in Period}
+"""Periods, stored as numbers, under the names that packs use."""
 
 
 def compute_earliest_window(today: date) -> date:
     """Return the first day of the longest window that is open on `today`."""
-    return min(compute_window_start(period, today) for period in Period)
+    return min(compute_first_day(period, today) for period in LimitPeriod)
+
+
+def _name_window(limit: Limit, today: date) -> tuple[int, int, date]:
+    return (int(limit.kind), int(limit.period), compute_first_day(_LAW[limit.period], today))
 
 
 def decide_limits(
@@ -36,8 +37,7 @@ def decide_limits(
         change_minor = movement.get(limit.kind, 0)
         if change_minor <= 0:
             continue
-        window = (int(limit.kind), int(limit.period), compute_window_start(limit.period, today))
-        if used_minor.get(window, 0) + change_minor > limit.amount_minor:
+        if used_minor.get(_name_window(limit, today), 0) + change_minor > limit.amount_minor:
             return limit
     return None
 
@@ -46,11 +46,7 @@ def compute_usage(
     limits: Sequence[Limit], movement: Mapping[LimitKind, int], today: date
 ) -> dict[tuple[int, int, date], int]:
     """Return what `movement` adds to each counted window; negative where a movement is undone."""
-    return {
-        (int(limit.kind), int(limit.period), compute_window_start(limit.period, today)): movement[limit.kind]
-        for limit in limits
-        if movement.get(limit.kind)
-    }
+    return {_name_window(limit, today): movement[limit.kind] for limit in limits if movement.get(limit.kind)}
 
 
 def decide_change(

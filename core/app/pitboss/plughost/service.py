@@ -41,11 +41,6 @@ def check_config(plugin: LoadedPlugin, table: Mapping[str, Any], *, locality: st
     return list_secrets(decode_config(plugin, _present_table(plugin, table, file), file))
 
 
-async def list_enablements(session: AsyncSession, scope: TenantScope) -> list[Enablement]:
-    """Return the tenant's plugins, enabled or not, by slug."""
-    return await store.fetch_enablements(session, scope.tenant_id)
-
-
 async def list_enabled(session: AsyncSession, scope: TenantScope) -> list[Enablement]:
     """Return the tenant's enabled plugins, by slug."""
     return [found for found in await store.fetch_enablements(session, scope.tenant_id) if found.enabled]

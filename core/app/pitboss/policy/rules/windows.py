@@ -23,16 +23,23 @@ def compute_day_start(day: date, time_zone: str) -> datetime:
     return midnight.astimezone(UTC)
 
 
+def compute_first_day(period: LimitPeriod, today: date) -> date:
+    """Return the first day of the day, the week from Monday or the calendar month that `today` lies in."""
+    if period is LimitPeriod.DAY:
+        return today
+    if period is LimitPeriod.WEEK:
+        return today - timedelta(days=today.weekday())
+    return today.replace(day=1)
+
+
 def compute_window(period: LimitPeriod, moment: datetime, time_zone: str) -> Window:
     """Return the day, the week from Monday or the calendar month in which a moment falls."""
-    today = compute_local_day(moment, time_zone)
+    first = compute_first_day(period, compute_local_day(moment, time_zone))
     if period is LimitPeriod.DAY:
-        first, following = today, today + timedelta(days=1)
+        following = first + timedelta(days=1)
     elif period is LimitPeriod.WEEK:
-        first = today - timedelta(days=today.weekday())
         following = first + timedelta(days=7)
     else:
-        first = today.replace(day=1)
         following = add_months(first, 1)
     return Window(first, following, compute_day_start(first, time_zone), compute_day_start(following, time_zone))
 
