@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -71,10 +71,12 @@ class House:
         finally:
             await admin.close()
 
-    def make_poster(self, number: int, name: str = "test lane") -> DatabasePoster:
+    def make_poster(
+        self, number: int, name: str = "test lane", zones: Mapping[int, str] | None = None
+    ) -> DatabasePoster:
         """Return a poster with a connection and the web's login of its own."""
         signer = ContextSigner(self.database.context_keys)
-        return DatabasePoster(number, LaneConnection(self.database.app_url, f"{name} {number}", signer))
+        return DatabasePoster(number, LaneConnection(self.database.app_url, f"{name} {number}", signer), zones=zones)
 
     def request(self, seat: Seat, op: Op, reference: str, amount: int = 0, reverses: str = "") -> WalletRequest:
         """Return a request of one leg that belongs to no round."""

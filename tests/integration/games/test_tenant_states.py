@@ -47,6 +47,8 @@ async def test_a_suspended_tenant_takes_no_bet_and_pays_what_is_owed(games: Game
     assert (refused.status, refused.api_code) == (400, "107")
     both = await games.call(Call("betwin", "r3", (Leg("bet", "b4", 100), Leg("win", "w4", 900))), holder)
     assert (both.status, both.api_code) == (400, "107")
+    # A bet that was taken before is told again: its answer may have been lost.
+    assert (await games.call(Call("betwin", "r2", (Leg("bet", "b2", 300),)), holder)).balance == "92.00"
     assert (await games.call(Call("betwin", "r1", (Leg("win", "w1", 700),)), holder)).balance == "99.00"
     assert (await games.call(Call("rollback", "r2", (Leg("rollback", "x1", 0, "b2"),)), holder)).balance == "102.00"
     await become(games, TenantState.ACTIVE, 3)

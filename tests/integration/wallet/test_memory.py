@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
 from uuid import UUID
 
+import asyncpg
 import pytest
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -27,9 +28,9 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, WalletStatus
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.wallet.contracts import WalletRequest
+from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.errors import LanesBusy
-from pitboss.wallet.runtime import Lane
+from pitboss.wallet.runtime import DatabasePoster, Lane
 from pitboss.wallet.service import make_leg
 from pitboss_sdk.games import Refusal
 
@@ -51,6 +52,41 @@ def make(house: House, seat: Seat, *steps: Step, round_name: str = "") -> Wallet
 
 async def play(lane: Lane, request: WalletRequest) -> Answer:
     return read_answer(await lane.submit(request))
+
+
+async def test_where_a_licence_counts_its_days_is_not_guessed(house: House) -> None:
+    limited, other = await house.add_players(2)
+    await fund(house, [limited, other])
+    async with changing(house) as session:
+        await lower_limit(session, house, limited)
+    zones: dict[int, str] = {}
+    lane = Lane(house.make_poster(1, zones=zones))
+    async with running(lane):
+        bet, neighbour = (
+            lane.submit(make(house, seat, Step("bet", f"bet {seat.wallet_id}", 10), round_name="r"))
+            for seat in (limited, other)
+        )
+        assert read_answer(await bet) == Answer(Refusal.UNAVAILABLE.value, None)
+        assert read_answer(await neighbour).balance == 9_990
+        zones[limited.tenant_id] = "Europe/Malta"
+        again = lane.submit(make(house, limited, Step("bet", f"bet {limited.wallet_id}", 10), round_name="r"))
+        assert read_answer(await again).balance == 9_990
+
+
+class CountsDeadlocks:
+    """A poster that counts which of its batches the server ended to undo a deadlock; the lane tries them again."""
+
+    def __init__(self, poster: DatabasePoster) -> None:
+        self._poster = poster
+        self.drop, self.close = poster.drop, poster.close
+        self.deadlocks = 0
+
+    async def post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
+        try:
+            return await self._poster.post(requests)
+        except asyncpg.DeadlockDetectedError:
+            self.deadlocks += 1
+            raise
 
 
 @asynccontextmanager
@@ -131,6 +167,25 @@ async def test_a_bet_waits_for_a_change_under_way_and_is_refused(house: House, c
             assert not second.done()
         answer = read_answer(await second)
     assert (answer.refusal, answer.balance) == (refusal, 9_990)
+
+
+async def test_a_limit_that_is_set_while_one_is_used_does_not_deadlock(house: House) -> None:
+    (seat,) = await house.add_players(1)
+    await fund(house, [seat])
+    async with changing(house) as session:
+        await lower_limit(session, house, seat)
+    poster = CountsDeadlocks(house.make_poster(1))
+    lane = Lane(poster)
+    async with running(lane):
+        await play(lane, make(house, seat, Step("bet", "first", 5), round_name="r"))
+        async with changing(house) as session:
+            await ledger.change_terms(session, house.scope, seat.wallet_id)
+            second = lane.submit(make(house, seat, Step("bet", "second", 5), round_name="r"))
+            await wait_for_a_lock(house)
+            await lower_limit(session, house, seat)
+        answer = read_answer(await second)
+    assert (answer.refusal, answer.balance) == (None, 9_990)
+    assert poster.deadlocks == 0
 
 
 async def wait_for_a_lock(house: House) -> None:

@@ -53,8 +53,11 @@ _ROUNDS = Rounds()
 _SESSION = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
-def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> WalletRequest:
-    """Return the wallet request that a verified call of a known player asks for."""
+def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder, *, takes_bets: bool = True) -> WalletRequest:
+    """Return the wallet request that a verified call of a known player asks for.
+
+    Unless the tenant `takes_bets`, new ones are refused; what was decided before is told again, and wins are paid.
+    """
     tenant_id, wallet_id, source_id = endpoint.scope.tenant_id, holder.wallet_id, endpoint.source_id
     if call.kind is CallKind.BALANCE:
         return WalletRequest(tenant_id, wallet_id, source_id, ())
@@ -84,7 +87,7 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder) -> Walle
         jackpots,
         call.jackpot_pool,
     )
-    return WalletRequest(tenant_id, wallet_id, source_id, legs, round_id, _ROUNDS, subject)
+    return WalletRequest(tenant_id, wallet_id, source_id, legs, round_id, _ROUNDS, subject, takes_bets)
 
 
 def build_answer(request: WalletRequest, result: WalletResult) -> WalletAnswer:

@@ -46,7 +46,11 @@ def compose_reads(parts: tuple[tuple[str, int], ...]) -> str:
 
 @lru_cache(maxsize=256)
 def compose_writes(parts: tuple[tuple[str, str, int], ...]) -> str:
-    """Return one statement that carries out each (SQL, check, number of values)."""
+    """Return one statement that carries out each (SQL, check, number of values), in this order.
+
+    PostgreSQL carries out changes that nothing in the statement reads last to first, so they are written that way.
+    Whoever locks rows of several parts in their order waits and does not deadlock.
+    """
     changes: list[str] = []
     checks: list[str] = []
     offset = 0
@@ -56,7 +60,7 @@ def compose_writes(parts: tuple[tuple[str, str, int], ...]) -> str:
         if check:
             checks.append(f"ledger_expect({_shift(check, offset).replace('@', f'p{number}')})")
         offset += width
-    return (f"with {', '.join(changes)} " if changes else "") + f"select {', '.join(checks) or '1'}"
+    return (f"with {', '.join(reversed(changes))} " if changes else "") + f"select {', '.join(checks) or '1'}"
 
 
 def _shift(sql: str, offset: int) -> str:

@@ -34,7 +34,7 @@ class WalletRequest(msgspec.Struct):
 
     `round_id` is a UUID as text, empty where the movement belongs to no round.
     `companion` is the room above that has a say and rows of its own in the same transaction, and `subject`
-    what it needs for that.
+    what it needs for that. Unless it `takes_bets`, those in it are refused for now, and repeats are told as ever.
     """
 
     tenant_id: int
@@ -44,6 +44,7 @@ class WalletRequest(msgspec.Struct):
     round_id: str = ""
     companion: Companion | None = None
     subject: Any = None
+    takes_bets: bool = True
 
 
 class MovementOrder(msgspec.Struct, frozen=True):

@@ -22,10 +22,3 @@ class MovementRefused(PitbossError):
     def __init__(self, refusal: Refusal, detail: str = "") -> None:
         super().__init__(f"{refusal.value}: {detail}" if detail else refusal.value)
         self.refusal = refusal
-
-
-class TermsUnknown(PitbossError):
-    """The tenant's policy has not reached this process: what counts against its limits cannot be told."""
-
-    code = "wallet.terms_unknown"
-    kind = ErrorKind.UNAVAILABLE

@@ -27,7 +27,7 @@ from pitboss.limits import service as limits
 from pitboss.platform.memory import Memory
 from pitboss.policy.service import compute_local_day
 from pitboss.wallet.contracts import Companion, RoomMemory, WalletRequest, WalletResult
-from pitboss.wallet.errors import LanesBusy, TermsUnknown
+from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.rules import BatchFacts, BatchWalk, SpendOrder
 
 MAX_BATCH: Final = 128
@@ -358,7 +358,8 @@ class DatabasePoster:
     async def _read_rare(self, facts: BatchFacts, marked: Sequence[Pair]) -> None:
         """Read awards and limits of the few wallets that are marked as having some."""
         pairs = sorted(marked)
-        facts.days = {tenant_id: self._today(tenant_id) for tenant_id in {pair[0] for pair in pairs}}
+        facts.days = self._find_days({pair[0] for pair in pairs})
+        since = min(map(limits.compute_earliest_window, facts.days.values()), default=date.max)
         bookings = [
             (key[0], known.wallet_id, known.version)
             for key, known in facts.known.items()
@@ -369,7 +370,7 @@ class DatabasePoster:
                 ledger.ask_awards(pairs),
                 ledger.ask_award_entries(bookings),
                 limits.ask_limits(pairs),
-                ledger.ask_usage(pairs, min(map(limits.compute_earliest_window, facts.days.values()))),
+                ledger.ask_usage(pairs, since),
             ]
         )
         facts.awards = ledger.tell_awards(awards)
@@ -377,12 +378,12 @@ class DatabasePoster:
         facts.limits = limits.tell_limits(bounds)
         facts.usage = ledger.tell_usage(usage)
 
-    def _today(self, tenant_id: int) -> date:
-        """Return the day that limits count in: of the tenant's licence, or of UTC where no zones were given at all."""
-        zone = "UTC" if self._zones is None else self._zones.get(tenant_id)
-        if zone is None:
-            raise TermsUnknown("what applies to the tenant's players is not known here yet")
-        return compute_local_day(utc_now(), zone)
+    def _find_days(self, tenant_ids: set[int]) -> dict[int, date]:
+        """Return the day that limits count in: of each tenant's licence, or of UTC where no zones were given at all."""
+        now, zones = utc_now(), self._zones
+        if zones is None:
+            return dict.fromkeys(tenant_ids, now.date())
+        return {tenant_id: compute_local_day(now, zones[tenant_id]) for tenant_id in tenant_ids if tenant_id in zones}
 
     def _remember(self, facts: BatchFacts) -> None:
         self._wallets.put_all(facts.wallets)

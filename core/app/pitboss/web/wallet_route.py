@@ -30,7 +30,6 @@ from pitboss_sdk.errors import ErrorKind, PitbossError
 from pitboss_sdk.games import (
     DialectRefusal,
     DialectResponse,
-    LegKind,
     RawCall,
     Refusal,
     WalletAnswer,
@@ -152,8 +151,10 @@ class WalletRoute:
             dialect.verify(raw)
             call = dialect.parse(raw)
         except DialectRefusal as refused:
-            response = dialect.render_refusal(refused.refusal, refused.detail)
-            self._finish(begun, response, refused.refusal.value)
+            self._answer(begun, refused.refusal.value, partial(dialect.render_refusal, refused.refusal, refused.detail))
+            return
+        except Exception as error:  # noqa: BLE001 - a fault of the dialect's is an answer too
+            self._fail(begun, error)
             return
         self._seat(begun, call)
 
@@ -197,11 +198,8 @@ class WalletRoute:
     def _queue(self, begun: _Begun, call: WalletCall, holder: Holder) -> None:
         endpoint = begun.endpoint
         try:
-            state = self._directory.tenant(endpoint.scope).state
-            if state is not TenantState.ACTIVE and any(leg.kind is LegKind.BET for leg in call.legs):
-                self._render(begun, call, WalletAnswer(Refusal.GAME_FORBIDDEN, None, detail="no new bets are taken"))
-                return
-            request = build_request(endpoint, call, holder)
+            takes_bets = self._directory.tenant(endpoint.scope).state is TenantState.ACTIVE
+            request = build_request(endpoint, call, holder, takes_bets=takes_bets)
             told = partial(self._tell, begun, call, request)
             self._lanes.queue(request, told, patience_ms=endpoint.patience_ms)
         except Exception as error:  # noqa: BLE001 - whatever it is, the call gets an answer in its shape
@@ -213,7 +211,20 @@ class WalletRoute:
 
     def _render(self, begun: _Begun, call: WalletCall, answer: WalletAnswer) -> None:
         outcome = "accepted" if answer.refusal is None else answer.refusal.value
-        self._finish(begun, begun.endpoint.dialect.render(call, answer), outcome)
+        self._answer(begun, outcome, partial(begun.endpoint.dialect.render, call, answer))
+
+    def _answer(self, begun: _Begun, outcome: str, make: Callable[[], DialectResponse]) -> None:
+        try:
+            response = make()
+        except Exception as error:  # noqa: BLE001 - who waits for it must not wait for ever
+            self._fail(begun, error)
+            return
+        self._finish(begun, response, outcome)
+
+    def _fail(self, begun: _Begun, error: Exception) -> None:
+        """Answer a call on which the dialect itself broke; the caller sends it again, and keys make that safe."""
+        _LOG.error("wallet.dialect_failed", plugin=begun.endpoint.plugin, error_type=type(error).__name__)
+        self._finish(begun, problem(500, "this call could not be answered"), Refusal.INTERNAL.value)
 
     def _finish(self, begun: _Begun, response: DialectResponse, outcome: str) -> None:
         endpoint = begun.endpoint

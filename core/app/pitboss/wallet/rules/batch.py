@@ -112,6 +112,9 @@ class BatchWalk:
         wallet = self.facts.wallets.get((request.tenant_id, request.wallet_id))
         if wallet is None:
             return WalletResult(Refusal.PLAYER_UNKNOWN, None)
+        if request.legs and wallet.has_limits and wallet.tenant_id not in self.facts.days:
+            # What counts against its limits cannot be told here yet; the same call may succeed later.
+            return WalletResult(Refusal.UNAVAILABLE, None)
         before = wallet.playable
         book = self.facts.books[request.companion] if request.companion is not None else None
         if not request.legs:
@@ -204,6 +207,9 @@ class BatchWalk:
             self._book(request, leg, op, self._other(leg, wallet, draft), wallet, draft)
 
     def _admit(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None) -> None:
+        if not request.takes_bets:
+            # Not for good: the same bet may come again when the tenant is back.
+            raise _Refused(Refusal.GAME_FORBIDDEN, detail="no new bets are taken")
         if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:
             raise _Refused(Refusal.PLAYER_BLOCKED, leg)
         refusal = book.admit(request) if book is not None else None
