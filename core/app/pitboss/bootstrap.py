@@ -266,6 +266,7 @@ def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> L
         connection = LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)
         poster = DatabasePoster(number, connection, zones=policies.zones)
         lanes.append(Lane(poster, observe_batch=ground.metrics.lane_batch_calls.observe))
+    ground.metrics.lane_oldest_seconds.set_function(lambda: max(lane.oldest_wait_ms() for lane in lanes) / 1000)
     return Lanes(lanes)
 
 
@@ -295,14 +296,16 @@ async def open_control_web(settings: Settings, metrics: Metrics) -> AsyncGenerat
         status_source=ControlStatusSource(database, readiness),
     )
     try:
-        async with _distribute_directories(settings, database):
+        async with _distribute_directories(settings, database, metrics):
             yield Front(create_control_app(parts), metrics)
     finally:
         await engine.dispose()
 
 
 @asynccontextmanager
-async def _distribute_directories(settings: Settings, database: ControlDatabase) -> AsyncGenerator[None]:
+async def _distribute_directories(
+    settings: Settings, database: ControlDatabase, metrics: Metrics
+) -> AsyncGenerator[None]:
     """Keep every cell's directory signed and sent while the block runs; without a key for calls, do nothing."""
     from pitboss.directory.contracts import SigningKey
     from pitboss.hosting.runtime import Distributor
@@ -318,6 +321,7 @@ async def _distribute_directories(settings: Settings, database: ControlDatabase)
         database,
         directory_key=SigningKey(directory_key.key_id, directory_key.raw),
         call_key=SigningKey(call_key.key_id, call_key.raw),
+        metrics=metrics,
     )
     async with keep_repeating(
         Repeating("directory.renew", RENEW_SECONDS, distributor.renew),
@@ -421,10 +425,10 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
     from functools import partial
 
     from pitboss.directory.runtime import REFRESH_SECONDS, Directory
-    from pitboss.kernel.clock import epoch_seconds
     from pitboss.platform.background import Repeating, keep_repeating
     from pitboss.platform.db import ContextSigner, Database, create_engine
-    from pitboss.platform.redis import CellRedis, ProcessNote
+    from pitboss.platform.pulse import Pulse
+    from pitboss.platform.redis import CellRedis
     from pitboss.platform.settings import require
     from pitboss.platform.telemetry import CallRate, Readiness
 
@@ -442,19 +446,14 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
             "redis": partial(_ping, redis),
         }
     )
-    started_at = epoch_seconds()
-
-    async def announce() -> None:
-        rate.sample()
-        problems = await readiness.list_problems()
-        if "redis" not in problems:
-            await redis.announce(ProcessNote(process, os.getpid(), started_at, epoch_seconds(), problems))
-
+    pulse = Pulse(process, redis=redis, readiness=readiness, rate=rate, metrics=metrics)
+    metrics.directory_version.set_function(lambda: directory.version)
+    metrics.directory_age_seconds.set_function(lambda: directory.age_seconds() or 0)
     ground = CellGround(database, directory, metrics, rate, readiness, redis, signer, url)
     try:
         async with keep_repeating(
             Repeating("directory.refresh", REFRESH_SECONDS, partial(directory.refresh, database)),
-            Repeating("process.announce", ANNOUNCE_SECONDS, announce),
+            Repeating("process.announce", ANNOUNCE_SECONDS, pulse.beat),
         ):
             yield ground
     finally:

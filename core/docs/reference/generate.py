@@ -23,7 +23,7 @@ from pitboss.bootstrap import cli as root
 from pitboss.permissions.contracts import PERMISSIONS
 from pitboss.permissions.service import find_permission
 from pitboss.platform.settings import list_settings
-from pitboss.platform.telemetry import Metrics
+from pitboss.platform.telemetry import Metrics, WalletCalls
 from pitboss.web import controllers
 from pitboss.web.app import CellParts, create_cell_app
 from pitboss_sdk import hookspecs
@@ -135,9 +135,14 @@ def metrics() -> str:
     rows: list[tuple[str, str, str, str]] = []
     for metric in vars(Metrics()).values():
         if isinstance(metric, MetricWrapperBase):
-            family = next(iter(metric.describe()))
+            told = [(next(iter(metric.describe())), vars(metric)["_labelnames"])]
+        elif isinstance(metric, WalletCalls):
+            told = [(family, vars(family)["_labelnames"]) for family in metric.collect()]
+        else:
+            continue
+        for family, names in told:
             name = f"{family.name}_total" if family.type == "counter" else family.name
-            labels = ", ".join(f"`{label}`" for label in vars(metric)["_labelnames"])
+            labels = ", ".join(f"`{label}`" for label in names)
             rows.append((f"`{name}`", family.type, labels, family.documentation))
     intro = "Served at `/metrics` of every process, beside what the Prometheus client says about the process itself."
     return render_page("Metrics", intro, render_table(("Metric", "Type", "Labels", "Meaning"), sorted(rows)))

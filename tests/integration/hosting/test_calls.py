@@ -46,6 +46,7 @@ from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin
 from pitboss.platform.settings import NamedKey, Settings
+from pitboss.platform.telemetry import Metrics
 from pitboss.tenancy.contracts import By, CellPlace
 
 BY = By(Actor(ActorKind.DEPLOYMENT, "tester"), Origin(request_id="test"))
@@ -291,7 +292,7 @@ async def test_every_cell_gets_its_directory_whatever_the_others_do(cell: Cell, 
         await session.execute(
             text("insert into cell (cell, locality, address) values ('br-1', 'br', 'http://127.0.0.1:9')")
         )
-    distributor = Distributor(direct.control, directory_key=direct.signing_key, call_key=cell.key)
+    distributor = Distributor(direct.control, directory_key=direct.signing_key, call_key=cell.key, metrics=Metrics())
     await distributor.renew()
     await distributor.distribute()
     assert (await read_state(direct))["cell.directory"] == [(1, "test1")]
@@ -321,7 +322,7 @@ async def test_every_cell_gets_its_directory_whatever_the_others_do(cell: Cell, 
 async def test_a_new_directory_key_is_signed_with_and_sent(cell: Cell, direct: Deployment) -> None:
     await run_apply(direct)
     new = SigningKey("test2", b"\7" * 32)
-    distributor = Distributor(direct.control, directory_key=new, call_key=cell.key)
+    distributor = Distributor(direct.control, directory_key=new, call_key=cell.key, metrics=Metrics())
     await distributor.renew()
     await distributor.distribute()
     state = await read_state(direct)

@@ -128,8 +128,8 @@ async def test_a_job_goes_the_whole_way(stand: Stand) -> None:
     assert row["done_at"] is not None
     assert (await stand.rows(f"select payload from outbox_job where job = '{EFFECT}'"))[0][0] == '{"number": 7}'
     text_of_metrics = stand.metrics.render().decode()
-    assert 'pitboss_jobs_total{job="test.job",outcome="done"} 1.0' in text_of_metrics
-    assert 'pitboss_outbox_sent_total{job="test.job"} 1.0' in text_of_metrics
+    assert 'pitboss_jobs_total{job_name="test.job",outcome="done"} 1.0' in text_of_metrics
+    assert 'pitboss_outbox_sent_total{job_name="test.job"} 1.0' in text_of_metrics
 
 
 async def test_a_job_that_is_sent_twice_has_one_effect(stand: Stand) -> None:

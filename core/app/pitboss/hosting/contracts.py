@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
@@ -39,6 +40,7 @@ class CallKind(StrEnum):
     """Everything that control may ask of a cell. None of it asks for, or answers with, anything about a player."""
 
     PLAN_TENANT = "tenant.plan"
+    READ_TENANT = "tenant.read"
     PREPARE_TENANT = "tenant.prepare"
     STORE_DIRECTORY = "directory.store"
 
@@ -86,6 +88,32 @@ class CellPlan(msgspec.Struct, frozen=True):
     entries: tuple[PlanEntry, ...]
     refusals: tuple[str, ...]
     directory_version: int
+
+
+class HeldPlugin(msgspec.Struct, frozen=True):
+    """A plugin as the cell holds it; secrets are references."""
+
+    slug: str
+    config: Mapping[str, Any]
+    config_version: int
+    enabled: bool
+
+
+class Touch(msgspec.Struct, frozen=True):
+    """Who changed something last: the target as the audit log names it, the event's type, the actor, when."""
+
+    target: str
+    type: str
+    actor: str
+    at: datetime
+
+
+class HeldTenant(msgspec.Struct, frozen=True):
+    """What the cell holds of a tenant's files; no player, and no secret's value."""
+
+    plugins: tuple[HeldPlugin, ...]
+    policy: Mapping[str, Any]
+    touches: tuple[Touch, ...]
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from pitboss.hosting.contracts import (
     Call,
     CallKind,
     CellPlan,
+    HeldTenant,
     Installed,
     Stored,
     TenantCall,
@@ -31,6 +32,7 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin
 from pitboss.platform.db import ControlDatabase, Database
 from pitboss.platform.peer import Unanswered, post_bytes
+from pitboss.platform.telemetry import Metrics
 from pitboss.plughost.service import Secrets
 from pitboss.tenancy.contracts import By, CellPlace
 from pitboss_sdk.errors import PitbossError
@@ -48,6 +50,10 @@ class Cell(Protocol):
 
     async def plan(self, order: TenantOrder, by: By) -> CellPlan:
         """Return what preparing a tenant would change."""
+        ...
+
+    async def read(self, order: TenantOrder, by: By) -> HeldTenant:
+        """Return what the cell holds of a tenant's files."""
         ...
 
     async def prepare(self, order: TenantOrder, by: By) -> None:
@@ -92,6 +98,12 @@ class CellDesk:
             refusals = await service.find_live_data(session, scope, order)
         return CellPlan(tuple(entries), tuple(refusals), version)
 
+    async def read(self, order: TenantOrder, by: By) -> HeldTenant:  # noqa: ARG002 - reading is not audited
+        """Return what the cell holds of a tenant's files; of the order only who the tenant is counts."""
+        scope = self._demand_place(order)
+        async with self._database.transaction(scope) as session:
+            return await service.read_tenant(session, scope)
+
     async def prepare(self, order: TenantOrder, by: By) -> None:
         """Bring a tenant's books and plugins to what the order says."""
         scope = self._demand_place(order)
@@ -129,6 +141,10 @@ class CellClient:
     async def plan(self, order: TenantOrder, by: By) -> CellPlan:
         """Return what preparing a tenant would change."""
         return await self._call(CallKind.PLAN_TENANT, TenantCall(order, by.actor, by.origin), CellPlan)
+
+    async def read(self, order: TenantOrder, by: By) -> HeldTenant:
+        """Return what the cell holds of a tenant's files."""
+        return await self._call(CallKind.READ_TENANT, TenantCall(order, by.actor, by.origin), HeldTenant)
 
     async def prepare(self, order: TenantOrder, by: By) -> None:
         """Bring a tenant's books and plugins to what the order says."""
@@ -172,8 +188,11 @@ def _detail_of(answer: bytes) -> str:
 class Distributor:
     """Keeps what control publishes up to date, and sends it to every cell until the cell has it."""
 
-    def __init__(self, control: ControlDatabase, *, directory_key: SigningKey, call_key: SigningKey) -> None:
+    def __init__(
+        self, control: ControlDatabase, *, directory_key: SigningKey, call_key: SigningKey, metrics: Metrics
+    ) -> None:
         self._control = control
+        self._metrics = metrics
         self._directory_key = directory_key
         self._key = call_key
         self._confirmed: dict[str, tuple[int, float]] = {}
@@ -212,3 +231,4 @@ class Distributor:
         if stored.is_new:
             _LOG.info("directory.delivered", place=place.cell)
         self._confirmed[place.cell] = (signed.version, monotonic_seconds())
+        self._metrics.cell_confirmed_at.labels(place.cell).set(epoch_seconds())

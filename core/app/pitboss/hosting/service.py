@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,11 +12,11 @@ import pitboss.accounts.service as accounts
 import pitboss.ledger.service as ledger
 import pitboss.plughost.service as plughost
 import pitboss.policy.service as policy
-from pitboss.audit.contracts import AuditEvent, Change
-from pitboss.audit.service import record_event
+from pitboss.audit.contracts import AuditEvent, Category, Change, EventFilter
+from pitboss.audit.service import list_events, record_event
 from pitboss.directory.contracts import PublicKey
 from pitboss.hosting import rules
-from pitboss.hosting.contracts import Call, Installed, TenantOrder
+from pitboss.hosting.contracts import Call, HeldPlugin, HeldTenant, Installed, TenantOrder, Touch
 from pitboss.hosting.errors import OrderRefused
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.plughost.contracts import LoadedPack
@@ -24,6 +24,9 @@ from pitboss.plughost.service import Secrets
 from pitboss.policy.contracts import TenantPolicy
 from pitboss.tenancy.contracts import POLICY_FILE, PlanEntry
 from pitboss_sdk.errors import PitbossError
+
+_LOOK_BACK_EVENTS: Final = 50
+"""How many of a target's events are looked through for who configured it last."""
 
 
 def accept_call(body: bytes, header: str, keys: Sequence[PublicKey], *, cell: str, now_seconds: int) -> Call:
@@ -82,6 +85,28 @@ async def plan_plugins_and_policy(
 
 def _entry(path: str, before: Any, after: Any) -> PlanEntry:
     return PlanEntry("+" if before is None else "-" if after is None else "~", path, before, after)
+
+
+async def read_tenant(session: AsyncSession, scope: TenantScope) -> HeldTenant:
+    """Return what the cell holds of a tenant's files, and who changed each part last."""
+    plugins = await plughost.list_enablements(session, scope)
+    applied = await policy.find_applied(session, scope)
+    targets = [f"policy:{scope.slug}", *(f"plugin:{found.slug}" for found in plugins)]
+    touches = [touch for target in targets if (touch := await _find_touch(session, scope, target)) is not None]
+    return HeldTenant(
+        plugins=tuple(HeldPlugin(each.slug, each.config, each.config_version, each.enabled) for each in plugins),
+        policy=policy.describe_applied(applied),
+        touches=tuple(touches),
+    )
+
+
+async def _find_touch(session: AsyncSession, scope: TenantScope, target: str) -> Touch | None:
+    """Return the last change of a target's configuration; what a job did to it is none."""
+    page = await list_events(session, scope, EventFilter(target=target), page_size=_LOOK_BACK_EVENTS)
+    for event in page.items:
+        if event.category is Category.CONFIG_CHANGE:
+            return Touch(target, event.type, f"{event.actor.kind}:{event.actor.name}", event.occurred_at)
+    return None
 
 
 async def prepare_tenant(

@@ -140,6 +140,37 @@ class Metrics:
             ["tenant"],
             registry=registry,
         )
+        self.ledger_verified_at = Gauge(
+            "pitboss_ledger_verified_at_seconds",
+            "When this process last verified a tenant's ledger to its end, in seconds since 1970.",
+            ["tenant"],
+            registry=registry,
+        )
+        self.dependency_up = Gauge(
+            "pitboss_dependency_up",
+            "1 while a process of a cell has what it works with, 0 while it does not.",
+            ["dependency"],
+            registry=registry,
+        )
+        self.directory_version = Gauge(
+            "pitboss_directory_version",
+            "Version of the tenant directory that a process serves from.",
+            registry=registry,
+        )
+        self.directory_age_seconds = Gauge(
+            "pitboss_directory_age_seconds",
+            "Time since a process last saw in its cell's database that its directory is the newest.",
+            registry=registry,
+        )
+        self.cell_confirmed_at = Gauge(
+            "pitboss_cell_confirmed_at_seconds",
+            "When a cell last confirmed to control that it has the newest directory, in seconds since 1970.",
+            ["place"],
+            registry=registry,
+        )
+        self.lane_oldest_seconds = Gauge(
+            "pitboss_lane_oldest_seconds", "How long the oldest wallet call waits for its lane.", registry=registry
+        )
         self.lane_batch_calls = Histogram(
             "pitboss_lane_batch_calls",
             "Wallet calls that one database transaction of a lane carried.",
@@ -152,10 +183,13 @@ class Metrics:
         self.outbox_oldest_seconds = Gauge(
             "pitboss_outbox_oldest_seconds", "Age of the oldest due job.", registry=registry
         )
+        # Not `job`: Prometheus gives every target a label of that name.
         self.outbox_sent = Counter(
-            "pitboss_outbox_sent_total", "Jobs handed to the broker.", ["job"], registry=registry
+            "pitboss_outbox_sent_total", "Jobs handed to the broker.", ["job_name"], registry=registry
         )
-        self.jobs = Counter("pitboss_jobs_total", "Jobs by what became of them.", ["job", "outcome"], registry=registry)
+        self.jobs = Counter(
+            "pitboss_jobs_total", "Jobs by what became of them.", ["job_name", "outcome"], registry=registry
+        )
         self._plugin_calls = Counter(
             "pitboss_plugin_calls_total",
             "Calls that plugins make to vendors, by outcome; held and crowded ones were never made.",
@@ -356,6 +390,10 @@ class Readiness:
     def add(self, name: str, check: Callable[[], Awaitable[str]]) -> None:
         """Ask for one thing more that only this process has."""
         self._checks[name] = check
+
+    def names(self) -> list[str]:
+        """Return what is asked for."""
+        return list(self._checks)
 
     async def list_problems(self) -> dict[str, str]:
         """Return the problems by dependency; a check that takes too long is one."""

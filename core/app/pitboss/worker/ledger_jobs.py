@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
+from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.limits import service as limits
@@ -47,6 +48,7 @@ def ledger_jobs(database: Database, lanes: Lanes, metrics: Metrics) -> tuple[Job
             )
         findings = [*proof.findings, *marks]
         metrics.ledger_findings.labels(scope.slug).set(len(findings))
+        metrics.ledger_verified_at.labels(scope.slug).set(epoch_seconds())
         for finding in findings:
             _log.error("ledger.finding", tenant=scope.slug, problem=finding.check, place=finding.subject)
 
