@@ -22,7 +22,7 @@ from pitboss.games.store import rounds as rounds_store
 from pitboss.kernel.statements import WritePart, compose_reads, compose_writes
 from pitboss.ledger.contracts import OpenAward, OpenHold, PostingBatch
 from pitboss.ledger.store import posting
-from pitboss.limits import store as limits_store
+from pitboss.limits import service as limits
 from pitboss.platform.db import SET_SESSION_CONTEXT, ContextSigner, connect_lane
 from pitboss.wallet.runtime import Lane
 
@@ -37,7 +37,7 @@ READS = {
     "awards": (posting.ask_awards(SEATS), {"award": 2}),
     "award entries": (posting.ask_award_entries([(1, 1, 3)]), {"award_entry": 3}),
     "usage": (posting.ask_usage(SEATS, date(2026, 11, 1)), {"usage": 2}),
-    "limits": (limits_store.ask_limits(SEATS), {"player_limit": 2}),
+    "limits": (limits.ask_limits(SEATS), {"player_limit": 2}),
     "sessions": (rounds_store.ask_sessions([(1, 1, ROUND)]), {"game_session": 2}),
     "games": (rounds_store.ask_games([(1, "softswiss", "dice")]), {"game": 3}),
     "rounds": (rounds_store.ask_rounds(NAMES), {"round": 3}),

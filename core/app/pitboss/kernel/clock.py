@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc_now() -> datetime:
     """Return the present moment, aware, in UTC."""
-    return datetime.now(UTC)
+    return _EPOCH + timedelta(microseconds=time.time_ns() // 1000)
 
 
 def epoch_seconds() -> int:
     """Return whole seconds since 1970 of the wall clock."""
-    return int(time.time())
+    return time.time_ns() // 1_000_000_000
 
 
 def epoch_microseconds() -> int:

@@ -15,6 +15,7 @@ from pitboss.audit.service import record_event
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.kernel.statements import ReadPart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, Wallet
 from pitboss.limits import store
@@ -28,7 +29,7 @@ from pitboss.limits.errors import (
     PlayerExcluded,
 )
 from pitboss.limits.rules import compute_closed_until, compute_earliest_window, decide_change, mature
-from pitboss.limits.store import ask_limits, list_exclusions, list_limited_wallets, tell_limits
+from pitboss.limits.store import list_exclusions, list_limited_wallets, tell_limits
 from pitboss.policy.contracts import EffectivePolicy
 from pitboss.policy.service import compute_exclusion_end, compute_window
 from pitboss_sdk import jurisdiction
@@ -59,6 +60,11 @@ _COUNTED: dict[LimitKind, tuple[tuple[Op, ...], int]] = {
     LimitKind.LOSS: (_PLAY, -1),
 }
 """Bookings that use a limit up, and the sign of the player's change in them; as the lanes count them."""
+
+
+def ask_limits(pairs: Sequence[tuple[int, int]]) -> ReadPart:
+    """Return the part that reads the limits of wallets as they are now, by the clock that changes wait by."""
+    return store.ask_limits(pairs, utc_now())
 
 
 async def change_limit(

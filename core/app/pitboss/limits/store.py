@@ -20,16 +20,17 @@ from pitboss.platform.db import number_array
 _ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _READ = """
 select json_agg(json_build_array(l.tenant_id, l.wallet_id, l.kind, l.period,
-    case when l.next_from <= now() then l.next_minor else l.amount_minor end))
+    case when l.next_from <= $3::timestamptz then l.next_minor else l.amount_minor end))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join player_limit l on l.tenant_id = n.tenant_id and l.wallet_id = n.wallet_id
-where l.next_from is null or l.next_from > now() or l.next_minor is not null
+where l.next_from is null or l.next_from > $3::timestamptz or l.next_minor is not null
 """
 
 
-def ask_limits(pairs: Sequence[tuple[int, int]]) -> ReadPart:
-    """Return the part that reads the limits of wallets."""
-    return ReadPart(_READ, (number_array([pair[0] for pair in pairs]), number_array([pair[1] for pair in pairs])))
+def ask_limits(pairs: Sequence[tuple[int, int]], now: datetime) -> ReadPart:
+    """Return the part that reads the limits of wallets as they are at `now`."""
+    tenants, wallets = number_array([pair[0] for pair in pairs]), number_array([pair[1] for pair in pairs])
+    return ReadPart(_READ, (tenants, wallets, now))
 
 
 def tell_limits(text: str) -> dict[tuple[int, int], list[Limit]]:

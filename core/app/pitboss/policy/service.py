@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit.contracts import AuditEvent, Change
@@ -37,7 +38,9 @@ __all__ = [
     "compute_kept_until",
     "compute_local_day",
     "compute_window",
+    "describe_applied",
     "describe_value",
+    "find_applied",
     "get_policy",
     "list_defaults",
     "plan_policy",
@@ -102,6 +105,19 @@ async def get_policy(
     if loaded is None:
         raise PackNotLoaded(f"pack {chosen} is not loaded in this process")
     return resolve_policy(applied.policy, loaded.pack, compute_local_day(moment, loaded.pack.manifest.time_zone))
+
+
+async def find_applied(session: AsyncSession, scope: TenantScope) -> AppliedPolicy | None:
+    """Return what was applied for a tenant."""
+    return await store.find_applied(session, scope.tenant_id)
+
+
+def describe_applied(applied: AppliedPolicy | None) -> dict[str, Any]:
+    """Return the `policy.toml` that says what was applied."""
+    if applied is None:
+        return {}
+    table: dict[str, Any] = msgspec.to_builtins(applied.policy, order="deterministic")
+    return table
 
 
 async def plan_policy(
