@@ -89,18 +89,23 @@ class State:
 
     def prepare_plugin_secrets(self, cell: str, folders: Iterable[Path]) -> None:
         """Make a value for every secret that the plugin configurations in `folders` name and that has none yet."""
-        file = self.plugin_secrets(cell)
-        known = _read_toml(file)
-        names = {
-            name
-            for folder in folders
-            for path in sorted(folder.glob("plugins/*.toml"))
-            for name in _references(_read_toml(path))
-        }
-        missing = names - known.keys()
-        if missing or not file.exists():
-            made = make_demo_secrets(missing)
-            write_private(file, _write_toml({**known, **made}))
+        add_demo_secrets(
+            self.plugin_secrets(cell),
+            {
+                name
+                for folder in folders
+                for path in sorted(folder.glob("plugins/*.toml"))
+                for name in _references(_read_toml(path))
+            },
+        )
+
+
+def add_demo_secrets(file: Path, names: set[str]) -> None:
+    """Make a value for each of `names` that has none in a file of secrets; make the file where there is none."""
+    known = _read_toml(file)
+    missing = names - known.keys()
+    if missing or not file.exists():
+        write_private(file, _write_toml({**known, **make_demo_secrets(missing)}))
 
 
 def logins_of_control(state: State, postgres_port: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ inside any of them does what is missing and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ import pitboss.plughost.service as plughost
 import pitboss.policy.service as policy
 import pitboss.tenancy.service as tenancy
 from pitboss.directory.contracts import PublicKey, SigningKey
-from pitboss.hosting.contracts import TenantOrder
+from pitboss.hosting.contracts import TenantOrder, Touch
 from pitboss.hosting.runtime import Cell, CellClient, CellDesk
 from pitboss.kernel.clock import utc_now
 from pitboss.platform.db import ContextSigner, ControlDatabase, Database, create_engine
@@ -77,7 +77,13 @@ class Workshop:
 
     def check(self, slug: str) -> TenantFolder:
         """Return a tenant's files; raise `TenantFilesInvalid` with everything that is wrong."""
-        folder, problems = tenancy.check_folder(self.settings.tenants_dir, slug, self.offer)
+        return self._judge(slug, *tenancy.check_folder(self.settings.tenants_dir, slug, self.offer))
+
+    def check_files(self, slug: str, files: Mapping[str, bytes]) -> TenantFolder:
+        """Do what `check` does with files that are not written yet."""
+        return self._judge(slug, *tenancy.check_files(self.settings.tenants_dir, slug, files, self.offer))
+
+    def _judge(self, slug: str, folder: TenantFolder | None, problems: list[Problem]) -> TenantFolder:
         if folder is not None and folder.tenant.cell in self.offer.cells:
             problems += self._find_plugin_problems(slug, folder)
             problems += self._find_policy_problems(slug, folder)
@@ -86,14 +92,10 @@ class Workshop:
         return folder
 
     def _find_plugin_problems(self, slug: str, folder: TenantFolder) -> list[Problem]:
-        host = self.host_of(folder.tenant.cell)
         problems: list[Problem] = []
         for index, plugin in enumerate(folder.tenant.plugins):
-            file = f"{slug}/plugins/{plugin}.toml"
             try:
-                names = plughost.check_config(
-                    host.get_plugin(plugin), folder.plugins[plugin], locality=folder.tenant.locality, file=file
-                )
+                names = self._list_secrets(folder, plugin)
                 if self.settings.secrets_file is not None:
                     SecretStore(self.settings.secrets_file).resolve(names)
             except FileInvalid as fault:
@@ -101,6 +103,16 @@ class Workshop:
             except PitbossError as fault:
                 problems.append(Problem(f"{slug}/tenant.toml", f"plugins[{index}]", fault.detail))
         return problems
+
+    def list_secrets(self, folder: TenantFolder) -> list[str]:
+        """Return the names of the secrets that a checked tenant's plugins refer to."""
+        return sorted({name for plugin in folder.tenant.plugins for name in self._list_secrets(folder, plugin)})
+
+    def _list_secrets(self, folder: TenantFolder, plugin: str) -> tuple[str, ...]:
+        file = f"{folder.tenant.slug}/plugins/{plugin}.toml"
+        table, locality = folder.plugins[plugin], folder.tenant.locality
+        loaded = self.host_of(folder.tenant.cell).get_plugin(plugin)
+        return plughost.check_config(loaded, table, locality=locality, file=file)
 
     def read_policy(self, folder: TenantFolder) -> tuple[TenantPolicy, dict[str, LoadedPack]]:
         """Return what a checked tenant tightens, and its packs; raise `TenantFilesInvalid` for what changed since."""
@@ -128,6 +140,14 @@ class Workshop:
         except TenantFilesInvalid as invalid:
             problems += invalid.problems
         return problems
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A tenant as control and its cell hold it: what its files would say, what they do not, and who changed it last."""
+
+    record: TenantRecord
+    folder: TenantFolder
+    touches: tuple[Touch, ...]
 
 
 class Deployment:
@@ -158,7 +178,10 @@ class Deployment:
                 f"tenant {tenant.slug} lives in cell {tenant.cell}, for which there is no database login here,"
                 f" and {variable('call_signing_key')} is not set"
             )
-        return self.workshop.offer.cells[tenant.cell]
+        place = self.workshop.offer.cells.get(tenant.cell)
+        if place is None:
+            raise ChangeRefused(f"tenant {tenant.slug} lives in cell {tenant.cell}, which has no file here")
+        return place
 
     def reach(self, place: CellPlace) -> Cell:
         """Return the way to a cell."""
@@ -221,6 +244,21 @@ async def plan(deployment: Deployment, folder: TenantFolder) -> Plan:
     elif stored < version:
         entries.append(PlanEntry("~" if stored else "+", f"directory.{place.cell}.stored", stored or None, version))
     return Plan(tenant.slug, tuple(entries), tuple(refusals))
+
+
+async def read_held(deployment: Deployment, slug: str) -> Held:
+    """Return a tenant as it is held; raise `TenantNotFound`.
+
+    Its plugins are those that the cell has enabled, whatever control's register says.
+    """
+    async with deployment.control.transaction() as session:
+        record = await tenancy.get_tenant(session, slug)
+    file = tenancy.file_from_record(record)
+    order = _order(TenantFolder(file, {plugin: {} for plugin in record.plugins}), record.tenant_id, ())
+    there = await deployment.reach(deployment.place_of(record)).read(order, deployment.by)
+    plugins = {found.slug: {plughost.VERSION_KEY: found.config_version, **found.config} for found in there.plugins}
+    file = msgspec.structs.replace(file, plugins=tuple(sorted(plugins)))
+    return Held(record, TenantFolder(file, plugins, there.policy), there.touches)
 
 
 def _order(folder: TenantFolder, tenant_id: int, entries: Iterable[PlanEntry]) -> TenantOrder:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import click
 
 import pitboss.tenancy.service as tenancy
 from pitboss.cli.tenant_apply import Deployment, Workshop
+from pitboss.cli.tenant_arguments import open_deployment, run_on
 from pitboss.directory.contracts import TenantState
-from pitboss.kernel.ids import new_uuid
-from pitboss.kernel.scope import Origin
-from pitboss.permissions.service import deployment_actor, deployment_command
-from pitboss.platform.db import DatabaseUnavailable, is_unavailable
+from pitboss.permissions.service import deployment_command
 from pitboss.platform.settings import load_settings
-from pitboss.tenancy.contracts import By
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -64,22 +60,9 @@ STATE_COMMANDS = (suspend_command, resume_command, close_command)
 
 
 def _change(slug: str, state: TenantState, reason: str) -> None:
-    by = By(deployment_actor(), Origin(request_id=str(new_uuid())))
-    deployment = Deployment(Workshop(load_settings()), by)
-    try:
-        asyncio.run(_change_and_close(deployment, slug, state, reason))
-    except Exception as error:
-        if is_unavailable(error):
-            raise DatabaseUnavailable(f"a database did not answer ({type(error).__name__})") from error
-        raise
+    deployment = open_deployment(Workshop(load_settings()))
+    run_on(deployment, change_state(deployment, slug, state, reason))
     click.echo(f"{slug} is {state}")
-
-
-async def _change_and_close(deployment: Deployment, slug: str, state: TenantState, reason: str) -> None:
-    try:
-        await change_state(deployment, slug, state, reason)
-    finally:
-        await deployment.close()
 
 
 async def change_state(deployment: Deployment, slug: str, state: TenantState, reason: str) -> None:

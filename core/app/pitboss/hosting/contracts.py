@@ -91,12 +91,11 @@ class CellPlan(msgspec.Struct, frozen=True):
 
 
 class HeldPlugin(msgspec.Struct, frozen=True):
-    """A plugin as the cell holds it; secrets are references."""
+    """A plugin that the cell has enabled for a tenant; secrets are references."""
 
     slug: str
     config: Mapping[str, Any]
     config_version: int
-    enabled: bool
 
 
 class Touch(msgspec.Struct, frozen=True):

@@ -99,10 +99,10 @@ class CellDesk:
         return CellPlan(tuple(entries), tuple(refusals), version)
 
     async def read(self, order: TenantOrder, by: By) -> HeldTenant:  # noqa: ARG002 - reading is not audited
-        """Return what the cell holds of a tenant's files; of the order only who the tenant is counts."""
+        """Return what the cell holds of a tenant's files; of the order only the tenant and names count."""
         scope = self._demand_place(order)
         async with self._database.transaction(scope) as session:
-            return await service.read_tenant(session, scope)
+            return await service.read_tenant(session, scope, order)
 
     async def prepare(self, order: TenantOrder, by: By) -> None:
         """Bring a tenant's books and plugins to what the order says."""

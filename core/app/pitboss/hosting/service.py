@@ -87,14 +87,15 @@ def _entry(path: str, before: Any, after: Any) -> PlanEntry:
     return PlanEntry("+" if before is None else "-" if after is None else "~", path, before, after)
 
 
-async def read_tenant(session: AsyncSession, scope: TenantScope) -> HeldTenant:
-    """Return what the cell holds of a tenant's files, and who changed each part last."""
-    plugins = await plughost.list_enablements(session, scope)
+async def read_tenant(session: AsyncSession, scope: TenantScope, order: TenantOrder) -> HeldTenant:
+    """Return what the cell holds of a tenant's files, and who changed each part last; also plugins of the order."""
+    plugins = await plughost.list_enabled(session, scope)
     applied = await policy.find_applied(session, scope)
-    targets = [f"policy:{scope.slug}", *(f"plugin:{found.slug}" for found in plugins)]
+    slugs = sorted({*order.plugins, *(found.slug for found in plugins)})
+    targets = [f"policy:{scope.slug}", *(f"plugin:{slug}" for slug in slugs)]
     touches = [touch for target in targets if (touch := await _find_touch(session, scope, target)) is not None]
     return HeldTenant(
-        plugins=tuple(HeldPlugin(each.slug, each.config, each.config_version, each.enabled) for each in plugins),
+        plugins=tuple(HeldPlugin(each.slug, each.config, each.config_version) for each in plugins),
         policy=policy.describe_applied(applied),
         touches=tuple(touches),
     )

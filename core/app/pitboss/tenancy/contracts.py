@@ -19,6 +19,11 @@ Environment = Literal["demo", "production"]
 
 POLICY_FILE: Final = "policy.toml"
 """What a tenant tightens, beside its `tenant.toml`."""
+THEME_FILE: Final = "theme/theme.toml"
+"""How a tenant's brands look."""
+MAX_FILE_BYTES: Final = 256 * 1024
+MAX_FOLDER_BYTES: Final = 1024 * 1024
+"""A tenant's whole folder travels to its cell in one call."""
 
 
 class BrandFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,11 +63,13 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
 
 class TenantFolder(msgspec.Struct, frozen=True):
-    """A tenant's files that were found to be right: `plugins` is slug → configuration table, `policy` a table too."""
+    """A tenant's files as tables: `plugins` by slug, `policy`, `theme`; and `images` by name, beside `theme.toml`."""
 
     tenant: TenantFile
     plugins: Mapping[str, Mapping[str, Any]]
     policy: Mapping[str, Any] = {}
+    theme: Mapping[str, Any] = {}
+    images: Mapping[str, bytes] = {}
 
 
 class CellPlace(msgspec.Struct, frozen=True):

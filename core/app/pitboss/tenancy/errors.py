@@ -41,3 +41,10 @@ class ApplyRunning(PitbossError):
 
     code = "tenancy.apply_running"
     kind = ErrorKind.UNAVAILABLE
+
+
+class FolderExists(PitbossError):
+    """The tenant has a folder already, which is not overwritten."""
+
+    code = "tenancy.folder_exists"
+    kind = ErrorKind.CONFLICT

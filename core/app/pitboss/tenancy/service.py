@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from pitboss.audit.service import record_control_event
 from pitboss.directory.contracts import SignedSnapshot, SigningKey, TenantState
 from pitboss.tenancy import rules, store
 from pitboss.tenancy.contracts import (
+    MAX_FILE_BYTES,
+    MAX_FOLDER_BYTES,
     By,
     CellPlace,
     Facts,
@@ -25,7 +28,7 @@ from pitboss.tenancy.contracts import (
     TenantFolder,
     TenantRecord,
 )
-from pitboss.tenancy.errors import CellUnknown, ChangeRefused, TenantNotFound
+from pitboss.tenancy.errors import CellUnknown, ChangeRefused, FolderExists, TenantNotFound
 
 
 def list_folders(tenants_dir: Path) -> list[str]:
@@ -38,22 +41,75 @@ def check_folder(tenants_dir: Path, slug: str, offer: Offer) -> tuple[TenantFold
 
     Other tenants' files are read for what they claim: a domain and a public id belong to one tenant.
     """
-    files = _read_files(tenants_dir / slug)
+    files, unread = _read_files(tenants_dir / slug)
+    folder, problems = check_files(tenants_dir, slug, files, offer)
+    return folder, sorted([*problems, *unread])
+
+
+def check_files(
+    tenants_dir: Path, slug: str, files: Mapping[str, bytes], offer: Offer
+) -> tuple[TenantFolder | None, list[Problem]]:
+    """Do what `check_folder` does with files that are not written yet."""
     folder, problems = rules.parse_files(slug, files)
     claims = {other: _claims(tenants_dir / other / "tenant.toml") for other in list_folders(tenants_dir)}
-    if slug in claims:
-        problems += rules.find_clashes(slug, claims[slug], claims)
+    own = rules.claims_of(files.get("tenant.toml", b""))
+    problems += rules.find_clashes(slug, own, claims)
     if folder is not None:
         problems += rules.find_tenant_problems(slug, folder.tenant, offer)
     return folder, sorted(problems)
 
 
-def _read_files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    }
+def _read_files(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
+    """Return the files of a folder, and why some were not read; nothing outside of it is ever read."""
+    home = folder.resolve()
+    files: dict[str, bytes] = {}
+    problems: list[Problem] = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in name.split("/")) or (path.is_dir() and not path.is_symlink()):
+            continue
+        try:
+            target = path.resolve()
+        except (OSError, RuntimeError):  # links in a circle
+            target = home
+        if not target.is_relative_to(home):
+            reason = "leads out of the folder"
+        elif target.is_dir():
+            reason = "leads to no file"
+        elif not target.is_file():
+            reason = "is no plain file"
+        elif target.stat().st_size > MAX_FILE_BYTES:
+            reason = f"is larger than {MAX_FILE_BYTES // 1024} KiB"
+        elif sum(map(len, files.values())) + target.stat().st_size > MAX_FOLDER_BYTES:
+            reason = f"with it the folder is larger than {MAX_FOLDER_BYTES // 1024} KiB"
+        else:
+            files[name] = target.read_bytes()
+            continue
+        problems.append(Problem(f"{folder.name}/{name}", "", reason))
+    return files, problems
+
+
+def render_folder(folder: TenantFolder) -> dict[str, bytes]:
+    """Return the files that say what `folder` holds, by their names."""
+    return rules.render_folder(folder)
+
+
+def write_folder(tenants_dir: Path, slug: str, files: Mapping[str, bytes], *, replace: bool = False) -> Path:
+    """Write a tenant's folder, whole or not at all; raise `FolderExists` unless it may be replaced."""
+    target, fresh, old = tenants_dir / slug, tenants_dir / f".{slug}.new", tenants_dir / f".{slug}.old"
+    if not replace and (target.exists() or target.is_symlink()):
+        raise FolderExists(f"{target} exists; nothing was written")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for name, content in files.items():
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    return target
 
 
 def _claims(file: Path) -> Mapping[str, str]:
@@ -72,6 +128,11 @@ async def get_tenant(session: AsyncSession, slug: str) -> TenantRecord:
     if found is None:
         raise TenantNotFound(f"tenant {slug} is not registered")
     return found
+
+
+def file_from_record(record: TenantRecord) -> TenantFile:
+    """Return the `tenant.toml` that says what control holds; what stands in no file is its number and its state."""
+    return rules.file_from_record(record)
 
 
 async def list_tenants(session: AsyncSession) -> list[TenantRecord]:

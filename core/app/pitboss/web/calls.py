@@ -54,6 +54,9 @@ class CallDesk:
         if call.kind is CallKind.PLAN_TENANT:
             require(asked.actor, "tenancy.tenant.view")
             return await self._desk.plan(asked.order, by)
+        if call.kind is CallKind.READ_TENANT:
+            require(asked.actor, "tenancy.tenant.view")
+            return await self._desk.read(asked.order, by)
         require(asked.actor, "tenancy.tenant.configure")
         await self._desk.prepare(asked.order, by)
         return {}

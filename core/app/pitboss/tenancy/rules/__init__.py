@@ -10,12 +10,14 @@ from pitboss.tenancy.rules.plan import (
     merge_record,
     record_from_files,
 )
+from pitboss.tenancy.rules.writing import file_from_record, render_folder, render_table
 
 __all__ = [
     "build_content",
     "claims_of",
     "diff_facts",
     "facts_of",
+    "file_from_record",
     "find_clashes",
     "find_refusals",
     "find_state_refusal",
@@ -23,5 +25,7 @@ __all__ = [
     "merge_record",
     "parse_files",
     "record_from_files",
+    "render_folder",
+    "render_table",
     "renew_snapshot",
 ]

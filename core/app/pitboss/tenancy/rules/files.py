@@ -11,12 +11,14 @@ from typing import Any, Final, cast, get_args, get_origin
 import msgspec
 
 from pitboss.directory.contracts import LANGUAGES
-from pitboss.tenancy.contracts import POLICY_FILE, BrandFile, Offer, Problem, TenantFile, TenantFolder
+from pitboss.tenancy.contracts import POLICY_FILE, THEME_FILE, BrandFile, Offer, Problem, TenantFile, TenantFolder
 from pitboss_sdk.money import CURRENCIES
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+{_LABEL}\Z", re.ASCII)
 _PLUGIN_FILE: Final = re.compile(r"plugins/([^/]+)\.toml\Z")
+_IMAGE_FILE: Final = re.compile(r"theme/([a-z0-9][a-z0-9._-]{0,79}\.(?:png|webp))\Z", re.ASCII)
+_BELONGING: Final = f"tenant.toml, {POLICY_FILE}, plugins/<slug>.toml, {THEME_FILE} and theme/<name>.png or .webp"
 
 Claims = Mapping[str, str]
 """What a tenant takes for itself in the world (``domain x``, ``public_id y``) → the key that takes it."""
@@ -26,10 +28,13 @@ def parse_files(slug: str, files: Mapping[str, bytes]) -> tuple[TenantFolder | N
     """Decode the files of the folder `slug`, named relative to it; the folder is None when `tenant.toml` is wrong."""
     problems: list[Problem] = []
     documents: dict[str, dict[str, Any]] = {}
+    images: dict[str, bytes] = {}
     for name, content in sorted(files.items()):
-        if name not in {"tenant.toml", POLICY_FILE} and not _PLUGIN_FILE.match(name):
-            reason = f"no such file belongs here: tenant.toml, {POLICY_FILE} and plugins/<slug>.toml"
-            problems.append(Problem(f"{slug}/{name}", "", reason))
+        if image := _IMAGE_FILE.match(name):
+            images[image[1]] = content
+            continue
+        if name not in {"tenant.toml", POLICY_FILE, THEME_FILE} and not _PLUGIN_FILE.match(name):
+            problems.append(Problem(f"{slug}/{name}", "", f"no such file belongs here: {_BELONGING}"))
             continue
         try:
             documents[name] = tomllib.loads(content.decode())
@@ -53,7 +58,8 @@ def parse_files(slug: str, files: Mapping[str, bytes]) -> tuple[TenantFolder | N
         if plugin not in tenant.plugins
     ]
     listed = {plugin: plugins.get(plugin, {}) for plugin in tenant.plugins}
-    return TenantFolder(tenant, listed, documents.get(POLICY_FILE, {})), problems
+    policy, theme = documents.get(POLICY_FILE, {}), documents.get(THEME_FILE, {})
+    return TenantFolder(tenant, listed, policy, theme, images), problems
 
 
 def _find_misfits(value: Any, kind: Any, key: str) -> Iterator[tuple[str, str]]:
