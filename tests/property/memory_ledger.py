@@ -17,6 +17,7 @@ import asyncpg
 import msgspec
 from tests.property.model import Model
 
+from pitboss.bonus import store as bonus_store
 from pitboss.games.store import rounds as rounds_store
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.statements import ReadPart, WritePart
@@ -93,6 +94,8 @@ class MemoryLedger:
     holds: dict[Triple, OpenHold] = field(default_factory=dict[Triple, OpenHold])
     awards: dict[Triple, list[int]] = field(default_factory=dict[Triple, list[int]])
     award_entries: dict[Triple, dict[int, int]] = field(default_factory=dict[Triple, dict[int, int]])
+    terms: dict[tuple[int, int, str], tuple[int, int]] = field(default_factory=dict)
+    """What is to be staked of an award, and when it ends."""
     usage: dict[tuple[int, int, int, int, date], int] = field(default_factory=dict)
     limits: dict[int, dict[LimitKind, int]] = field(default_factory=dict[int, dict[LimitKind, int]])
     house: dict[int, int] = field(default_factory=dict[int, int])
@@ -105,6 +108,8 @@ class MemoryLedger:
     awarded: set[int] = field(default_factory=set[int])
     limited: set[int] = field(default_factory=set[int])
     blocks: int = 0
+    now_us: int = 1_000_000_000
+    """The clock of server and lanes; it stands still until somebody moves it."""
     log: list[list[Entry]] = field(default_factory=list[list[Entry]])
     in_flight: list[tuple[tuple[int, int, bytes], int, int]] = field(default_factory=list)
     """Keys whose outcome was decided at one moment of the log and written at a later one."""
@@ -162,7 +167,14 @@ class MemoryLedger:
 
     def read_awards(self, args: Sequence[Any]) -> Iterable[Any]:
         pairs = set(table(args, 2))
-        return [(*name, *award) for name, award in self.awards.items() if name[:2] in pairs]
+        for name, award in self.awards.items():
+            if name[:2] in pairs:
+                row = self.journal[name[1], name[2]]
+                yield *name, *award, row[5], row[4], row[15]
+
+    def read_terms(self, args: Sequence[Any]) -> Iterable[Any]:
+        pairs = set(table(args, 2))
+        return [(*name, *its) for name, its in self.terms.items() if name[:2] in pairs]
 
     def read_award_entries(self, args: Sequence[Any]) -> Iterable[Any]:
         for name in table(args, 3):
@@ -204,6 +216,9 @@ class MemoryLedger:
     def games_stand(self, args: Sequence[Any]) -> bool:
         seen = zip(numbers(args[3]), numbers(args[4]), strict=True)
         return all(self.games.get(code) == its for code, its in zip(texts(args[2]), seen, strict=True))
+
+    def has_not_ended(self, args: Sequence[Any]) -> bool:
+        return self.now_us < args[0]
 
     def are_new_keys(self, args: Sequence[Any]) -> bool:
         return not any(key in self.keys for key in key_rows(args))
@@ -407,6 +422,7 @@ _READS: dict[str, Callable[[MemoryLedger, Sequence[Any]], Any]] = {
     posting._READ_AWARDS: MemoryLedger.read_awards,
     posting._READ_AWARD_ENTRIES: MemoryLedger.read_award_entries,
     posting._READ_USAGE: MemoryLedger.read_usage,
+    bonus_store._READ: MemoryLedger.read_terms,
     limits_store._READ: MemoryLedger.read_limits,
     rounds_store._READ_SESSIONS: MemoryLedger.read_sessions,
     rounds_store._READ_GAMES: MemoryLedger.read_games,
@@ -415,6 +431,7 @@ _READS: dict[str, Callable[[MemoryLedger, Sequence[Any]], Any]] = {
 _CHECKS: dict[str, Callable[[MemoryLedger, Sequence[Any]], bool]] = {
     posting._STILL_STANDS: MemoryLedger.still_stands,
     posting._STILL_NEW: MemoryLedger.are_new_keys,
+    posting._NOT_ENDED: MemoryLedger.has_not_ended,
     rounds_store._GAMES_STAND: MemoryLedger.games_stand,
     rounds_store._STILL_AS_SEEN: MemoryLedger.are_as_seen,
 }

@@ -286,6 +286,8 @@ class Model:
                 raise Refused("insufficient_funds", step)
             moved = _credit(purse, step.amount) if step.amount > 0 else (step.amount, 0, 0, 0)
         elif step.op == "award":
+            if not purse.active or purse.excluded:
+                raise Refused("player_blocked", step)
             moved = (0, step.amount, 0, 0)
         elif step.op == "award_forfeit":
             if step.amount > purse.bonus:

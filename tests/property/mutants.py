@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 from tests.property.lane_simulator import Parts, execute
 
 from pitboss.games import runtime as games_runtime
 from pitboss.wallet import runtime
-from pitboss.wallet.rules import batch, movements
+from pitboss.wallet.rules import awards, batch, movements
 
-_FILES = {"batch": batch, "movements": movements, "lane": runtime, "rounds": games_runtime}
+_FILES = {"awards": awards, "batch": batch, "movements": movements, "lane": runtime, "rounds": games_runtime}
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,17 @@ class Mutant:
         if self.file == "batch":
             return Parts(walk=changed["BatchWalk"])
         # Its classes stay the ones that everybody else has: a second enumeration is equal to nothing.
-        changed |= {name: vars(movements)[name] for name, value in changed.items() if isinstance(value, type)}
-        mixed = execute(batch)
-        mixed |= {name: value for name, value in changed.items() if name in mixed and callable(value)}
-        return Parts(walk=mixed["BatchWalk"])
+        changed |= {name: vars(_FILES[self.file])[name] for name, value in changed.items() if isinstance(value, type)}
+        if self.file == "movements":
+            changed |= _mix(awards, changed)
+        return Parts(walk=_mix(batch, changed)["BatchWalk"])
+
+
+def _mix(module: ModuleType, changed: dict[str, Any]) -> dict[str, Any]:
+    """Return the names of a module that was run once more and calls the changed functions."""
+    mixed = execute(module)
+    mixed |= {name: value for name, value in changed.items() if name in mixed and callable(value)}
+    return mixed
 
 
 MUTANTS = (
@@ -63,7 +72,7 @@ MUTANTS = (
     Mutant(
         "reversed twice in one batch",
         "batch",
-        "        draft.known[target] = msgspec.structs.replace(original, reversed_by=wallet.version)\n",
+        "        draft.known[target] = msgspec.structs.replace(original, reversed_by=draft.results[-1].version)\n",
         "",
     ),
     Mutant("another round's bet is rolled back", "batch", "original.round_id != request.round_id", "False"),
@@ -88,10 +97,10 @@ MUTANTS = (
         "limits forget the batch", "batch", "self.facts.usage[full] = self.facts.usage.get(full, 0) + minor", "pass"
     ),
     Mutant("limits forget the request", "batch", "minor + max(0, draft.movement.get(kind, 0))", "minor"),
-    Mutant("a rolled-back bet stays wagered", "batch", "if op in (Op.BET, Op.BET_ROLLBACK):", "if op is Op.BET:"),
+    Mutant("a rolled-back bet stays wagered", "awards", "if op in (Op.BET, Op.BET_ROLLBACK):", "if op is Op.BET:"),
     Mutant(
         "a bonus goes back to another award",
-        "batch",
+        "awards",
         "parts = [(number, -part) for number, part in entries]",
         "parts = [(max(mine), bonus)]",
     ),
@@ -151,7 +160,7 @@ MUTANTS = (
         "        draft.holds[name] = OpenHold(wallet.version, leg.amount_minor, 0, 0, leg.expires_at)\n",
         "",
     ),
-    Mutant("an award is not seen by the next batch", "batch", "            wallet.has_awards = True\n", ""),
+    Mutant("an award is not seen by the next batch", "awards", "        wallet.has_awards = True\n", ""),
     Mutant("wallets need not stand", "lane", "            if relied:\n", "            if False:\n"),
     Mutant(
         "keys of a failed batch are known",

@@ -170,6 +170,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.calls import CallDesk
     from pitboss.web.controllers.audit import AuditController
+    from pitboss.web.controllers.bonus import AwardController, OwnAwardController
     from pitboss.web.controllers.games import GameController, RoundController
     from pitboss.web.controllers.limits import LimitController, OwnLimitController
     from pitboss.web.controllers.operators import OperatorController
@@ -216,6 +217,8 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 RoundController,
                 LimitController,
                 OwnLimitController,
+                AwardController,
+                OwnAwardController,
                 AuditController,
             ),
             resources={"lanes": lanes, "drivers": drivers, "policies": policies},
@@ -264,7 +267,7 @@ def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> L
     lanes: list[Lane] = []
     for number in range(settings.lanes):
         connection = LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)
-        poster = DatabasePoster(number, connection, zones=policies.zones)
+        poster = DatabasePoster(number, connection, spend_orders=policies.spend_orders, zones=policies.zones)
         lanes.append(Lane(poster, observe_batch=ground.metrics.lane_batch_calls.observe))
     ground.metrics.lane_oldest_seconds.set_function(lambda: max(lane.oldest_wait_ms() for lane in lanes) / 1000)
     return Lanes(lanes)
@@ -396,6 +399,7 @@ def create_jobs(settings: Settings, ground: CellGround, lanes: Lanes, drivers: D
     from pitboss.platform import outbox
     from pitboss.platform.mail import MailSpool
     from pitboss.worker.account_jobs import account_jobs
+    from pitboss.worker.bonus_jobs import bonus_jobs
     from pitboss.worker.games_jobs import game_jobs
     from pitboss.worker.jobs import Job, JobRegistry
     from pitboss.worker.ledger_jobs import ledger_jobs
@@ -403,6 +407,7 @@ def create_jobs(settings: Settings, ground: CellGround, lanes: Lanes, drivers: D
     return JobRegistry(
         [
             *ledger_jobs(ground.database, lanes, ground.metrics),
+            *bonus_jobs(lanes),
             *game_jobs(drivers),
             *account_jobs(MailSpool(settings.mail_spool_dir)),
             Job("outbox.prune_done", _plain(outbox.prune_done), "platform.outbox.delete", 3600),

@@ -42,7 +42,7 @@ SETS: dict[str, Any] = {
     "exclusion_terms": ExclusionTerm,
     "register_checks": RegisterMoment,
 }
-SWITCHES = {"exclusion_early_end_allowed", "bonus_allowed"}
+SWITCHES = {"exclusion_early_end_allowed", "bonus_allowed", "real_money_spent_first"}
 MOMENTS = list(IdentityMoment)
 STARTS = list(CountsFrom)
 

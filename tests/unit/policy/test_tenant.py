@@ -46,6 +46,7 @@ def test_nothing_and_everything_stricter_pass() -> None:
     exclusion_lift_wait_hours = 200
     bonus_allowed = false
     bonus_wagering_maximum_times = 10
+    real_money_spent_first = false
     identity_before = "registration"
     due_diligence_thresholds_minor.EUR = 0
     due_diligence_days = 0

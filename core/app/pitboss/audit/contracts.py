@@ -250,6 +250,14 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
     ),
     **_types(
         Category.USER_ACTION,
+        "award",
+        {
+            "award.ordered": "Bonus money by hand: who and why; the journal row of the award's id is the booking",
+            "award.cancelled": "An award of bonus money was ended by an operator",
+        },
+    ),
+    **_types(
+        Category.USER_ACTION,
         "exclusion",
         {
             "exclusion.set": "A player was excluded, or takes a time-out",

@@ -26,6 +26,8 @@ class Op(IntEnum):
     AWARD_FORFEIT = 11
     TERMS = 12
     """Moves nothing: what a decision on the wallet depends on changed (its status, a limit, a session)."""
+    AWARD_CONVERT = 13
+    """What is left of an award whose requirement was met becomes real money; the house has no part in it."""
 
 
 class Outcome(IntEnum):
@@ -181,11 +183,25 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 class OpenAward(msgspec.Struct):
-    """An award with money left, while a batch is decided; changed like `WalletState`."""
+    """An award while a batch is decided; changed like `WalletState`.
+
+    `reference`, source and house account are those of the booking that granted it.
+    """
 
     granted_version: int
     remaining: int
     wagered: int
+    source_id: int = 0
+    account_id: int = 0
+    reference: str = ""
+
+
+class AwardMoney(msgspec.Struct, frozen=True):
+    """What was granted with an award, what is left of it and what was staked of it, in minor units."""
+
+    granted_minor: int
+    remaining_minor: int
+    wagered_minor: int
 
 
 class OpenHold(msgspec.Struct):
@@ -204,7 +220,18 @@ class PostingBatch:
     `bookings` and `keys` are lists of tuples in the order of the columns that `ledger.store` names.
     """
 
-    __slots__ = ("award_entries", "awards", "bookings", "house", "keys", "new_awards", "new_holds", "holds", "usage")
+    __slots__ = (
+        "award_entries",
+        "awards",
+        "bookings",
+        "holds",
+        "house",
+        "keys",
+        "new_awards",
+        "new_holds",
+        "right_before_us",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self.bookings: list[tuple[Any, ...]] = []
@@ -216,3 +243,5 @@ class PostingBatch:
         self.awards: dict[tuple[int, int, int], OpenAward] = {}
         self.award_entries: list[tuple[int, int, int, int, int]] = []
         self.usage: dict[tuple[int, int, int, int, date], int] = {}
+        self.right_before_us: int | None = None
+        """Until when what was decided is right, in microseconds since 1970: the end of the award that ends first."""

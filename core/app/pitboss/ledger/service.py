@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.kernel.scope import TenantScope
+from pitboss.ledger.contracts import AwardMoney
 from pitboss.ledger.rules import compute_content_hash, compute_key
+from pitboss.ledger.store import awards
 from pitboss.ledger.store.accounts import (
     change_terms,
     claim_wallets,
@@ -61,6 +69,7 @@ __all__ = [
     "compute_key",
     "count_wallets",
     "ensure_source",
+    "find_award_money",
     "find_wallet",
     "fold_house",
     "get_house_account",
@@ -89,3 +98,12 @@ __all__ = [
     "verify_tenant",
     "verify_wallet_marks",
 ]
+
+
+async def find_award_money(
+    session: AsyncSession, scope: TenantScope, source: str, references: Sequence[str]
+) -> dict[str, AwardMoney]:
+    """Return what is left of awards by the reference of their booking; those not booked are not in the answer."""
+    by_key = {UUID(bytes=compute_key(reference)): reference for reference in references}
+    found = await awards.find_award_money(session, scope, source, list(by_key))
+    return {by_key[key]: money for key, money in found.items()}

@@ -26,6 +26,13 @@ Years = Annotated[int, Meta(ge=0, le=150)]
 Minor = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
+class SpendOrder(StrEnum):
+    """Which money a stake takes first."""
+
+    REAL_FIRST = "real_first"
+    BONUS_FIRST = "bonus_first"
+
+
 class TenantFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Figures that a tenant tightens, by the names that packs use; what is absent is left to the licence."""
 
@@ -40,6 +47,7 @@ class TenantFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     exclusion_lift_wait_hours: Count | None = None
     bonus_allowed: bool | None = None
     bonus_wagering_maximum_times: Count | None = None
+    real_money_spent_first: bool | None = None
     identity_before: IdentityMoment | None = None
     due_diligence_thresholds_minor: Mapping[str, Minor] = {}
     due_diligence_days: Count | None = None
@@ -133,6 +141,7 @@ class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
     exclusion_lift_wait_hours: int
     bonus_allowed: bool
     bonus_wagering_maximum_times: int | None
+    real_money_spent_first: bool
     identity_before: IdentityMoment
     due_diligence_thresholds_minor: Mapping[str, int]
     due_diligence_days: int
@@ -152,6 +161,11 @@ class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
     def exclusion_lift_wait(self) -> timedelta:
         """How long the request to end an exclusion waits."""
         return timedelta(hours=self.exclusion_lift_wait_hours)
+
+    @property
+    def spend_order(self) -> SpendOrder:
+        """Which money a stake takes first, where a wallet holds bonus money."""
+        return SpendOrder.REAL_FIRST if self.real_money_spent_first else SpendOrder.BONUS_FIRST
 
     def find_limit_ceiling_minor(self, kind: LimitKind, period: LimitPeriod, currency: str) -> int | None:
         """Return the highest limit that a player may set, or None."""

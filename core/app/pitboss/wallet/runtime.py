@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import asyncpg
 import structlog
 
+from pitboss.bonus import service as bonus
 from pitboss.kernel.clock import epoch_microseconds, monotonic_seconds, utc_now
 from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
@@ -218,7 +219,7 @@ class DatabasePoster:
     ) -> None:
         self._number = number
         self._store = store
-        self._spend_orders: Mapping[int, SpendOrder] = spend_orders or {}
+        self._spend_orders: Mapping[int, SpendOrder] = {} if spend_orders is None else spend_orders
         self._zones = zones
         self._next_batch_id = 0
         self._block_end = 0
@@ -365,15 +366,17 @@ class DatabasePoster:
             for key, known in facts.known.items()
             if known.outcome == Outcome.ACCEPTED and known.d_bonus
         ]
-        awards, entries, bounds, usage = await self._store.read(
+        awards, terms, entries, bounds, usage = await self._store.read(
             [
                 ledger.ask_awards(pairs),
+                bonus.ask_terms(pairs),
                 ledger.ask_award_entries(bookings),
                 limits.ask_limits(pairs),
                 ledger.ask_usage(pairs, since),
             ]
         )
         facts.awards = ledger.tell_awards(awards)
+        facts.terms = bonus.tell_terms(terms)
         facts.award_entries = ledger.tell_award_entries(entries)
         facts.limits = limits.tell_limits(bounds)
         facts.usage = ledger.tell_usage(usage)

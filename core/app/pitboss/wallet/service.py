@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -10,11 +10,17 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
+from pitboss.accounts.contracts import PlayerStatus
+from pitboss.accounts.errors import AccountNotActive
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
+from pitboss.bonus import service as bonus
+from pitboss.bonus.contracts import AwardOrder
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op
+from pitboss.limits import service as limits
+from pitboss.policy.contracts import EffectivePolicy
 from pitboss.wallet.contracts import LegRequest, MovementOrder, WalletRequest, WalletResult
 from pitboss.wallet.errors import MovementRefused
 from pitboss.wallet.runtime import Lanes
@@ -25,6 +31,7 @@ MANUAL_SOURCE = "manual"
 SYSTEM_SOURCE = "system"
 """The maker of references that the platform derives."""
 MANUAL_PATIENCE_MS = 2_000
+PAGE: Final = 100
 MAX_CREDIT_MINOR: Final = 10**15
 """Far above any deposit by hand, and far enough below 64 bits that sums of balances stay exact."""
 
@@ -127,3 +134,60 @@ async def order_credit(
 async def post_credit(lanes: Lanes, scope: TenantScope, order: MovementOrder) -> WalletResult:
     """Post what `order_credit` wrote down; raise `MovementRefused`. The same reference again moves nothing."""
     return await post_movement(lanes, scope, source_id=order.source_id, leg=order.leg, wallet_id=order.wallet_id)
+
+
+async def order_award(
+    session: AsyncSession,
+    scope: TenantScope,
+    order: AwardOrder,
+    *,
+    player_id: UUID,
+    currency: str,
+    policy: EffectivePolicy,
+    actor: Actor,
+    origin: Origin,
+) -> MovementOrder:
+    """Write down an award by hand; an empty currency is the account's own. The edge commits and calls `post_award`.
+
+    Raises `PlayerNotFound`, `AccountNotActive`, `PlayerExcluded`, `WalletNotFound` and what `bonus.award` raises.
+    """
+    player = await accounts.get_player(session, scope, player_id)
+    if not await bonus.is_known(session, scope, order.reference):
+        if player.status is not PlayerStatus.ACTIVE:
+            raise AccountNotActive("the account is not active")
+        await limits.require_play(session, scope, player.player_id)
+    wallet = await ledger.get_wallet(session, scope, player.player_id, currency or player.currency)
+    source_id = await ledger.ensure_source(session, scope, bonus.SOURCE)
+    account_id = await ledger.get_house_account(session, scope, AccountKind.BONUS_COST, wallet.currency, "")
+    found = await bonus.award(session, scope, wallet, order, policy=policy, actor=actor, origin=origin)
+    leg = make_leg(Op.AWARD, wallet.wallet_id, found.booking_reference, order.amount_minor, account_id)
+    return MovementOrder(source_id, wallet.wallet_id, wallet.currency, leg)
+
+
+async def post_award(lanes: Lanes, scope: TenantScope, order: MovementOrder) -> WalletResult:
+    """Book what `order_award` wrote down; raise `MovementRefused`. The same award again moves nothing."""
+    return await post_movement(lanes, scope, source_id=order.source_id, leg=order.leg, wallet_id=order.wallet_id)
+
+
+async def settle_awards(lanes: Lanes, scope: TenantScope, wallet_ids: Iterable[int]) -> None:
+    """Have what is left of awards that have ended taken back, and what was wagered become real.
+
+    Lanes do so before they decide anything on a wallet; asking for its balance is enough. Again it moves nothing.
+    """
+    for wallet_id in sorted(set(wallet_ids)):
+        await lanes.submit(WalletRequest(scope.tenant_id, wallet_id, 0, ()), patience_ms=MANUAL_PATIENCE_MS)
+
+
+async def settle_ended_awards(session: AsyncSession, lanes: Lanes, scope: TenantScope) -> int:
+    """Settle the wallets of all awards that have ended and were not looked at since; return how many awards.
+
+    They are done in pages. One whose money is still there stays to be looked at, and so does, for a day, one that was
+    ordered and never booked: its booking may be under way.
+    """
+    after: UUID | None = None
+    count = 0
+    while page := await bonus.list_ended(session, scope, after, PAGE):
+        await settle_awards(lanes, scope, [found.wallet_id for found in page])
+        count += await bonus.close_settled(session, scope, page)
+        after = page[-1].award_id
+    return count

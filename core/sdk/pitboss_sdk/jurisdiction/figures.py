@@ -200,6 +200,7 @@ class LimitsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Between the request to end an exclusion and its end."""
     bonus_allowed: tuple[Figure[bool], ...] = ()
     bonus_wagering_maximum_times: tuple[Figure[Count], ...] = ()
+    real_money_spent_first: tuple[Figure[bool], ...] = ()
 
 
 class ChecksFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

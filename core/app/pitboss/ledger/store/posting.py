@@ -46,9 +46,11 @@ join hold h on h.tenant_id = k.tenant_id and h.wallet_id = k.wallet_id and h.ope
 """
 
 _READ_AWARDS = """
-select json_agg(json_build_array(a.tenant_id, a.wallet_id, a.granted_version, a.remaining_minor, a.wagered_minor))
+select json_agg(json_build_array(a.tenant_id, a.wallet_id, a.granted_version, a.remaining_minor, a.wagered_minor,
+    j.source_id, j.account_id, j.reference))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join award a on a.tenant_id = n.tenant_id and a.wallet_id = n.wallet_id
+join journal j on j.tenant_id = a.tenant_id and j.wallet_id = a.wallet_id and j.version = a.granted_version
 """
 
 _READ_AWARD_ENTRIES = """
@@ -110,6 +112,10 @@ not exists (select from unnest($1::text::bigint[], $2::text::int[], $3::text::uu
     join call_key k on k.tenant_id = n.tenant_id and k.source_id = n.source_id and k.key = n.key)
 """
 
+_NOT_ENDED = """
+now() < timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
+"""
+
 _NEW_HOLDS = """
 insert into hold (tenant_id, wallet_id, opened_version, amount_minor, captured_minor, released_minor, expires_at, state,
     resolved_at)
@@ -159,6 +165,7 @@ Triple = tuple[int, int, int]
 Key = tuple[int, int, bytes]
 _WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool, int]])
 _KEY_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str, int]])
+_AWARD_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, str]])
 _FIVES = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _USAGE_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, date, int]])
 _HOLD_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, datetime]])
@@ -209,7 +216,7 @@ def ask_awards(pairs: Sequence[Pair]) -> ReadPart:
 
 def tell_awards(text: str) -> dict[Triple, OpenAward]:
     """Return what `ask_awards` read, by (tenant, wallet, granted version)."""
-    return {(row[0], row[1], row[2]): OpenAward(*row[2:]) for row in _FIVES.decode(text)}
+    return {(row[0], row[1], row[2]): OpenAward(*row[2:]) for row in _AWARD_ROWS.decode(text)}
 
 
 def ask_award_entries(bookings: Sequence[Triple]) -> ReadPart:
@@ -269,6 +276,8 @@ def plan_post(batch_id: int, lane: int, batch: PostingBatch) -> list[WritePart]:
         parts.append(WritePart(_KEEP_KEYS, [*_key_columns(keys), *_columns([key[3:] for key in keys], 6)]))
     if batch.new_holds or batch.holds or batch.new_awards or batch.awards or batch.usage:
         parts += _plan_rare(batch)
+    if batch.right_before_us is not None:
+        parts.append(WritePart("", [batch.right_before_us], _NOT_ENDED))
     return parts
 
 

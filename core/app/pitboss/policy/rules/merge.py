@@ -94,6 +94,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "exclusion_lift_wait_hours": _highest(168),
     "bonus_allowed": _allowed_by_all(default=True),
     "bonus_wagering_maximum_times": _lowest(None),
+    "real_money_spent_first": _allowed_by_all(default=True),
     "identity_before": _earliest(IdentityMoment.FIRST_DEPOSIT),
     "due_diligence_thresholds_minor": _lowest(0),
     "due_diligence_days": _lowest(0),

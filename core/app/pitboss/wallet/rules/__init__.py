@@ -1,6 +1,7 @@
-"""Pure decisions of the wallet: `movements` is the arithmetic, `batch` walks a batch request by request."""
+"""Pure decisions of the wallet: `movements` is the arithmetic, `awards` keeps bonus money, `batch` walks request by request."""
 
-from pitboss.wallet.rules.batch import BatchFacts, BatchWalk
-from pitboss.wallet.rules.movements import SpendOrder
+from pitboss.policy.contracts import SpendOrder
+from pitboss.wallet.rules.batch import BatchWalk
+from pitboss.wallet.rules.draft import BatchFacts
 
 __all__ = ["BatchFacts", "BatchWalk", "SpendOrder"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
 
 import msgspec
 
@@ -11,25 +10,25 @@ from pitboss.ledger.contracts import (
     HoldState,
     KnownKey,
     Op,
-    OpenAward,
     OpenHold,
     Outcome,
     PostingBatch,
     WalletState,
 )
-from pitboss.limits.contracts import Limit, LimitKind
+from pitboss.limits.contracts import LimitKind
 from pitboss.limits.rules import compute_usage, decide_limits
-from pitboss.wallet.contracts import BatchBook, Companion, LegRequest, LegResult, WalletRequest, WalletResult
+from pitboss.policy.contracts import SpendOrder
+from pitboss.wallet.contracts import BatchBook, LegRequest, LegResult, WalletRequest, WalletResult
+from pitboss.wallet.rules.awards import find_first_end, move_awards, settle_awards
+from pitboss.wallet.rules.draft import BatchFacts, Draft, FullKey, Pair
 from pitboss.wallet.rules.movements import (
     Deltas,
-    SpendOrder,
     compute_credit,
     compute_movement,
     compute_rollback,
     compute_win,
     decide_bet,
     decide_hold,
-    split_over_awards,
 )
 from pitboss_sdk.games import STICKY, Refusal
 from pitboss_sdk.money import MAX_MINOR
@@ -48,28 +47,6 @@ REFUSAL_NUMBERS: Mapping[Refusal, int] = {
 """How sticky refusals are stored; numbers are never reused."""
 _REFUSALS = {number: refusal for refusal, number in REFUSAL_NUMBERS.items()}
 
-Pair = tuple[int, int]
-Triple = tuple[int, int, int]
-FullKey = tuple[int, int, bytes]
-
-
-class BatchFacts(msgspec.Struct):
-    """Everything that the decisions of a batch depend on."""
-
-    wallets: dict[Pair, WalletState]
-    known: dict[FullKey, KnownKey]
-    now_us: int
-    """Microseconds since 1970."""
-    books: dict[Companion, BatchBook]
-    days: Mapping[int, date] = {}
-    """Today in the time zone of each tenant's licence, where a limit is looked at."""
-    limits: Mapping[Pair, list[Limit]] = {}
-    usage: dict[tuple[int, int, int, int, date], int] = {}
-    awards: dict[Triple, OpenAward] = {}
-    award_entries: dict[Triple, list[tuple[int, int]]] = {}
-    holds: dict[Triple, OpenHold] = {}
-    spend_orders: Mapping[int, SpendOrder] = {}
-
 
 class _Refused(Exception):
     def __init__(self, refusal: Refusal, leg: LegRequest | None = None, detail: str = "") -> None:
@@ -77,23 +54,6 @@ class _Refused(Exception):
         self.refusal = refusal
         self.leg = leg
         self.detail = detail
-
-
-class _Draft:
-    """What one request would write; dropped whole when a leg is refused."""
-
-    __slots__ = ("awards", "entries", "holds", "known", "movement", "new_awards", "new_holds", "results", "staked")
-
-    def __init__(self) -> None:
-        self.staked: tuple[int, int] = (0, 0)
-        self.known: dict[FullKey, KnownKey] = {}
-        self.results: list[LegResult] = []
-        self.movement: dict[LimitKind, int] = {}
-        self.awards: dict[Triple, OpenAward] = {}
-        self.entries: list[tuple[int, int, int, int, int]] = []
-        self.holds: dict[Triple, OpenHold] = {}
-        self.new_awards: list[tuple[int, int, int, int]] = []
-        self.new_holds: list[tuple[int, int, int, int, datetime]] = []
 
 
 class BatchWalk:
@@ -115,6 +75,8 @@ class BatchWalk:
         if request.legs and wallet.has_limits and wallet.tenant_id not in self.facts.days:
             # What counts against its limits cannot be told here yet; the same call may succeed later.
             return WalletResult(Refusal.UNAVAILABLE, None)
+        if wallet.has_awards:
+            self._look_at_awards(wallet)
         before = wallet.playable
         book = self.facts.books[request.companion] if request.companion is not None else None
         if not request.legs:
@@ -123,7 +85,7 @@ class BatchWalk:
             return WalletResult(None, before)
         first_booking = len(self.posting.bookings)
         undo = (wallet.version, wallet.real, wallet.bonus, wallet.held, wallet.debt)
-        draft = _Draft()
+        draft = Draft()
         told = before
         try:
             for leg in request.legs:
@@ -144,7 +106,7 @@ class BatchWalk:
             book.applied(request, draft.results, before, wallet)
         return WalletResult(None, wallet.playable, draft.results)
 
-    def _find(self, key: FullKey, draft: _Draft) -> KnownKey | None:
+    def _find(self, key: FullKey, draft: Draft) -> KnownKey | None:
         return draft.known.get(key) or self.facts.known.get(key)
 
     def _replay(self, leg: LegRequest, known: KnownKey, wallet: WalletState) -> LegResult:
@@ -186,7 +148,7 @@ class BatchWalk:
         )
 
     def _apply(
-        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: _Draft
+        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: Draft
     ) -> None:
         op = leg.op
         if (leg.amount_minor <= 0 and op not in _UNBOUND) or (op is Op.ADJUSTMENT and not leg.amount_minor):
@@ -216,7 +178,7 @@ class BatchWalk:
         if refusal is not None:
             raise _Refused(refusal, leg)
 
-    def _stake(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> Deltas:
+    def _stake(self, leg: LegRequest, wallet: WalletState, draft: Draft) -> Deltas:
         order = self.facts.spend_orders.get(wallet.tenant_id, SpendOrder.REAL_FIRST)
         deltas = decide_bet(wallet, leg.amount_minor, order)
         stake = {LimitKind.STAKE: leg.amount_minor, LimitKind.LOSS: leg.amount_minor}
@@ -226,7 +188,7 @@ class BatchWalk:
         return deltas
 
     def _win(
-        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: _Draft
+        self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: Draft
     ) -> Deltas:
         real, bonus = draft.staked
         basis = book.basis(request) if book is not None else (0, 0)
@@ -236,7 +198,7 @@ class BatchWalk:
             basis = (0, 0)
         return compute_win(wallet, leg.amount_minor, real + basis[0], bonus + basis[1])
 
-    def _other(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> Deltas:
+    def _other(self, leg: LegRequest, wallet: WalletState, draft: Draft) -> Deltas:
         deltas: Deltas | None
         if leg.op is Op.DEPOSIT:
             if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:
@@ -254,13 +216,15 @@ class BatchWalk:
         elif leg.op is Op.AWARD_FORFEIT:
             deltas = Deltas(0, -leg.amount_minor, 0, 0) if wallet.bonus >= leg.amount_minor else None
         else:
+            if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:
+                raise _Refused(Refusal.PLAYER_BLOCKED, leg)
             deltas = Deltas(0, leg.amount_minor, 0, 0)
         if deltas is None:
             raise _Refused(Refusal.INSUFFICIENT_FUNDS, leg)
         return deltas
 
     def _check_limits(
-        self, leg: LegRequest, wallet: WalletState, movement: Mapping[LimitKind, int], draft: _Draft
+        self, leg: LegRequest, wallet: WalletState, movement: Mapping[LimitKind, int], draft: Draft
     ) -> None:
         limits = self.facts.limits.get((wallet.tenant_id, wallet.wallet_id))
         if not limits:
@@ -275,7 +239,7 @@ class BatchWalk:
         if exceeded is not None:
             raise _Refused(Refusal.LIMIT_REACHED, leg, f"{exceeded.kind.name}_{exceeded.period.name}".lower())
 
-    def _roll_back(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, draft: _Draft) -> None:
+    def _roll_back(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, draft: Draft) -> None:
         if leg.reverses is None:
             raise _Refused(Refusal.MALFORMED)
         target = (request.tenant_id, request.source_id, leg.reverses)
@@ -297,9 +261,9 @@ class BatchWalk:
         booked = Deltas(original.d_real, original.d_bonus, original.d_held, original.d_debt)
         op = Op.BET_ROLLBACK if original.op == Op.BET else Op.WIN_ROLLBACK
         self._book(request, leg, op, compute_rollback(wallet, booked), wallet, draft, original)
-        draft.known[target] = msgspec.structs.replace(original, reversed_by=wallet.version)
+        draft.known[target] = msgspec.structs.replace(original, reversed_by=draft.results[-1].version)
 
-    def _resolve_hold(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, draft: _Draft) -> None:
+    def _resolve_hold(self, request: WalletRequest, leg: LegRequest, wallet: WalletState, draft: Draft) -> None:
         if leg.reverses is None:
             raise _Refused(Refusal.MALFORMED)
         opened = self._find((request.tenant_id, request.source_id, leg.reverses), draft)
@@ -329,7 +293,7 @@ class BatchWalk:
         op: Op,
         deltas: Deltas,
         wallet: WalletState,
-        draft: _Draft,
+        draft: Draft,
         original: KnownKey | None = None,
     ) -> None:
         wallet.version += 1
@@ -340,44 +304,13 @@ class BatchWalk:
         playable = wallet.real + wallet.bonus
         if playable > MAX_MINOR or wallet.held > MAX_MINOR or wallet.debt > MAX_MINOR:
             raise _Refused(Refusal.MALFORMED, detail="more than a wallet can hold")
+        version = wallet.version
         account_id = original.account_id if original is not None else leg.account_id
-        if deltas.bonus:
-            self._move_awards(op, deltas.bonus, wallet, draft, original)
-        elif op is Op.HOLD:
-            self._open_hold(leg, wallet, draft)
-        draft.known[(request.tenant_id, request.source_id, leg.key)] = KnownKey(
-            wallet.wallet_id,
-            leg.content_hash,
-            Outcome.ACCEPTED,
-            0,
-            wallet.version,
-            playable,
-            op,
-            account_id,
-            *deltas,
-            request.round_id,
-        )
-        draft.results.append(
-            LegResult(
-                leg.reference,
-                wallet.wallet_id,
-                wallet.version,
-                int(op),
-                deltas.real,
-                deltas.bonus,
-                deltas.real + deltas.bonus + deltas.held - deltas.debt,
-                False,
-            )
-        )
-        if (wallet.tenant_id, wallet.wallet_id) in self.facts.limits:
-            counted = compute_movement(deltas, deposit=op is Op.DEPOSIT, stake=op in (Op.BET, Op.BET_ROLLBACK))
-            for kind, minor in counted.items() if op not in _UNCOUNTED else ():
-                draft.movement[kind] = draft.movement.get(kind, 0) + minor
         self.posting.bookings.append(
             (
                 wallet.tenant_id,
                 wallet.wallet_id,
-                wallet.version,
+                version,
                 int(op),
                 account_id,
                 request.source_id,
@@ -391,43 +324,62 @@ class BatchWalk:
                 original.version if original is not None else None,
             )
         )
+        if deltas.bonus:
+            move_awards(self.facts, self.posting, op, deltas.bonus, wallet, draft, original)
+            settle_awards(self.facts, self.posting, wallet, draft)
+        elif op is Op.HOLD:
+            self._open_hold(leg, wallet, draft)
+        draft.known[(request.tenant_id, request.source_id, leg.key)] = KnownKey(
+            wallet.wallet_id,
+            leg.content_hash,
+            Outcome.ACCEPTED,
+            0,
+            version,
+            wallet.playable,
+            op,
+            account_id,
+            *deltas,
+            request.round_id,
+        )
+        draft.results.append(
+            LegResult(
+                leg.reference,
+                wallet.wallet_id,
+                version,
+                int(op),
+                deltas.real,
+                deltas.bonus,
+                deltas.real + deltas.bonus + deltas.held - deltas.debt,
+                False,
+            )
+        )
+        self._count(op, deltas, wallet, draft)
 
-    def _open_hold(self, leg: LegRequest, wallet: WalletState, draft: _Draft) -> None:
+    def _count(self, op: Op, deltas: Deltas, wallet: WalletState, draft: Draft) -> None:
+        if op in _UNCOUNTED or (wallet.tenant_id, wallet.wallet_id) not in self.facts.limits:
+            return
+        counted = compute_movement(deltas, deposit=op is Op.DEPOSIT, stake=op in (Op.BET, Op.BET_ROLLBACK))
+        for kind, minor in counted.items():
+            draft.movement[kind] = draft.movement.get(kind, 0) + minor
+
+    def _open_hold(self, leg: LegRequest, wallet: WalletState, draft: Draft) -> None:
         if leg.expires_at is None:
             raise ValueError("a hold needs an end")
         name = (wallet.tenant_id, wallet.wallet_id, wallet.version)
         draft.new_holds.append((*name, leg.amount_minor, leg.expires_at))
         draft.holds[name] = OpenHold(wallet.version, leg.amount_minor, 0, 0, leg.expires_at)
 
-    def _move_awards(self, op: Op, bonus: int, wallet: WalletState, draft: _Draft, original: KnownKey | None) -> None:
-        pair = (wallet.tenant_id, wallet.wallet_id)
-        if op is Op.AWARD:
-            wallet.has_awards = True
-            draft.new_awards.append((*pair, wallet.version, bonus))
-            draft.awards[(*pair, wallet.version)] = OpenAward(wallet.version, bonus, 0)
-            return
-        mine = {name[2]: award for name, award in self.facts.awards.items() if name[:2] == pair}
-        mine |= {name[2]: award for name, award in draft.awards.items()}
-        parts: list[tuple[int, int]]
-        if bonus < 0:
-            remaining = [(number, award.remaining) for number, award in sorted(mine.items())]
-            parts = [(number, -part) for number, part in split_over_awards(remaining, -bonus)]
-        elif original is not None:
-            entries = self.facts.award_entries.get((*pair, original.version), [])
-            entries = entries or [entry[3:] for entry in draft.entries if entry[2] == original.version]
-            parts = [(number, -part) for number, part in entries]
-        else:
-            open_awards = [number for number, award in sorted(mine.items()) if award.remaining]
-            parts = [(open_awards[0] if open_awards else max(mine), bonus)]
-        for number, part in parts:
-            award = msgspec.structs.replace(mine[number])
-            award.remaining += part
-            if op in (Op.BET, Op.BET_ROLLBACK):
-                award.wagered -= part
-            draft.awards[(*pair, number)] = award
-            draft.entries.append((*pair, wallet.version, number, part))
+    def _look_at_awards(self, wallet: WalletState) -> None:
+        """Settle what has ended since the wallet was looked at last, whatever becomes of the request."""
+        draft, first_booking = Draft(), len(self.posting.bookings)
+        settle_awards(self.facts, self.posting, wallet, draft)
+        if len(self.posting.bookings) > first_booking:
+            self._accept(wallet, draft, first_booking)
+        ends_us = find_first_end(self.facts, wallet, draft)
+        if ends_us is not None:
+            self.posting.right_before_us = min(ends_us, self.posting.right_before_us or ends_us)
 
-    def _accept(self, wallet: WalletState, draft: _Draft, first_booking: int) -> None:
+    def _accept(self, wallet: WalletState, draft: Draft, first_booking: int) -> None:
         pair = (wallet.tenant_id, wallet.wallet_id)
         house = self.posting.house
         booked = self.posting.bookings[first_booking:]
@@ -446,7 +398,7 @@ class BatchWalk:
         if draft.new_holds or draft.holds or draft.awards or draft.movement:
             self._accept_rare(pair, draft)
 
-    def _accept_rare(self, pair: Pair, draft: _Draft) -> None:
+    def _accept_rare(self, pair: Pair, draft: Draft) -> None:
         posting = self.posting
         posting.new_holds += draft.new_holds
         for name, hold in draft.holds.items():

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import NamedTuple
 
 from pitboss.ledger.contracts import WalletState
 from pitboss.limits.contracts import LimitKind
-
-
-class SpendOrder(IntEnum):
-    """Which money a stake takes first; the tenant's policy."""
-
-    REAL_FIRST = 1
-    BONUS_FIRST = 2
+from pitboss.policy.contracts import SpendOrder
 
 
 class Deltas(NamedTuple):

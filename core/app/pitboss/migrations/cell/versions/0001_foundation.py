@@ -48,6 +48,36 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
+        "award_terms",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("award_id", sa.Uuid(), nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("required_minor", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "ordered_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cancelled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("cancel_reason", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint("amount_minor > 0", name=op.f("ck_award_terms_amount")),
+        sa.CheckConstraint("expires_at >= ordered_at", name=op.f("ck_award_terms_expires")),
+        sa.CheckConstraint("required_minor > 0", name=op.f("ck_award_terms_required")),
+        sa.PrimaryKeyConstraint("tenant_id", "award_id", name=op.f("pk_award_terms")),
+        sa.UniqueConstraint("tenant_id", "reference", name=op.f("uq_award_terms_tenant_id_reference")),
+    )
+    op.create_index(
+        "ix_award_terms_expires",
+        "award_terms",
+        ["tenant_id", "expires_at"],
+        unique=False,
+        postgresql_where=sa.text("settled_at is null"),
+    )
+    op.create_index("ix_award_terms_wallet", "award_terms", ["tenant_id", "wallet_id"], unique=False)
+    op.create_table(
         "batch",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("batch_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -203,6 +233,19 @@ def upgrade() -> None:
         ["tenant_id", "job", "dedupe_key"],
         unique=True,
         postgresql_where=sa.text("dedupe_key is not null"),
+    )
+    op.create_table(
+        "play_time_limit",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("player_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("period", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("limit_minutes", sa.Integer(), nullable=False),
+        sa.Column("next_minutes", sa.Integer(), nullable=True),
+        sa.Column("next_from", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("set_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("limit_minutes >= 0 and next_minutes >= 0", name=op.f("ck_play_time_limit_minutes")),
+        sa.CheckConstraint("next_minutes is null or next_from is not null", name=op.f("ck_play_time_limit_next")),
+        sa.PrimaryKeyConstraint("tenant_id", "player_id", "period", name=op.f("pk_play_time_limit")),
     )
     op.create_table(
         "player",

@@ -1,0 +1,1 @@
+"""Room: awards of bonus money, their terms and what becomes of them."""

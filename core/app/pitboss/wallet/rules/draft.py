@@ -1,0 +1,55 @@
+"""What the decisions of a batch depend on, and what one request would write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+import msgspec
+
+from pitboss.bonus.contracts import Terms
+from pitboss.ledger.contracts import KnownKey, OpenAward, OpenHold, WalletState
+from pitboss.limits.contracts import Limit, LimitKind
+from pitboss.policy.contracts import SpendOrder
+from pitboss.wallet.contracts import BatchBook, Companion, LegResult
+
+Pair = tuple[int, int]
+Triple = tuple[int, int, int]
+FullKey = tuple[int, int, bytes]
+
+
+class BatchFacts(msgspec.Struct):
+    """Everything that the decisions of a batch depend on."""
+
+    wallets: dict[Pair, WalletState]
+    known: dict[FullKey, KnownKey]
+    now_us: int
+    """Microseconds since 1970."""
+    books: dict[Companion, BatchBook]
+    days: Mapping[int, date] = {}
+    """Today in the time zone of each tenant's licence, where a limit is looked at."""
+    limits: Mapping[Pair, list[Limit]] = {}
+    usage: dict[tuple[int, int, int, int, date], int] = {}
+    awards: dict[Triple, OpenAward] = {}
+    terms: Mapping[tuple[int, int, str], Terms] = {}
+    """Terms of awards by tenant, wallet and the reference of the booking that granted it."""
+    award_entries: dict[Triple, list[tuple[int, int]]] = {}
+    holds: dict[Triple, OpenHold] = {}
+    spend_orders: Mapping[int, SpendOrder] = {}
+
+
+class Draft:
+    """What one request would write; dropped whole when a leg is refused."""
+
+    __slots__ = ("awards", "entries", "holds", "known", "movement", "new_awards", "new_holds", "results", "staked")
+
+    def __init__(self) -> None:
+        self.staked: tuple[int, int] = (0, 0)
+        self.known: dict[FullKey, KnownKey] = {}
+        self.results: list[LegResult] = []
+        self.movement: dict[LimitKind, int] = {}
+        self.awards: dict[Triple, OpenAward] = {}
+        self.entries: list[tuple[int, int, int, int, int]] = []
+        self.holds: dict[Triple, OpenHold] = {}
+        self.new_awards: list[tuple[int, int, int, int]] = []
+        self.new_holds: list[tuple[int, int, int, int, datetime]] = []
