@@ -85,6 +85,54 @@ def test_it_passes_the_check_and_a_cell_may_run_it(installed: dict[str, str], tm
     assert "it needs the secrets: starwin-api-secret" in allowed.stderr
 
 
+def change_tests(made: Path, folder: Path, *edits: tuple[str, str]) -> Path:
+    """Write the plugin's tests into a folder of their own, changed as its author might have."""
+    text = (made / "tests/test_conformance.py").read_text()
+    for old, new in edits:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "tests").mkdir()
+    (folder / "tests/test_conformance.py").write_text(text)
+    return folder
+
+
+def run_kit(environment: dict[str, str], folder: Path, chosen: str) -> subprocess.CompletedProcess[str]:
+    words = ("pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "-k", chosen, "tests")
+    return run({**environment, "PYTEST_ADDOPTS": ""}, *words, cwd=folder)
+
+
+def test_a_vendor_that_looks_at_a_clock_is_not_taken_for_the_plugin(
+    installed: dict[str, str], made: Path, tmp_path: Path
+) -> None:
+    edits = (
+        ("import json\n", "import json\nimport time\n"),
+        ("    return b64encode(", "    time.time()\n    return b64encode("),
+    )
+    tested = run_kit(installed, change_tests(made, tmp_path, *edits), "keeps_the_rule")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_what_breaks_a_rule_is_told_whole_and_without_a_traceback(
+    installed: dict[str, str], made: Path, tmp_path: Path
+) -> None:
+    edits = (('lacks_money=word == "NO_FUNDS"', 'lacks_money=word == "LIMIT"'),)
+    tested = run_kit(installed, change_tests(made, tmp_path, *edits), "keeps_the_rule")
+    assert tested.returncode == 1
+    told = "insufficient_funds, balance 500: is told as 'NO_FUNDS', which the vendor does not take for lack of money"
+    assert f"  bet, {told}" in tested.stdout
+    assert f"  win, {told}" in tested.stdout
+    assert "Traceback" not in tested.stdout
+    assert "assert" not in tested.stdout
+
+
+def test_a_vendor_whose_refusals_carry_no_balance_has_no_copy_that_cannot_be_found(
+    installed: dict[str, str], made: Path, tmp_path: Path
+) -> None:
+    edits = (("            balance=told,\n        )\n\n    def serve", "        )\n\n    def serve"),)
+    tested = run_kit(installed, change_tests(made, tmp_path, *edits), "broken_copy")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
 def test_the_check_finds_a_way_out_of_the_process(installed: dict[str, str], made: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(next((made.parent / "dist").glob("*.whl"))).extractall(site)

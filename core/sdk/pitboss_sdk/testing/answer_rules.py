@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, cast
 
@@ -15,6 +15,7 @@ from pitboss_sdk.games import (
     DialectResponse,
     LegAnswer,
     LegKind,
+    RawCall,
     Refusal,
     WalletAnswer,
     WalletCall,
@@ -57,9 +58,9 @@ def list_parsed(bench: Bench) -> Iterator[tuple[str, Written, WalletCall]]:
 
 
 def find_unreadable_answers(bench: Bench) -> Iterator[str]:
-    """A call that is carried out is told as done, with our transactions and our round where the vendor wants them."""
-    for name, written, call in list_parsed(bench):
-        answer, faults = accept(call), list[str]()
+    """A call that is carried out is told as done, with this call's transactions, round and balance."""
+    for name, written, call, balance_minor in _list_carried_out(bench):
+        answer, faults = accept(call, balance_minor), list[str]()
         reading = bench.answer(written, bench.plugin.render(call, answer), faults, name)
         yield from faults
         if reading is None:
@@ -71,12 +72,14 @@ def find_unreadable_answers(bench: Bench) -> Iterator[str]:
             yield f"{name}: transactions are told as {reading.transactions}, not {transactions}"
         if reading.round not in {None, "", answer.round}:
             yield f"{name}: the round is told as {reading.round!r}, not {answer.round!r}"
+        truth = _cut(bench, balance_minor, call.currency)
+        if reading.balance is not None and Decimal(reading.balance) != truth:
+            yield f"{name}: a balance of {truth} is told as {reading.balance}"
 
 
 def find_wrong_balances(bench: Bench) -> Iterator[str]:
     """A balance is told exactly, or cut (never rounded up) to what the vendor's form can carry."""
-    wire = bench.subject.double.amount_decimals
-    for decimals, currency in SAMPLED.items():
+    for currency in SAMPLED.values():
         intent = Intent(CallKind.BALANCE, currency=currency)
         if currency in bench.subject.double.refused_currencies or (made := bench.write(intent)) is None:
             continue
@@ -86,9 +89,8 @@ def find_wrong_balances(bench: Bench) -> Iterator[str]:
             continue
         # The host knows the currency of the wallet, also where the vendor's call does not say it.
         call = msgspec.structs.replace(found, currency=currency)
-        lost = 0 if wire is None or wire >= decimals else decimals - wire
-        for balance_minor in (0, 1, 9, 100, 12_345_678_999, 10**15 + 7):
-            truth = Decimal(decimal_from_minor(balance_minor // 10**lost * 10**lost, decimals))
+        for balance_minor in (0, 1, 9, 100, 12_345_678_999, 10**15 + 7, 2**53 + 1, 10**17 + 3):
+            truth = _cut(bench, balance_minor, currency)
             faults: list[str] = []
             response = bench.plugin.render(call, WalletAnswer(None, balance_minor))
             reading = bench.answer(made[0], response, faults, f"balance of {truth} {currency}")
@@ -100,9 +102,9 @@ def find_wrong_balances(bench: Bench) -> Iterator[str]:
 def find_unlike_replays(bench: Bench) -> Iterator[str]:
     """The answer to a repetition is the same to the byte, from any process."""
     other = bench.build()
-    for name, written, call in list_parsed(bench):
-        again = bench.write({**PLAIN, **SPECIAL}[name])
-        if again is None or again[0] != written:
+    for name, intent, written, raw in bench.list_calls():
+        call, again = bench.read(raw), bench.write(intent)
+        if again is None or again[0] != written or not isinstance(call, WalletCall):
             continue  # the vendor wrote the repetition anew and may want that echoed
         for answer in (accept(call), WalletAnswer(Refusal.INSUFFICIENT_FUNDS, 500)):
             rendered = [one.render(call, answer) for one in (bench.plugin, bench.plugin, other)]
@@ -123,19 +125,18 @@ def find_refusals_unread(bench: Bench) -> Iterator[str]:
 
 
 def find_refusals_alike(bench: Bench) -> Iterator[str]:
-    """Lack of money is told apart from every trouble of ours and from a wrong signature."""
-    codes = {
-        refusal: bench.subject.double.read(None, bench.subject.plugin.render_refusal(refusal)).code
-        for refusal in (Refusal.PLAYER_BLOCKED, Refusal.PLAYER_UNKNOWN, *SILENT)
-    }
-    for name, written, call in list_parsed(bench):
-        if call.kind is not CallKind.PLAY:
+    """Lack of money is told as what the vendor takes for it, and nothing else is; a limit may be."""
+    for said, written, call, refusal, response in _list_refused(bench):
+        if refusal is Refusal.LIMIT_REACHED or (call is not None and call.kind is not CallKind.PLAY):
             continue
-        response = bench.plugin.render(call, WalletAnswer(Refusal.INSUFFICIENT_FUNDS, 500))
-        code = bench.subject.double.read(written, response).code
-        for refusal, other in codes.items():
-            if other == code:
-                yield f"{name}: insufficient_funds and {refusal.value} are both told as {code!r}"
+        reading = bench.answer(written, response, [], said)
+        if reading is None:
+            continue
+        is_lack = refusal is Refusal.INSUFFICIENT_FUNDS
+        if reading.lacks_money and not is_lack:
+            yield f"{said}: is told as {reading.code!r}, which the vendor takes for lack of money"
+        if is_lack and not reading.lacks_money and _has_balance(said):  # the host knows the balance then
+            yield f"{said}: is told as {reading.code!r}, which the vendor does not take for lack of money"
 
 
 def find_wrong_retries(bench: Bench) -> Iterator[str]:
@@ -189,9 +190,10 @@ def find_impure(bench: Bench) -> Iterator[str]:
 
 def find_changed_state(bench: Bench) -> Iterator[str]:
     """A call leaves nothing behind: not in the instance, the class, or the plugin's modules."""
-    list(_exercise(bench))  # what is made on first use is there now
+    calls = list(bench.list_calls())
+    list(_exercise(bench, calls))  # what is made on first use is there now
     before = _fingerprint(bench)
-    list(_exercise(bench))
+    list(_exercise(bench, calls))
     after = _fingerprint(bench)
     for place in sorted({*before, *after}):
         if before.get(place) != after.get(place):
@@ -200,10 +202,11 @@ def find_changed_state(bench: Bench) -> Iterator[str]:
 
 def find_effects(bench: Bench) -> Iterator[str]:
     """A dialect computes: no network, no file, no process, no clock, no chance."""
-    list(_exercise(bench))  # modules imported on first use are there now
+    calls = list(bench.list_calls())  # made before the watch begins: the vendor may look at a clock
+    list(_exercise(bench, calls))  # modules imported on first use are there now
     with watch() as seen:
         try:
-            list(_exercise(bench))
+            list(_exercise(bench, calls))
         except Exception as error:  # noqa: BLE001 what is raised here was stopped by the watch, and is told
             seen.append(type(error).__name__)
     for effect in sorted(set(seen)):
@@ -221,12 +224,15 @@ def judge_capability(name: str) -> Callable[[Bench], Iterator[str]]:
             for said in shown:
                 yield f"{name} is not declared, but a {said!r} call is read as one"
             return
-        for said in intents:
-            made = bench.write(SPECIAL[said])
-            found = None if made is None else bench.read(made[1])
-            if isinstance(found, WalletCall) and not list(find_differences(SPECIAL[said], found)):
-                return
-        yield f"{name} is declared, but none of the vendor's calls {', '.join(map(repr, intents))} is read as one"
+        is_shown = False
+        for said, intent, _, raw in bench.list_calls({said: SPECIAL[said] for said in intents}):
+            found = bench.read(raw)
+            if isinstance(found, WalletCall):
+                is_shown = is_shown or not list(find_differences(intent, found))
+            elif all(getattr(bench.subject.capability, trait) for trait in _list_traits(intent)):
+                yield f"{name} is declared, but a {said!r} call is refused as {found.value}"
+        if not is_shown:
+            yield f"{name} is declared, but none of the vendor's calls {', '.join(map(repr, intents))} is read as one"
 
     find.__doc__ = f"`{name}` is declared if and only if wallet calls show it."
     return find
@@ -250,9 +256,9 @@ def find_wrong_tombstones(bench: Bench) -> Iterator[str]:
         yield "a rollback that booked nothing is told with a transaction"
 
 
-def _exercise(bench: Bench) -> Iterator[object]:
-    """Put every kind of call and answer through the dialect."""
-    for name, _, written, raw in bench.list_calls():
+def _exercise(bench: Bench, calls: Sequence[tuple[str, Intent, Written, RawCall]]) -> Iterator[object]:
+    """Put the calls and every kind of answer through the dialect."""
+    for name, _, written, raw in calls:
         found = bench.read(raw)
         bench.read(msgspec.structs.replace(raw, headers={}))
         bench.read(msgspec.structs.replace(raw, body=raw.body[: len(raw.body) // 2]))
@@ -274,6 +280,36 @@ def _list_refused(
             for balance_minor, said in ((None, ""), (exact, f", balance {exact}")):
                 answer = WalletAnswer(refusal, balance_minor, detail="why")
                 yield f"{name}, {refusal.value}{said}", written, call, refusal, bench.plugin.render(call, answer)
+
+
+def _list_carried_out(bench: Bench) -> Iterator[tuple[str, Written, WalletCall, int]]:
+    """Yield calls that follow upon each other, and the balance after each: another player's, then another movement."""
+    for name, intent in {**PLAIN, **SPECIAL}.items():
+        again = msgspec.structs.replace(intent, account=f"{intent.account[:-1]}9")
+        movements = tuple(msgspec.structs.replace(each, reference=f"{each.reference}-b") for each in intent.movements)
+        other = msgspec.structs.replace(intent, movements=movements)
+        for balance_minor, each, said in (
+            (1_000, intent, ""),
+            (2_500, again, ", another's"),
+            (70, other, ", the next"),
+        ):
+            for told, _, written, raw in bench.list_calls({name: each}):
+                call = bench.read(raw)
+                if isinstance(call, WalletCall):
+                    yield f"{told}{said}", written, call, balance_minor
+
+
+def _list_traits(intent: Intent) -> Iterator[str]:
+    """Yield the capabilities that a vendor's call needs."""
+    plain = msgspec.structs.replace(intent, way=0)
+    yield from (trait for trait, (intents, _) in TRAITS.items() if plain in [SPECIAL[said] for said in intents])
+
+
+def _cut(bench: Bench, balance_minor: int, currency: str) -> Decimal:
+    """Return a balance in the main unit, without what the vendor's form cannot carry."""
+    wire, decimals = bench.subject.double.amount_decimals, CURRENCIES[currency].decimals
+    lost = 0 if wire is None else max(0, decimals - wire)
+    return Decimal(decimal_from_minor(balance_minor // 10**lost * 10**lost, decimals))
 
 
 def _has_balance(said: str) -> bool:

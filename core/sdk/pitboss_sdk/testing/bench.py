@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 
@@ -26,6 +27,9 @@ from pitboss_sdk.testing.double import Intent, Movement, Reading, Subject, Writt
 
 SAMPLED: Final = {0: "JPY", 2: "EUR", 3: "KWD", 8: "BTC"}
 """One currency for each number of decimals that amounts are tried in."""
+
+MAX_WAYS: Final = 8
+"""Most operations of one meaning that a double is asked for."""
 
 BET: Final = Movement(LegKind.BET, "bet-1", "1")
 WIN: Final = Movement(LegKind.WIN, "win-1", "3")
@@ -73,12 +77,22 @@ class Bench:
         """Return a signed call."""
         return RawCall(operation, dict(self.subject.double.sign(operation, body, stranger=stranger)), body)
 
-    def list_calls(self) -> Iterator[tuple[str, Intent, Written, RawCall]]:
-        """Yield every call of the vendor with the intent behind it."""
-        for name, intent in {**PLAIN, **SPECIAL}.items():
-            made = self.write(intent)
-            if made is not None:
-                yield name, intent, *made
+    def list_ways(self, intent: Intent) -> Iterator[tuple[Intent, Written, RawCall]]:
+        """Yield the vendor's calls that say an intent: one for each operation that means it."""
+        spoken = set[str]()
+        for way in range(MAX_WAYS):
+            asked = msgspec.structs.replace(intent, way=way)
+            made = self.write(asked)
+            if made is None or made[0].operation in spoken:
+                return
+            spoken.add(made[0].operation)
+            yield asked, *made
+
+    def list_calls(self, intents: Mapping[str, Intent] | None = None) -> Iterator[tuple[str, Intent, Written, RawCall]]:
+        """Yield every call of the vendor that says one of the intents (by default, any), with that intent."""
+        for name, intent in ({**PLAIN, **SPECIAL} if intents is None else intents).items():
+            for asked, written, call in self.list_ways(intent):
+                yield (name if not asked.way else f"{name} as {written.operation!r}"), asked, written, call
 
     def read(self, call: RawCall) -> WalletCall | Refusal:
         """Verify and parse a call; return the refusal where there is one. Anything else that is raised leaves."""
@@ -100,8 +114,12 @@ class Bench:
 
 
 def accept(call: WalletCall, balance_minor: int = 1_000) -> WalletAnswer:
-    """Return the host's yes to a call, with a transaction for each leg."""
-    legs = tuple(LegAnswer(leg.reference, f"0193d3a0-0000-7000-8000-{n:012}") for n, leg in enumerate(call.legs))
+    """Return the host's yes to a call, with a transaction of its own for each leg of each player and round."""
+    whose = f"{call.account} {call.round}"
+    legs = tuple(
+        LegAnswer(leg.reference, f"0193d3a0-0000-7000-8000-{crc32(f'{whose} {leg.reference}'.encode()):012}")
+        for leg in call.legs
+    )
     return WalletAnswer(None, balance_minor, "0193d3a0-0000-7000-9000-000000000001", legs)
 
 
@@ -127,12 +145,13 @@ def find_differences(intent: Intent, call: WalletCall) -> Iterator[str]:
     legs = [(leg.kind, leg.reference, leg.amount_minor, leg.reverses, leg.jackpot_minor) for leg in call.legs]
     if legs != compute_legs(intent):
         yield f"legs are {legs}, meant were {compute_legs(intent)}"
+    for field in ("account", "currency"):
+        if not getattr(call, field):
+            yield f"{field} is left out: the host finds the wallet by account and currency"
     for field in ("account", "currency", "game", "session", "round", "jackpot_pool"):
         found, meant = getattr(call, field), getattr(intent, field)
         if found not in {meant, ""}:
             yield f"{field} is {found!r}, meant was {meant!r}"
-    if not call.account and not call.session:
-        yield "neither account nor session says whose call it is"
     if call.legs and not call.round and call.kind is CallKind.PLAY:
         yield "round is left out of a call that moves money"
     if call.round_finished is not intent.finished:

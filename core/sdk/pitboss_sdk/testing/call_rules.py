@@ -9,8 +9,19 @@ from typing import Final
 import msgspec
 
 from pitboss_sdk.games import MAX_REFERENCE_LENGTH, CallKind, DialectRefusal, LegKind, RawCall, Refusal, WalletCall
-from pitboss_sdk.money import CURRENCIES
-from pitboss_sdk.testing.bench import BACK, BET, PLAIN, SAMPLED, WIN, Bench, find_differences, find_excesses, is_exact
+from pitboss_sdk.money import CURRENCIES, decimal_from_minor
+from pitboss_sdk.testing.bench import (
+    BACK,
+    BET,
+    PLAIN,
+    SAMPLED,
+    SPECIAL,
+    WIN,
+    Bench,
+    find_differences,
+    find_excesses,
+    is_exact,
+)
 from pitboss_sdk.testing.double import Intent, Movement
 
 STRANGE_OPERATIONS: Final = (
@@ -19,6 +30,9 @@ STRANGE_OPERATIONS: Final = (
     *("adjustment", "transfer", "withdraw", "deposit", "Balance", "bet/", "../bet", "__init__", "bet\x00", "b" * 200),
 )
 GARBAGE: Final = (b"", b"{", b"[]", b"null", b"7", b'""', b"\xff\xfe", b"<a/>", b"a=b", b"[" * 50_000, b'{"a":' * 9_000)
+
+BEYOND_FLOATS: Final = (2**53 + 1, 10**17 + 3, 2**63 - 1)
+"""Amounts that no float holds: they are read to the last unit, or refused."""
 
 
 def find_genuine_refused(bench: Bench) -> Iterator[str]:
@@ -55,7 +69,8 @@ def find_altered(bench: Bench) -> Iterator[str]:
     for name, _, _, call in bench.list_calls():
         claimed = call.headers[bench.subject.double.signature_header]
         wrong = [
-            claimed[:at] + ("0" if claimed[at] != "0" else "1") + claimed[at + 1 :] for at in (0, len(claimed) // 2)
+            claimed[:at] + ("0" if claimed[at] != "0" else "1") + claimed[at + 1 :]
+            for at in range(0, len(claimed), max(1, len(claimed) // 16))
         ]
         wrong += ["0" * len(claimed), "é" * len(claimed), claimed + "é", claimed + claimed, "\ud800", "None"]
         for text in wrong:
@@ -105,12 +120,13 @@ def find_misread(bench: Bench) -> Iterator[str]:
     for name in PLAIN:
         if bench.write(PLAIN[name]) is None:
             yield f"the double cannot write {name!r}, which every vendor can say"
-    for name, intent, _, call in bench.list_calls():
-        found = bench.read(call)
-        if isinstance(found, WalletCall):
-            yield from (f"{name}: {difference}" for difference in find_differences(intent, found))
-        elif name in PLAIN:
-            yield f"{name}: is refused as {found.value}"
+    for intents in (PLAIN, SPECIAL):
+        for name, intent, _, call in bench.list_calls(intents):
+            found = bench.read(call)
+            if isinstance(found, WalletCall):
+                yield from (f"{name}: {difference}" for difference in find_differences(intent, found))
+            elif intents is PLAIN:
+                yield f"{name}: is refused as {found.value}"
 
 
 def find_garbage_read(bench: Bench) -> Iterator[str]:
@@ -171,6 +187,11 @@ def find_inexact(bench: Bench) -> Iterator[str]:
             ]
         for amount in amounts:
             yield from _find_amount_misread(bench, currency, amount)
+        for amount_minor in BEYOND_FLOATS:
+            lost = 10 ** (decimals - finest)
+            yield from _find_amount_misread(
+                bench, currency, decimal_from_minor(amount_minor // lost * lost, decimals), is_vast=True
+            )
     unknown = bench.write(Intent(CallKind.BALANCE, currency="XXQ"))
     if unknown is not None and bench.read(unknown[1]) is not Refusal.CURRENCY_MISMATCH:
         yield "a currency that the host does not know is not refused as currency_mismatch"
@@ -202,9 +223,8 @@ def find_rounded(bench: Bench) -> Iterator[str]:
 
 def find_references_beyond(bench: Bench) -> Iterator[str]:
     """A reference that cannot be stored is malformed: too long, empty, with characters that are none."""
-    for name, intent in PLAIN.items():
-        made = bench.write(intent)
-        good = None if made is None else bench.read(made[1])
+    for name, intent, _, call in bench.list_calls(PLAIN):
+        good = bench.read(call)
         for field, bad in _spoil(intent):
             if not isinstance(good, WalletCall) or not _value_of(good, field):
                 continue  # the vendor's call has no place for it
@@ -219,7 +239,7 @@ def find_references_beyond(bench: Bench) -> Iterator[str]:
 
 def find_references_changed(bench: Bench) -> Iterator[str]:
     """A reference is kept to the letter, up to the longest that the host stores."""
-    for name, intent in PLAIN.items():
+    for name, intent, _, _ in bench.list_calls(PLAIN):
         for changed in (_lengthen(intent, MAX_REFERENCE_LENGTH), _prefix(intent, "Aa-_:./ "), _prefix(intent, "0007")):
             made = bench.write(changed)
             if made is None:
@@ -269,7 +289,7 @@ def _signed_by(bench: Bench, call: RawCall, signature: str) -> RawCall:
     return RawCall(call.operation, headers, call.body)
 
 
-def _find_amount_misread(bench: Bench, currency: str, amount: str) -> Iterator[str]:
+def _find_amount_misread(bench: Bench, currency: str, amount: str, *, is_vast: bool = False) -> Iterator[str]:
     decimals = CURRENCIES[currency].decimals
     if not is_exact(amount, decimals):
         return
@@ -278,6 +298,8 @@ def _find_amount_misread(bench: Bench, currency: str, amount: str) -> Iterator[s
         made = bench.write(intent)
         found = None if made is None else bench.read(made[1])
         said = f"{kind.name.lower()} of {amount} {currency}"
+        if is_vast and found in {None, Refusal.MALFORMED}:
+            continue  # more than the vendor's form of an amount can carry
         if not isinstance(found, WalletCall):
             yield f"{said}: {'the double cannot write it' if found is None else 'is refused as ' + found.value}"
             continue

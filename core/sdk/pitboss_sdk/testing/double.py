@@ -33,7 +33,11 @@ class Movement(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What the vendor wants to say, in no dialect yet."""
+    """What the vendor wants to say, in no dialect yet.
+
+    `way` asks for another operation with the same meaning: 0 is the vendor's first, 1 the second. A double whose
+    vendor has one operation for each meaning never looks at it.
+    """
 
     kind: CallKind
     account: str = ACCOUNT
@@ -45,6 +49,7 @@ class Intent(msgspec.Struct, frozen=True):
     movements: tuple[Movement, ...] = ()
     free_spin: bool = False
     jackpot_pool: str = ""
+    way: int = 0
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -57,7 +62,8 @@ class Written(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True):
     """How the vendor understands an answer.
 
-    `code` is the vendor's own word, `retries` says whether the vendor sends the same call again by itself.
+    `code` is the vendor's own word, `retries` says whether the vendor sends the same call again by itself, and
+    `lacks_money` whether the vendor tells the player now that there is not enough money.
     `balance` is a decimal in the main unit. `transactions` are our ids, in the order of the call's movements,
     an empty one where nothing was booked. What the vendor's answers have no place for is None.
     """
@@ -65,6 +71,7 @@ class Reading(msgspec.Struct, frozen=True):
     accepted: bool
     code: str
     retries: bool = False
+    lacks_money: bool = False
     balance: str | None = None
     round: str | None = None
     transactions: tuple[str, ...] | None = None
@@ -107,7 +114,10 @@ class VendorDouble(Protocol):
         ...
 
     def sign(self, operation: str, body: bytes, *, stranger: bool = False) -> Mapping[str, str]:
-        """Return every header of a call, signed with the configured key, or with one that nobody configured."""
+        """Return every header of a call, signed with the configured key, or with one that nobody configured.
+
+        Equal calls have equal headers: where the vendor signs a time, sign always the same one.
+        """
         ...
 
     def read(self, written: Written | None, response: DialectResponse) -> Reading:

@@ -15,7 +15,11 @@ _OUTSIDE: Final = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", 
 _CLOCK_AND_CHANCE: Final = frozenset(
     {
         *(("time", name) for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "sleep")),
-        *(("time", name) for name in ("perf_counter_ns", "process_time", "process_time_ns")),
+        *(("time", name) for name in ("perf_counter_ns", "process_time", "process_time_ns", "thread_time")),
+        *(("time", name) for name in ("thread_time_ns", "clock_gettime", "clock_gettime_ns")),
+        # These take a time, and the present one where none is given.
+        *(("time", name) for name in ("gmtime", "localtime", "ctime", "asctime", "strftime")),
+        ("_uuid", "generate_time_safe"),
         *(("datetime", name) for name in ("now", "utcnow", "today")),
         *(("posix", name) for name in ("urandom", "getrandom")),
         *(("random", name) for name in ("random", "getrandbits", "seed")),

@@ -8,13 +8,24 @@ from collections.abc import Callable, Iterator, Mapping
 from random import random
 from types import ModuleType
 from typing import Any
+from uuid import uuid1
 
 import msgspec
 
-from pitboss_sdk.games import STICKY, CallKind, DialectRefusal, DialectResponse, Leg, LegKind, Refusal, WalletCall
+from pitboss_sdk.games import (
+    STICKY,
+    CallKind,
+    DialectRefusal,
+    DialectResponse,
+    Leg,
+    LegKind,
+    Refusal,
+    WalletAnswer,
+    WalletCall,
+)
 from pitboss_sdk.outcome import Done, Refused, Unknown, Unsent
 from pitboss_sdk.testing.answer_rules import TRAITS
-from pitboss_sdk.testing.bench import accept
+from pitboss_sdk.testing.bench import PLAIN, SPECIAL, Bench, accept
 from pitboss_sdk.testing.double import Subject, plugin_folder
 
 replace = msgspec.structs.replace
@@ -69,7 +80,8 @@ def _static(subject: Subject) -> Planted:
     yield "static.manifest", "another version of the manifest", _manifest(subject, manifest_version=99)
     yield "static.contract", "a method is missing", _subclass(subject, render=None)
     yield "static.contract", "an operation more than declared", _subclass(subject, operations=base.operations | {"x"})
-    for text in ("import socket\n", "from urllib import request\n", "def f():\n    return open('x')\n"):
+    planted = ("import socket\n", "from urllib import request\n", "def f():\n    return open('x')\n", "import time\n")
+    for text in (*planted, "def verify(claimed, key):\n    return claimed == key.hex()\n"):
         yield "static.code", text.split("\n")[0], replace(subject, sources={**subject.sources, "more.py": text})
     config = msgspec.defstruct(
         "Config", [("api_token", str, "")], bases=(base.Config,), kw_only=True, forbid_unknown_fields=True
@@ -166,6 +178,9 @@ def _readings(subject: Subject) -> Planted:
     def cents(call: WalletCall, leg: Leg) -> Leg:
         return replace(leg, amount_minor=leg.amount_minor * 100) if call.currency == "JPY" else leg
 
+    def blurred(_call: WalletCall, leg: Leg) -> Leg:
+        return replace(leg, amount_minor=int(float(leg.amount_minor)))
+
     def short(self: Any, call: Any) -> WalletCall:
         read = base.parse(self, call)
         if any(len(leg.reference) > 64 for leg in read.legs):
@@ -182,6 +197,7 @@ def _readings(subject: Subject) -> Planted:
     yield "operations.undeclared", "an unknown operation is taken for another", _subclass(subject, parse=guess)
     yield "calls.meaning", "bets and wins are swapped", legs(lambda _, leg: replace(leg, kind=swapped[leg.kind]))
     yield "calls.meaning", "the account is another", mutant(lambda call: replace(call, account="someone"))
+    yield "calls.meaning", "the account is left out", mutant(lambda call: replace(call, account=""))
     yield (
         "calls.meaning",
         "a rollback reverses another",
@@ -189,6 +205,7 @@ def _readings(subject: Subject) -> Planted:
     )
     yield "amounts.exact", "the third decimal is cut", legs(finest)
     yield "amounts.exact", "every currency has cents", legs(cents)
+    yield "amounts.exact", "amounts go through a float", legs(blurred)
     yield (
         "references.kept",
         "references in lower case",
@@ -264,6 +281,8 @@ def _effects(subject: Subject) -> Planted:
     yield "purity.state", "the class remembers calls", _subclass(subject, verify=remember, kept=kept)
     yield "purity.state", "the instance counts calls", _subclass(subject, verify=count)
     yield "purity.effects", "it looks at the clock", mutant(time.time)
+    yield "purity.effects", "it looks at the calendar", mutant(time.gmtime)
+    yield "purity.effects", "it makes an id of the clock", mutant(uuid1)
     yield "purity.effects", "it takes a chance", mutant(random)
     yield "purity.effects", "it reads a file", mutant(lambda: plugin_folder(base).joinpath("manifest.toml").read_text())
 
@@ -283,6 +302,15 @@ def _capabilities(subject: Subject) -> Planted:
 
         if declared:
             yield f"capability.{name}", "it is declared, but refused", _subclass(subject, parse=parse)
+    if subject.capability.round_finish and subject.double.write(SPECIAL["finish"]) is not None:
+
+        def deaf(self: Any, call: Any) -> WalletCall:
+            read = base.parse(self, call)
+            if read.kind is CallKind.FINISH:
+                raise DialectRefusal(Refusal.MALFORMED)
+            return read
+
+        yield "capability.round_finish", "an end without a win is refused", _subclass(subject, parse=deaf)
     other = "refuse" if subject.capability.rollback_unknown == "tombstone" else "tombstone"
     yield "capability.rollback_unknown", f"{other} is declared", _capable(subject, rollback_unknown=other)
     listed = subject.capability.game_list
@@ -303,13 +331,24 @@ def _answers(subject: Subject) -> Planted:
         one_more = answer.balance_minor if answer.balance_minor is None else answer.balance_minor + 10**5
         return base.render(self, call, replace(answer, balance_minor=one_more))
 
+    def blurred(self: Any, call: Any, answer: Any) -> DialectResponse:
+        balance = answer.balance_minor
+        return base.render(self, call, replace(answer, balance_minor=None if balance is None else int(float(balance))))
+
+    told: dict[tuple[str, CallKind], DialectResponse] = {}
+
+    def sticky(self: Any, call: Any, answer: Any) -> DialectResponse:
+        return told.setdefault((call.round, call.kind), base.render(self, call, answer))
+
     def longer(self: Any, call: Any, answer: Any) -> DialectResponse:
         self.longer_by = getattr(self, "longer_by", 0) + 1
         rendered = base.render(self, call, answer)
         return replace(rendered, body=rendered.body + b" " * self.longer_by)
 
     yield "answers.accepted", "a call that is carried out is told as failed", mutant(fail)
+    yield "answers.accepted", "the first answer of a round is told to all its calls", mutant(sticky)
     yield "answers.balance", "the balance told is another", mutant(richer)
+    yield "answers.balance", "the balance goes through a float", mutant(blurred)
     yield "answers.replay", "each answer is longer than the one before", mutant(longer)
 
 
@@ -332,9 +371,17 @@ def _refusals(subject: Subject) -> Planted:
         rendered = base.render_refusal(refusal, detail)
         return replace(rendered, body=rendered.body + detail.encode())
 
+    def is_block(answer: Any) -> bool:
+        return answer.refusal is blocked
+
     blocked = Refusal.PLAYER_BLOCKED
     yield "refusals.understood", "a no is told as done", _subclass(subject, render=agree)
     yield "refusals.understood", "a shape of its own", _subclass(subject, render_refusal=classmethod(babble))
+    yield (
+        "refusals.distinct",
+        "a block is told as lack of money",
+        mutant(lambda answer: replace(answer, refusal=Refusal.INSUFFICIENT_FUNDS), applies=is_block),
+    )
     yield (
         "refusals.distinct",
         "lack of money is told as a block",
@@ -359,11 +406,27 @@ def _refusals(subject: Subject) -> Planted:
         ),
     )
     yield "refusals.silent", "the detail is told", _subclass(subject, render_refusal=classmethod(chatter))
-    yield (
-        "refusals.balance",
-        "an unknown balance is told as none at all",
-        mutant(lambda answer: replace(answer, balance_minor=answer.balance_minor or 0)),
-    )
+    # Where the vendor's refusals have no place for a balance, no fault of one can be seen.
+    if _tells_balances(subject):
+        yield (
+            "refusals.balance",
+            "a balance that nobody knows is told as zero",
+            mutant(lambda answer: replace(answer, balance_minor=answer.balance_minor or 0)),
+        )
+
+
+def _tells_balances(subject: Subject) -> bool:
+    """Say whether the vendor's refusals carry a balance; a plugin too broken to tell is taken to."""
+    try:
+        bench = Bench(subject)
+        made = bench.write(PLAIN["bet"])
+        call = None if made is None else bench.read(made[1])
+        if made is None or not isinstance(call, WalletCall):
+            return True
+        answers = (bench.plugin.render(call, WalletAnswer(refusal, 500)) for refusal in Refusal)
+        return any(subject.double.read(made[0], answer).balance is not None for answer in answers)
+    except Exception:  # noqa: BLE001 the rules tell what is wrong with it
+        return True
 
 
 def _drivers(subject: Subject) -> Planted:

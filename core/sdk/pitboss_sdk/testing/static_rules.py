@@ -23,6 +23,8 @@ FORBIDDEN: Final = frozenset(
     ).split()
 )
 """Modules that reach past the injected client, and so have no place in a plugin."""
+CLOCK_AND_CHANCE: Final = frozenset({"time", "random", "secrets"})
+"""Modules that answer differently each time: neither a dialect nor a call to the vendor may depend on them."""
 BUILT_IN: Final = frozenset({"open", "eval", "exec", "compile", "__import__", "input", "breakpoint", "print"})
 _SECRET: Final = re.compile(r"secret|password|passwd|token|private_key|api_key", re.ASCII)
 
@@ -48,9 +50,13 @@ def find_class_faults(subject: Subject) -> Iterator[str]:
 
 
 def find_forbidden_code(subject: Subject) -> Iterator[str]:
-    """The plugin imports nothing that reaches past the injected client, and opens, runs and prints nothing."""
+    """No way past the injected client, no clock and no chance is imported; nothing is opened, run, printed or verified by ==."""
     for file, text in subject.sources.items():
-        for node in ast.walk(ast.parse(text)):
+        tree = ast.parse(text)
+        yield from (
+            f"{file}:{line}: compares with ==, which takes longer the more is right" for line in _careless(tree)
+        )
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -60,8 +66,21 @@ def find_forbidden_code(subject: Subject) -> Iterator[str]:
                 continue
             else:
                 continue
-            for name in sorted({name for name in names if FORBIDDEN & {name, name.split(".")[0]}}):
+            forbidden = FORBIDDEN | CLOCK_AND_CHANCE
+            for name in sorted({name for name in names if forbidden & {name, name.split(".")[0]}}):
                 yield f"{file}:{node.lineno}: imports {name}"
+
+
+def _careless(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines of a `verify` that compare what was computed, beside lengths, with == or !=."""
+    for function in ast.walk(tree):
+        if not (isinstance(function, ast.FunctionDef) and function.name == "verify"):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
+                sides = [side for side in (node.left, *node.comparators) if isinstance(side, ast.Call)]
+                if any(not (isinstance(side.func, ast.Name) and side.func.id == "len") for side in sides):
+                    yield node.lineno
 
 
 def find_secrets_in_the_clear(subject: Subject) -> Iterator[str]:

@@ -88,7 +88,13 @@ class Acme:
             )
         if word not in WORDS:
             raise ValueError(f"no document lists {word}")
-        return Reading(accepted=False, code=word, retries=response.status == 503, balance=told)
+        return Reading(
+            accepted=False,
+            code=word,
+            retries=response.status == 503,
+            lacks_money=word == "NO_FUNDS",
+            balance=told,
+        )
 
     def serve(self, request: VendorRequest, wish: Wish) -> HttpResponse:
         if request.headers["x-acme-signature"] != sign(request.body):
@@ -126,13 +132,16 @@ MUTANTS = list_mutants(SUBJECT)
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_the_plugin_keeps_the_rule(rule: Rule) -> None:
-    assert rule.find_faults(SUBJECT) == []
+    faults = rule.find_faults(SUBJECT)
+    if faults:
+        pytest.fail("\n  ".join((rule.sentence, *faults)), pytrace=False)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{each.rule}-{each.name}" for each in MUTANTS])
 def test_a_broken_copy_of_the_plugin_is_found(mutant: Mutant) -> None:
     (rule,) = [rule for rule in RULES if rule.name == mutant.rule]
-    assert rule.find_faults(mutant.subject), mutant.name
+    if not rule.find_faults(mutant.subject):
+        pytest.fail(f"{mutant.name}, and {mutant.rule} does not see it", pytrace=False)
 
 
 def test_a_signature_that_somebody_else_computed() -> None:

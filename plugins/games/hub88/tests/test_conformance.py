@@ -36,6 +36,7 @@ from pitboss_sdk.testing import (
 THEIRS, OURS, NOBODYS = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
 UNDECIDED = {"RS_ERROR_UNKNOWN", "RS_ERROR_TIMEOUT"}
 """After these the aggregator sends a win and a rollback again, and takes a bet back."""
+MUST_TELL = {"RS_OK", "RS_ERROR_NOT_ENOUGH_MONEY"}
 COMMON = {
     *("RS_OK", "RS_ERROR_UNKNOWN", "RS_ERROR_INVALID_TOKEN", "RS_ERROR_INVALID_GAME", "RS_ERROR_WRONG_CURRENCY"),
     *("RS_ERROR_NOT_ENOUGH_MONEY", "RS_ERROR_USER_DISABLED", "RS_ERROR_INVALID_SIGNATURE", "RS_ERROR_TOKEN_EXPIRED"),
@@ -72,7 +73,12 @@ class Aggregator:
             "game_code": intent.game,
         }
         if intent.kind is CallKind.BALANCE:
-            return Written("balance", json.dumps(body).encode())
+            asked = {"request_uuid": body["request_uuid"], "user": intent.account}
+            return (
+                Written("info", json.dumps(asked).encode())
+                if intent.way
+                else Written("balance", json.dumps(body).encode())
+            )
         body |= {"round": intent.round, "round_closed": intent.finished}
         if intent.kind is CallKind.FINISH:
             body |= {"transaction_uuid": "end-1", "reference_transaction_uuid": "bet-1", "amount": 0}
@@ -106,12 +112,19 @@ class Aggregator:
         if written is not None and answer["request_uuid"] != json.loads(written.body)["request_uuid"]:
             raise ValueError("the answer is to another request")
         balance = answer.get("balance")
-        if (balance is None) is (status in {"RS_OK", "RS_ERROR_NOT_ENOUGH_MONEY"}):
+        telling = {"RS_ERROR_NOT_ENOUGH_MONEY"} if written is not None and written.operation == "info" else MUST_TELL
+        if (balance is None) is (status in telling):
             raise ValueError(f"{status} and a balance of {balance}")
         if balance is not None and not (type(balance) is int and answer["user"] and answer["currency"]):
             raise ValueError("a balance is a whole number, of a user, in a currency")
         told = None if balance is None else str(Decimal(balance).scaleb(-5))
-        return Reading(status == "RS_OK", status, status in UNDECIDED, balance=told)
+        return Reading(
+            status == "RS_OK",
+            status,
+            retries=status in UNDECIDED,
+            lacks_money=status == "RS_ERROR_NOT_ENOUGH_MONEY",
+            balance=told,
+        )
 
     def serve(self, request: VendorRequest, wish: Wish) -> HttpResponse:
         path = urlsplit(request.url).path
@@ -152,8 +165,8 @@ def make_subject(flavour: Literal["hub88", "caleta"]) -> Subject:
 SUBJECTS = {"hub88": make_subject("hub88"), "caleta": make_subject("caleta")}
 
 KNOWN = {
-    # The kit's intents have no words for it: it asks whether there is such a player.
-    "operations.declared": "operation 'info' is declared, but no call of the vendor comes through it",
+    # `info` asks whether there is such a player, whatever the currency of the wallet.
+    "refusals.understood": "balance as 'info', currency_mismatch",
     # The documents demand a status that ends the attempts: a win is only sent for a bet that was accepted.
     "refusals.retried": "unknown_reference",
 }

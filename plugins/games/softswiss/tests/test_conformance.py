@@ -93,7 +93,13 @@ class Aggregator:
             raise ValueError(f"no document lists HTTP {response.status} with {code}")
         if code in {"100", "105"} and "balance" not in answer["meta"]:
             raise ValueError(f"{code} must tell the balance")
-        return Reading(accepted=False, code=code, retries=response.status == 500, balance=answer["meta"].get("balance"))
+        return Reading(
+            accepted=False,
+            code=code,
+            retries=response.status == 500,
+            lacks_money=code == "100",
+            balance=answer["meta"].get("balance"),
+        )
 
     def serve(self, request: VendorRequest, wish: Wish) -> HttpResponse:
         parts = urlsplit(request.url)
