@@ -21,7 +21,7 @@ help: ## Say what there is
 env:
 	@$(FIND_PYTHON); "$$found" .ci/environment.py run
 
-env-dev:
+env-dev: ## Make the environment, with the tools of tests and checks
 	@$(FIND_PYTHON); "$$found" .ci/environment.py dev
 
 run: env ## Start the whole platform here; Ctrl-C stops it

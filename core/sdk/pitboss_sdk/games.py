@@ -106,7 +106,11 @@ class Leg(msgspec.Struct, frozen=True, gc=False):
 
 
 class WalletCall(msgspec.Struct, frozen=True, gc=False):
-    """A parsed call. `account` is the id that we gave at launch; empty strings mean *not given*."""
+    """A parsed call. `account` is the id that we gave at launch: with `currency` it says which wallet is meant.
+
+    Other strings may be empty, which means *not given*; but a movement needs its round, and a bet its game. Without a
+    session none is asked for.
+    """
 
     kind: CallKind
     account: str
@@ -136,7 +140,7 @@ class WalletAnswer(msgspec.Struct, frozen=True, gc=False):
     """The host's decision. `balance_minor` is what the player can play with: real and bonus.
 
     With a refusal, `balance_minor` is the balance told when it was first refused, and None when the player
-    was never looked up. `round` is our id of the round where one is known, also with a refusal. `legs` has one
+    was never looked up; it is always there with a yes. `round` is our id of the round where one is known, also with a refusal. `legs` has one
     answer for each leg of the call, in order, or is empty when no leg was carried out.
     """
 

@@ -14,7 +14,7 @@ Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,39}\Z", description="lowe
 
 
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the vendor calls us. `skew_seconds` is the tolerated age of a signed timestamp, 0 where none is signed."""
+    """How the vendor calls us, beside wallet calls. `skew_seconds` is the tolerated age of a signed time, 0 where none is."""
 
     mode: Literal["signed", "poll_only", "none"]
     skew_seconds: int = 0

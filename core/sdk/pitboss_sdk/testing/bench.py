@@ -152,6 +152,8 @@ def find_differences(intent: Intent, call: WalletCall) -> Iterator[str]:
         found, meant = getattr(call, field), getattr(intent, field)
         if found not in {meant, ""}:
             yield f"{field} is {found!r}, meant was {meant!r}"
+    if any(leg.kind is LegKind.BET for leg in call.legs) and not call.game:
+        yield "game is left out of a bet: the host refuses bets on games that it does not know"
     if call.legs and not call.round and call.kind is CallKind.PLAY:
         yield "round is left out of a call that moves money"
     if call.round_finished is not intent.finished:

@@ -187,6 +187,9 @@ def _readings(subject: Subject) -> Planted:
             raise DialectRefusal(Refusal.MALFORMED)
         return read
 
+    def leave_out(field: str) -> Callable[[WalletCall], WalletCall]:
+        return lambda call: replace(call, **{field: ""})
+
     count: list[int] = []
 
     def renumber(_call: WalletCall, leg: Leg) -> Leg:
@@ -197,7 +200,8 @@ def _readings(subject: Subject) -> Planted:
     yield "operations.undeclared", "an unknown operation is taken for another", _subclass(subject, parse=guess)
     yield "calls.meaning", "bets and wins are swapped", legs(lambda _, leg: replace(leg, kind=swapped[leg.kind]))
     yield "calls.meaning", "the account is another", mutant(lambda call: replace(call, account="someone"))
-    yield "calls.meaning", "the account is left out", mutant(lambda call: replace(call, account=""))
+    for field in ("account", "currency", "game"):
+        yield "calls.meaning", f"the {field} is left out", mutant(leave_out(field))
     yield (
         "calls.meaning",
         "a rollback reverses another",
