@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -109,40 +109,38 @@ class Services:
 
     def serve_cell(self, settings: Settings) -> None:
         """Serve the web of a cell."""
-        _run(_serve_cell(settings))
+        _run(settings, "web", _serve_cell)
 
     def serve_control(self, settings: Settings) -> None:
         """Serve the web of the control plane."""
-        _run(_serve_control(settings))
+        _run(settings, "control", _serve_control)
 
     def run_worker(self, settings: Settings) -> None:
         """Run the jobs of a cell."""
-        _run(_run_worker(settings))
+        _run(settings, "worker", _run_worker)
 
     def run_relay(self, settings: Settings) -> None:
         """Relay the jobs of a cell."""
-        _run(_run_relay(settings))
+        _run(settings, "relay", _run_relay)
 
 
-def _run(main: Any) -> None:
+def _run(settings: Settings, process: str, main: Callable[[Settings, Metrics], Coroutine[Any, Any, None]]) -> None:
+    """Run a process with its metrics, its log lines on their way through the allow-list, and its traces."""
     import uvloop
 
-    uvloop.run(main)
-
-
-def _begin(settings: Settings, process: str) -> Metrics:
-    """Return the metrics of this process, with its log lines on their way through the allow-list."""
     from pitboss.platform.telemetry import Metrics, configure_logging
+    from pitboss.platform.traces import open_tracing
 
     metrics = Metrics()
     configure_logging(process, settings.log_level, metrics)
-    return metrics
+    with open_tracing(settings, process, metrics):
+        uvloop.run(main(settings, metrics))
 
 
-async def _serve_cell(settings: Settings) -> None:
+async def _serve_cell(settings: Settings, metrics: Metrics) -> None:
     from pitboss.web.server import serve
 
-    async with open_cell_web(settings, _begin(settings, "web")) as front:
+    async with open_cell_web(settings, metrics) as front:
         _calm_collector()
         await serve(front, settings.host, settings.port)
 
@@ -273,10 +271,10 @@ def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> L
     return Lanes(lanes)
 
 
-async def _serve_control(settings: Settings) -> None:
+async def _serve_control(settings: Settings, metrics: Metrics) -> None:
     from pitboss.web.server import serve
 
-    async with open_control_web(settings, _begin(settings, "control")) as front:
+    async with open_control_web(settings, metrics) as front:
         await serve(front, settings.host, settings.port)
 
 
@@ -339,7 +337,7 @@ def _public(keys: tuple[NamedKey, ...]) -> tuple[PublicKey, ...]:
     return tuple(PublicKey(key.key_id, key.raw) for key in keys)
 
 
-async def _run_worker(settings: Settings) -> None:
+async def _run_worker(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.broker import create_broker
     from pitboss.platform.db import LaneConnection
     from pitboss.platform.secrets import SecretStore
@@ -350,7 +348,7 @@ async def _run_worker(settings: Settings) -> None:
     from pitboss.worker.process import run_worker
     from pitboss.worker.runner import JobRunner, JobWorker
 
-    async with lay_cell_ground(settings, "worker", _begin(settings, "worker")) as ground:
+    async with lay_cell_ground(settings, "worker", metrics) as ground:
         lanes = Lanes(
             [Lane(DatabasePoster(WORKER_LANE, LaneConnection(ground.url, "pitboss worker lane", ground.signer)))]
         )
@@ -375,7 +373,7 @@ async def _run_worker(settings: Settings) -> None:
             await drivers.close()
 
 
-async def _run_relay(settings: Settings) -> None:
+async def _run_relay(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.broker import create_broker
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
@@ -385,7 +383,7 @@ async def _run_relay(settings: Settings) -> None:
     from pitboss.worker.process import run_relay
     from pitboss.worker.relay import Relay
 
-    async with lay_cell_ground(settings, "relay", _begin(settings, "relay")) as ground:
+    async with lay_cell_ground(settings, "relay", metrics) as ground:
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         # It runs none of them, so what they would work with may be empty.
         jobs = create_jobs(settings, ground, Lanes([]), Drivers({}, SecretStore(None)))

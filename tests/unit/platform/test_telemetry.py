@@ -11,13 +11,8 @@ from typing import Any
 
 import pytest
 
-from pitboss.platform.telemetry import (
-    MAX_VALUE_CHARACTERS,
-    FieldGuard,
-    Metrics,
-    Readiness,
-    describe_exception,
-)
+from pitboss.platform.fields import MAX_VALUE_CHARACTERS, describe_exception
+from pitboss.platform.telemetry import FieldGuard, Metrics, Readiness
 
 CANARIES = ("canary-secret-4711", "canary.person@example.com", "+35621234567")
 SCRIPT = """

@@ -24,6 +24,8 @@ from pitboss.cli.tenant_files import FILE_COMMANDS
 from pitboss.cli.tenant_state import STATE_COMMANDS
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.settings import Settings, load_settings
+from pitboss.platform.telemetry import Metrics
+from pitboss.platform.traces import SpanName, open_tracing, span
 from pitboss.tenancy.contracts import Plan, Problem, TenantFolder
 from pitboss.tenancy.errors import TenantFilesInvalid
 
@@ -103,7 +105,8 @@ def _run(use: Use, slugs: tuple[str, ...], *, all_tenants: bool) -> list[Plan]:
         if folder not in here:
             click.echo(f"{folder.tenant.slug}: lives in cell {folder.tenant.cell}, not here", err=True)
     deployment = open_deployment(workshop)
-    return run_on(deployment, _each(deployment, use, here))
+    with open_tracing(workshop.settings, "command", Metrics()):
+        return run_on(deployment, _each(deployment, use, here))
 
 
 def _is_reached(settings: Settings, folder: TenantFolder) -> bool:
@@ -111,7 +114,11 @@ def _is_reached(settings: Settings, folder: TenantFolder) -> bool:
 
 
 async def _each(deployment: Deployment, use: Use, folders: Sequence[TenantFolder]) -> list[Plan]:
-    return [await use(deployment, folder) for folder in folders]
+    plans: list[Plan] = []
+    for folder in folders:
+        with span(SpanName.TENANT_COMMAND, tenant=folder.tenant.slug):
+            plans.append(await use(deployment, folder))
+    return plans
 
 
 def _check(workshop: Workshop, slugs: Sequence[str]) -> tuple[list[TenantFolder], list[Problem]]:

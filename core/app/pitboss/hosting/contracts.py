@@ -45,14 +45,18 @@ class CallKind(StrEnum):
     STORE_DIRECTORY = "directory.store"
 
 
-class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The signed body: which cell is asked what, when, under an id that is used once."""
+class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The signed body: which cell is asked what, when, under an id that is used once.
+
+    `trace` is the traceparent of who asks, where that is traced; being signed, only control can set it.
+    """
 
     cell: str
     call_id: UUID
     issued_at: int
     kind: CallKind
     content: msgspec.Raw
+    trace: str | None = None
 
 
 class TenantOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

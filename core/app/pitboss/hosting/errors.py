@@ -31,3 +31,8 @@ class CellAnswered(PitbossError):
 
     code = "hosting.cell_answered"
     kind = ErrorKind.REFUSED
+
+    def __init__(self, detail: str = "", told_code: str = "") -> None:
+        super().__init__(detail)
+        self.told_code = told_code
+        """The code of the cell's own error."""

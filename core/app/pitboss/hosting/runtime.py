@@ -33,6 +33,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin
 from pitboss.platform.db import ControlDatabase, Database
 from pitboss.platform.peer import Unanswered, post_bytes
 from pitboss.platform.telemetry import Metrics
+from pitboss.platform.traces import SpanName, current_traceparent, span
 from pitboss.plughost.service import Secrets
 from pitboss.tenancy.contracts import By, CellPlace
 from pitboss_sdk.errors import PitbossError
@@ -159,7 +160,13 @@ class CellClient:
         cell = self._place.cell
         if not self._place.address:
             raise CellUnreachable(f"the file of cell {cell} names no address")
-        call = Call(cell, new_uuid(), epoch_seconds(), kind, msgspec.Raw(msgspec.json.encode(content)))
+        with span(SpanName.CELL_CALL, place=cell, action=kind.value):
+            return await self._exchange(kind, content, shape)
+
+    async def _exchange(self, kind: CallKind, content: object, shape: type[T]) -> T:
+        cell = self._place.cell
+        raw = msgspec.Raw(msgspec.json.encode(content))
+        call = Call(cell, new_uuid(), epoch_seconds(), kind, raw, current_traceparent())
         body, signature = sign_call(call, self._key)
         headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
         try:
@@ -174,15 +181,17 @@ class CellClient:
                 return msgspec.json.decode(answer, type=shape)
         except (Unanswered, msgspec.MsgspecError) as error:
             raise CellUnreachable(f"cell {cell} at {self._place.address}: {error}") from None
-        raise CellAnswered(f"cell {cell} answered {kind} with {status}: {_detail_of(answer)}")
+        told_code, told = _read_problem(answer)
+        raise CellAnswered(f"cell {cell} answered {kind} with {status}: {told}", told_code)
 
 
-def _detail_of(answer: bytes) -> str:
+def _read_problem(answer: bytes) -> tuple[str, str]:
     try:
         problem: Mapping[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return "no problem document"
-    return f"{problem.get('code', '')} {problem.get('detail', '')}".strip()
+        return "", "no problem document"
+    code = str(problem.get("code", ""))
+    return code, f"{code} {problem.get('detail', '')}".strip()
 
 
 class Distributor:
@@ -226,7 +235,8 @@ class Distributor:
         try:
             stored = await client.store_directory(signed)
         except PitbossError as error:
-            _LOG.warning("directory.not_delivered", place=place.cell, error_code=error.code, problem=error.detail)
+            code = error.told_code if isinstance(error, CellAnswered) else error.code
+            _LOG.warning("directory.not_delivered", place=place.cell, error_code=code or error.code)
             return
         if stored.is_new:
             _LOG.info("directory.delivered", place=place.cell)

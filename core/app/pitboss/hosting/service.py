@@ -19,7 +19,8 @@ from pitboss.hosting import rules
 from pitboss.hosting.contracts import Call, HeldPlugin, HeldTenant, Installed, TenantOrder, Touch
 from pitboss.hosting.errors import OrderRefused
 from pitboss.kernel.scope import Actor, Origin, TenantScope
-from pitboss.plughost.contracts import LoadedPack
+from pitboss.platform.outbox import enqueue
+from pitboss.plughost.contracts import CATALOGUE_JOB, LoadedPack
 from pitboss.plughost.service import Secrets
 from pitboss.policy.contracts import TenantPolicy
 from pitboss.tenancy.contracts import POLICY_FILE, PlanEntry
@@ -126,9 +127,12 @@ async def prepare_tenant(
         changes = tuple(Change(entry.path, entry.before, entry.after) for entry in opened)
         await record_event(session, scope, AuditEvent("ledger.prepared", actor, origin, "ledger", scope.slug, changes))
     for slug, table in order.plugins.items():
-        await plughost.enable_plugin(
-            session, scope, host.get_plugin(slug), table, locality=order.locality, actor=actor, origin=origin
+        plugin = host.get_plugin(slug)
+        changed = await plughost.enable_plugin(
+            session, scope, plugin, table, locality=order.locality, actor=actor, origin=origin
         )
+        if changed and plugin.manifest.kind == "games":
+            await enqueue(session, scope, CATALOGUE_JOB, {"plugin": slug})
     for enabled in await plughost.list_enabled(session, scope):
         if enabled.slug not in order.plugins:
             await plughost.disable_plugin(session, scope, enabled.slug, actor=actor, origin=origin)

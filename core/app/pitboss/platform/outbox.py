@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, delete, func, select, text, update
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, Text, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import CellBase, table_info
+from pitboss.platform.traces import current_traceparent
 
 LEASE = timedelta(seconds=20)
 """How long a sent job may run before it is sent again."""
@@ -30,6 +31,7 @@ class OutboxJob(CellBase):
 
     __tablename__ = "outbox_job"
     __table_args__ = (
+        CheckConstraint("trace ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$'", name="trace"),
         Index("ix_outbox_job_due", "available_at", postgresql_where=text("done_at is null")),
         Index(
             "uq_outbox_job_dedupe",
@@ -55,6 +57,8 @@ class OutboxJob(CellBase):
     job: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
     dedupe_key: Mapped[str | None] = mapped_column(Text)
+    trace: Mapped[str | None] = mapped_column(Text)
+    """The traceparent of what left it behind, where that is traced."""
     attempts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     available_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -69,6 +73,17 @@ class LeasedJob(msgspec.Struct, frozen=True):
     job: str
     payload: dict[str, Any]
     attempts: int
+    trace: str | None = None
+
+
+_LEASED = (
+    OutboxJob.tenant_id,
+    OutboxJob.job_id,
+    OutboxJob.job,
+    OutboxJob.payload,
+    OutboxJob.attempts,
+    OutboxJob.trace,
+)
 
 
 async def enqueue(
@@ -86,6 +101,7 @@ async def enqueue(
         "job": job,
         "payload": dict(payload),
         "dedupe_key": dedupe_key,
+        "trace": current_traceparent(),
     }
     if available_at is not None:
         values["available_at"] = available_at
@@ -110,7 +126,7 @@ async def lease_due(session: AsyncSession, batch_size: int = 100) -> list[Leased
         update(OutboxJob)
         .where(OutboxJob.tenant_id == due.c.tenant_id, OutboxJob.job_id == due.c.job_id)
         .values(lease_until=func.now() + LEASE, attempts=OutboxJob.attempts + 1)
-        .returning(OutboxJob.tenant_id, OutboxJob.job_id, OutboxJob.job, OutboxJob.payload, OutboxJob.attempts)
+        .returning(*_LEASED)
     )
     return [LeasedJob(*row) for row in rows]
 
@@ -118,7 +134,7 @@ async def lease_due(session: AsyncSession, batch_size: int = 100) -> list[Leased
 async def take(session: AsyncSession, scope: TenantScope, job_id: int) -> LeasedJob | None:
     """Lock an open job for the current transaction; None when it is done or another run holds it."""
     rows = await session.execute(
-        select(OutboxJob.tenant_id, OutboxJob.job_id, OutboxJob.job, OutboxJob.payload, OutboxJob.attempts)
+        select(*_LEASED)
         .where(OutboxJob.tenant_id == scope.tenant_id, OutboxJob.job_id == job_id, OutboxJob.done_at.is_(None))
         .with_for_update(skip_locked=True)
     )

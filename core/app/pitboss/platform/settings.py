@@ -138,6 +138,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least severity that is logged.")] = (
         "info"
     )
+    otlp_endpoint: Annotated[
+        str | None,
+        _about(
+            "Address of an OpenTelemetry collector (OTLP over HTTP; /v1/traces is added); unset, nothing is traced."
+        ),
+    ] = None
+    trace_one_in: Annotated[int, _about("One in so many traces is recorded, from its beginning to its end.")] = 10
+    trace_wallet_one_in: Annotated[int, _about("One in so many wallet calls is recorded.")] = 1000
     lanes: Annotated[int, _about("Wallet lanes of a cell web, each with a connection of its own.")] = 1
     mail_spool_dir: Annotated[Path, _about("Folder into which the worker writes mail as .eml files.")] = Path(
         ".pitboss/mail"
@@ -343,6 +351,16 @@ def _redis_url(value: str) -> None:
         raise ValueError("must begin with redis://, rediss:// or unix://")
 
 
+def _collector_url(value: str) -> None:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?", value):
+        raise ValueError("must be an http:// or https:// address without user, query or fragment")
+
+
+def _one_in(value: int) -> None:
+    if value < 1:
+        raise ValueError("must be 1 or more")
+
+
 def _token(value: str) -> None:
     if len(value) < 16:
         raise ValueError("must have at least 16 characters")
@@ -355,6 +373,9 @@ _CHECKS: Final[dict[str, Callable[[Any], None]]] = {
     "cell": _slug,
     "locality": _slug,
     "lanes": _lanes,
+    "otlp_endpoint": _collector_url,
+    "trace_one_in": _one_in,
+    "trace_wallet_one_in": _one_in,
     "redis_url": _redis_url,
     "operator_token": _token,
     **dict.fromkeys(

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import sys
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from itertools import accumulate
-from types import TracebackType
 from typing import Any, Final, cast
 
 import structlog
@@ -23,52 +21,22 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from pitboss.kernel.clock import monotonic_seconds
+from pitboss.platform.fields import EVENT_NAME, describe_exception, keep_allowed
+from pitboss.platform.traces import current_link
 
 METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-ALLOWED_FIELDS: Final = frozenset(
-    {
-        "action",
-        "address",
-        "attempts",
-        "count",
-        "duration_ms",
-        "error_code",
-        "error_type",
-        "job",
-        "job_id",
-        "level",
-        "library",
-        "outcome",
-        "path_template",
-        "place",
-        "plugin",
-        "port",
-        "problem",
-        "process",
-        "request_id",
-        "retry_in_seconds",
-        "size_bytes",
-        "status",
-        "tenant",
-        "tenant_id",
-        "timestamp",
-        "trace",
-        "vendor_host",
-    }
-)
-"""Names of fields that a log line may have; each holds a code, a count, a number or a name of our own."""
-
-MAX_VALUE_CHARACTERS: Final = 300
-MAX_TRACE_FRAMES: Final = 12
 READINESS_TIMEOUT_SECONDS: Final = 2
-_EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+\Z")
 _FRAMEWORK_KEYS = frozenset({"event", "exc_info", "_record", "_from_structlog", "stack_info", "positional_args"})
 _SEVERITIES = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 WALLET_LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 HTTP_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+WalletWatch = Callable[[str, str, str, float], None]
+"""Is told tenant, plugin, outcome and seconds of a wallet call when it is answered."""
 
 
 class WalletCalls(Collector):
@@ -120,6 +88,8 @@ class Metrics:
         registry = self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
         self._wallet_calls = WalletCalls()
+        self.record_wallet_call: WalletWatch = self._wallet_calls.note
+        """Counts one wallet call; names are those of our own registry, never of the caller's choosing."""
         registry.register(self._wallet_calls)
         self._http_requests = Counter(
             "pitboss_http_requests_total",
@@ -212,11 +182,26 @@ class Metrics:
         self.log_dropped = Counter(
             "pitboss_log_dropped_total", "Parts of log lines that the allow-list held back.", registry=registry
         )
+        self.trace_spans = Counter(
+            "pitboss_trace_spans_total",
+            "Spans by what became of them: sent, failed (the collector did not take them) or crowded (too many waited).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.trace_fields_dropped = Counter(
+            "pitboss_trace_fields_dropped_total", "Fields of spans that the allow-list held back.", registry=registry
+        )
         self._http_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def record_wallet_call(self, tenant: str, plugin: str, outcome: str, seconds: float) -> None:
-        """Count one wallet call; names are those of our own registry, never of the caller's choosing."""
-        self._wallet_calls.note(tenant, plugin, outcome, seconds)
+    def watch_wallet_calls(self, watch: WalletWatch) -> None:
+        """Tell `watch` of each wallet call too; without one, a call pays nothing for it."""
+        note = self._wallet_calls.note
+
+        def note_and_tell(tenant: str, plugin: str, outcome: str, seconds: float) -> None:
+            note(tenant, plugin, outcome, seconds)
+            watch(tenant, plugin, outcome, seconds)
+
+        self.record_wallet_call = note_and_tell
 
     def record_request(self, method: str, path_template: str, status: int, seconds: float) -> None:
         """Count one HTTP request under the template of its path."""
@@ -325,7 +310,7 @@ def describe_foreign(_logger: object, _method: str, event: MutableMapping[str, A
 
 
 class FieldGuard:
-    """The last processor before rendering: lets allowed fields with plain values through, counts the rest."""
+    """The last processor before rendering: lets fields through that are on the list, counts the rest."""
 
     def __init__(self, process: str, metrics: Metrics) -> None:
         self._process = process
@@ -333,52 +318,23 @@ class FieldGuard:
 
     def __call__(self, _logger: object, _method: str, event: Mapping[str, Any]) -> dict[str, Any]:
         """Return what may be written of `event`."""
-        kept: dict[str, Any] = {"process": self._process}
-        dropped = 0
-        for field, value in event.items():
-            if field in _FRAMEWORK_KEYS:
-                continue
-            if field in ALLOWED_FIELDS and (value is None or isinstance(value, bool | int | float | str)):
-                kept[field] = value[:MAX_VALUE_CHARACTERS] if isinstance(value, str) else value
-            else:
-                dropped += 1
+        fields = {name: value for name, value in event.items() if name not in _FRAMEWORK_KEYS}
+        allowed, dropped = keep_allowed(fields)
+        kept: dict[str, Any] = {"process": self._process, **allowed}
         text = event.get("event")
-        if isinstance(text, str) and _EVENT_NAME.match(text):
+        if isinstance(text, str) and EVENT_NAME.match(text):
             kept["event"] = text
         else:
             kept["event"] = "log.text_dropped"
             dropped += 1
+        link = current_link()
+        if link is not None:
+            kept["trace_id"] = link.trace_id
         kept.update(describe_exception(event.get("exc_info")))
         if dropped:
             kept["dropped"] = dropped
             self._dropped.inc(dropped)
         return kept
-
-
-def describe_exception(exc_info: object) -> dict[str, str]:
-    """Return type, code and places of an exception, never its message: messages quote values."""
-    if exc_info is True:
-        exc_info = sys.exc_info()
-    if isinstance(exc_info, Sequence) and not isinstance(exc_info, str):
-        exc_info = cast("Sequence[object]", exc_info)[1]
-    if not isinstance(exc_info, BaseException):
-        return {}
-    found = {"error_type": type(exc_info).__qualname__, "trace": " < ".join(_frames(exc_info.__traceback__))}
-    code = getattr(exc_info, "code", None)
-    if isinstance(code, str) and _EVENT_NAME.match(code):
-        found["error_code"] = code
-    return found
-
-
-def _frames(traceback: TracebackType | None) -> list[str]:
-    places: list[str] = []
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        places.append(
-            f"{code.co_filename.rpartition('site-packages/')[2].rpartition('/app/')[2]}:{traceback.tb_lineno}"
-        )
-        traceback = traceback.tb_next
-    return places[::-1][:MAX_TRACE_FRAMES]
 
 
 class Readiness:

@@ -23,6 +23,9 @@ PACK_KIND: Final = "jurisdiction"
 KINDS: Final = frozenset({"games", PACK_KIND})
 """Kinds of plugins and packs that this host knows."""
 
+CATALOGUE_JOB: Final = "games.sync_catalogue"
+"""The job that a plugin of kind `games` leaves behind when it is enabled or changed: its list of games is fetched."""
+
 
 class Stage(IntEnum):
     """How far a plugin came through the gates; whatever kept it from the next is among its problems."""

@@ -14,10 +14,12 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 
 from pitboss.directory.runtime import Directory
+from pitboss.hosting.contracts import CALLS_PATH
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss.kernel.ids import new_uuid
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics, Readiness
+from pitboss.platform.traces import NO_SPAN, SpanName, span
 from pitboss.web import docs, health, pages, status
 from pitboss.web.calls import CallDesk, answer_call
 from pitboss.web.errors import EXCEPTION_HANDLERS
@@ -42,6 +44,8 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "x-frame-options": "DENY",
 }
 _ENCODED_HEADERS: Final = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+
+_UNTRACED: Final = frozenset({CALLS_PATH, "/healthz", "/readyz", "/metrics"})
 
 
 class CellParts(msgspec.Struct, frozen=True):
@@ -182,10 +186,20 @@ class Front:
                 message["headers"] = headers
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_headers)
-        finally:
-            # The template, not the path: paths hold ids, and strangers choose them.
-            facts: Any = scope
-            template = str(facts.get("path_template") or "unmatched")
-            self._metrics.record_request(str(facts["method"]), template, answered_status, monotonic_seconds() - began)
+        facts: Any = scope
+        # A signed call has a span of its own, on the trace of who signed it; probes come every few seconds.
+        traced = NO_SPAN if facts["path"] in _UNTRACED else span(SpanName.HTTP_REQUEST, request_id=request_id)
+        with traced:
+            try:
+                await self._app(scope, receive, send_with_headers)
+            finally:
+                # The template, not the path: paths hold ids, and strangers choose them.
+                template = str(facts.get("path_template") or "unmatched")
+                took = monotonic_seconds() - began
+                self._metrics.record_request(str(facts["method"]), template, answered_status, took)
+                traced.note(method=str(facts["method"]), path_template=template, status=answered_status)
+                tenant = facts["state"].get("tenant")
+                if tenant is not None:
+                    traced.note(tenant=tenant.slug)
+                if answered_status >= 500:
+                    traced.fail()

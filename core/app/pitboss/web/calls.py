@@ -22,6 +22,7 @@ from pitboss.hosting.service import accept_call
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.permissions.service import require
 from pitboss.platform.redis import CellRedis
+from pitboss.platform.traces import SpanName, span
 from pitboss.tenancy.contracts import By
 
 _REMEMBER_SECONDS: Final = 2 * MAX_AGE_SECONDS
@@ -42,7 +43,8 @@ class CallDesk:
         if not await self._redis.is_first("hosting", "calls", str(call.call_id), lifetime_seconds=_REMEMBER_SECONDS):
             raise CallRefused("the call was used before")
         try:
-            return await self._do(call)
+            with span(SpanName.CELL_ANSWER, parent=call.trace, action=call.kind.value):
+                return await self._do(call)
         except msgspec.MsgspecError as error:
             raise OrderRefused(f"the content of {call.kind} cannot be read: {error}") from None
 

@@ -12,12 +12,13 @@ from pitboss.games.errors import AggregatorUnavailable
 from pitboss.kernel.scope import Origin, TenantScope
 from pitboss.platform.outbox import enqueue
 from pitboss.plughost import service as plughost
+from pitboss.plughost.contracts import CATALOGUE_JOB
 from pitboss.plughost.runtime import Drivers
 from pitboss.worker.jobs import Job, job_actor
 from pitboss_sdk.games import GameInfo
 from pitboss_sdk.outcome import Done, Outcome
 
-SYNC_JOB: Final = "games.sync_catalogue"
+SYNC_JOB: Final = CATALOGUE_JOB
 """Its payload names a `plugin`, or nothing: then it leaves one job behind for each that the tenant has enabled."""
 _SYNC_SECONDS: Final = 300
 

@@ -20,6 +20,7 @@ from pitboss.platform.broker import send_job
 from pitboss.platform.db import MAX_CONTEXT_TENANTS, Database
 from pitboss.platform.outbox import LeasedJob, count_open, enqueue, lease_due, list_open, postpone
 from pitboss.platform.telemetry import Metrics
+from pitboss.platform.traces import SpanName, span
 from pitboss.worker.jobs import Period
 
 IDLE_SECONDS: Final = 0.25
@@ -108,7 +109,8 @@ class Relay:
     def _send_all(self, leased: list[LeasedJob]) -> int:
         for position, job in enumerate(leased):
             try:
-                send_job(self._broker, job.tenant_id, job.job_id)
+                with span(SpanName.JOB_SEND, parent=job.trace, job=job.job, attempts=job.attempts):
+                    send_job(self._broker, job.tenant_id, job.job_id)
             except Exception as error:  # noqa: BLE001 - the broker is away; the outbox keeps what was not sent
                 _log.warning("relay.broker_unavailable", count=len(leased) - position, exc_info=error)
                 return position

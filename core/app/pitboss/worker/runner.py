@@ -18,6 +18,7 @@ from pitboss.platform.broker import ACTOR, QUEUE
 from pitboss.platform.db import Database
 from pitboss.platform.outbox import LeasedJob, complete, postpone, take
 from pitboss.platform.telemetry import Metrics
+from pitboss.platform.traces import SpanName, span
 from pitboss.worker.jobs import JobRegistry, job_actor
 
 WORKER_THREADS: Final = 8
@@ -71,9 +72,11 @@ class JobRunner:
             taken.append(leased)
             job = self._jobs.get(leased.job)
             require(job_actor(job.name), job.permission)
-            async with asyncio.timeout(job.timeout_seconds):
-                await job.handler(session, scope, leased.payload)
-            await complete(session, scope, job_id)
+            facts = {"job": job.name, "job_id": job_id, "tenant": scope.slug, "attempts": leased.attempts}
+            with span(SpanName.JOB_RUN, parent=leased.trace, **facts):
+                async with asyncio.timeout(job.timeout_seconds):
+                    await job.handler(session, scope, leased.payload)
+                await complete(session, scope, job_id)
         return "done"
 
     async def _give_back(self, scope: TenantScope, job_id: int, taken: list[LeasedJob], error: Exception) -> None:

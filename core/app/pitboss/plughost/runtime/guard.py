@@ -11,6 +11,7 @@ import structlog
 
 from pitboss.kernel.clock import epoch_seconds, monotonic_seconds
 from pitboss.platform.telemetry import Metrics
+from pitboss.platform.traces import SpanName, span
 from pitboss.plughost.contracts import Circuit, DriverHealth, HealthState, Verdict
 from pitboss.plughost.rules import decide_admission, decide_circuit, decide_health
 from pitboss.plughost.runtime.health import HealthBoard
@@ -100,6 +101,18 @@ class GuardedDriver:
         return await self._guard("launch", request.deadline_ms, call, _demand_launched)
 
     async def _guard(
+        self,
+        operation: str,
+        deadline_ms: int,
+        call: Callable[[HttpClient], Awaitable[Outcome[T]]],
+        demand: Callable[[Any], T],
+    ) -> Outcome[T]:
+        with span(SpanName.PLUGIN_CALL, plugin=self._plugin, tenant=self._tenant, action=operation) as traced:
+            outcome = await self._guard_call(operation, deadline_ms, call, demand)
+            traced.note(outcome=type(outcome).__name__.lower())
+        return outcome
+
+    async def _guard_call(
         self,
         operation: str,
         deadline_ms: int,

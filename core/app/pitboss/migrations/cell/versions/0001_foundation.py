@@ -218,10 +218,12 @@ def upgrade() -> None:
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("dedupe_key", sa.Text(), nullable=True),
+        sa.Column("trace", sa.Text(), nullable=True),
         sa.Column("attempts", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("available_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("trace ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$'", name=op.f("ck_outbox_job_trace")),
         sa.PrimaryKeyConstraint("tenant_id", "job_id", name=op.f("pk_outbox_job")),
     )
     op.create_index(
