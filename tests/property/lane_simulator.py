@@ -33,6 +33,8 @@ from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.rules import BatchWalk, SpendOrder
 
 ACCOUNT = 11
+TERM_US = 1_000
+"""How long most awards last."""
 PATIENCE_ATTEMPTS = 60
 WEATHER = (
     Faults(),
@@ -75,6 +77,7 @@ class Parts:
 
     def make_lane(self, number: int, store: MemoryStore, orders: dict[int, SpendOrder], remembered: int) -> Any:
         self._names["REMEMBERED"] = remembered
+        self._names["epoch_microseconds"] = store.read_clock
         return self._names["Lane"](self._names["DatabasePoster"](number, store, spend_orders=orders))
 
     def set_up(self, *, wary_batches: int, remembered_rounds: int) -> None:
@@ -163,6 +166,7 @@ async def _play(run: Run, rng: Random) -> None:
     seeded = [script.ask(wallet, Step("deposit", script.ref("deposit"), 1000)) for wallet in run.ledger.wallets]
     seeded += [script.ask(w, Step("award", script.ref("award"), 100)) for w in run.ledger.wallets if rng.random() < 0.5]
     lines = [[ask] for ask in seeded] + script.lines(rng.randrange(6, 14))
+    _choose_terms(run, rng, lines)
     operators = [_change_terms(run, rng, wallets) for _ in range(rng.choice((0, 1, 2)))]
     await asyncio.gather(*[_client(run, rng, lanes, line, stores) for line in lines], *operators)
     everything = [ask for line in lines for ask in line]
@@ -173,11 +177,22 @@ async def _play(run: Run, rng: Random) -> None:
     await asyncio.gather(*tasks)
 
 
+def _choose_terms(run: Run, rng: Random, lines: list[list[Ask]]) -> None:
+    """Write down terms of most awards before anybody asks for them to be booked, as an order does."""
+    run.model.now_us = run.ledger.now_us
+    awards = [(ask.wallet, step) for line in lines for ask in line for step in ask.steps if step.op == "award"]
+    for wallet, step in awards:
+        if rng.random() < 0.8:
+            required = max(1, step.amount * rng.choice((1, 1, 2, 5)) // rng.choice((1, 2, 10)))
+            terms = (required, run.ledger.now_us + rng.choice((TERM_US, TERM_US, 2 * TERM_US, 100 * TERM_US)))
+            run.ledger.terms[TENANT, wallet, step.ref] = run.model.terms[wallet, step.ref] = terms
+
+
 async def _change_terms(run: Run, rng: Random, wallets: int) -> None:
     """Block and unblock wallets, set and remove limits, fail sessions, all behind the lanes' backs."""
     for _ in range(rng.randrange(1, 6)):
         await asyncio.sleep(rng.randrange(1, 60) / 1000)
-        wallet, what = rng.randrange(1, wallets + 1), rng.randrange(7)
+        wallet, what = rng.randrange(1, wallets + 1), rng.randrange(9)
         if what == 0:
             run.ledger.fail_session(rng.choice(sessions_of(wallet)))
         elif what == 1:
@@ -186,6 +201,12 @@ async def _change_terms(run: Run, rng: Random, wallets: int) -> None:
             run.ledger.set_excluded(wallet, excluded=rng.random() < 0.4)
         elif what == 3:
             run.ledger.switch_off(rng.choice(GAMES))
+        elif what == 4:
+            run.ledger.pass_time(rng.choice((1, TERM_US - 1, TERM_US)))
+        elif what == 5:
+            mine = [name[2] for name in run.ledger.terms if name[1] == wallet]
+            if mine:
+                run.ledger.end_award(wallet, rng.choice(mine))
         else:
             run.ledger.set_blocked(wallet, blocked=rng.random() < 0.4)
 
@@ -256,8 +277,8 @@ def _judge_answers(run: Run) -> Iterator[str]:
     booked: dict[str, list[tuple[Any, ...]]] = {}
     backs: dict[tuple[int, int], int] = {}
     for row in run.ledger.journal.values():
-        if row[3] == Op.TERMS:
-            continue
+        if row[3] == Op.TERMS or "/" in row[15]:
+            continue  # what nobody asked for; the model knows when it happens
         booked.setdefault(row[15], []).append(row)
         if row[16] is not None:
             backs[row[1], row[16]] = backs.get((row[1], row[16]), 0) + 1

@@ -374,6 +374,17 @@ class MemoryLedger:
         self.games[game] = (False, 1)
         self.log[self.moment()].append(Entry(change=lambda model: model.games.discard(game)))
 
+    def pass_time(self, by_us: int) -> None:
+        """Let the clock go on; no wallet moves with it."""
+        self.now_us += by_us
+        now_us = self.now_us
+        self.log[self.moment()].append(Entry(change=lambda model: setattr(model, "now_us", now_us)))
+
+    def end_award(self, wallet: int, reference: str) -> None:
+        """End an award before its time."""
+        self.terms[TENANT, wallet, reference] = (self.terms[TENANT, wallet, reference][0], 0)
+        self.change_terms(wallet, lambda model: model.end_award(wallet, reference))
+
     def fail_session(self, session: str) -> None:
         wallet = self.sessions.pop(session, None)
         if wallet is not None:

@@ -73,6 +73,10 @@ class MemoryStore:
         """Forget what was decided in a batch that cannot be."""
         self._decided = []
 
+    def read_clock(self) -> int:
+        """Return the time of the ledger, in microseconds since 1970."""
+        return self._ledger.now_us
+
     async def prepare(self, tenant_ids: frozenset[int]) -> None:
         """Begin a batch; what the one before it decided without writing anything took effect when it was read."""
         assert tenant_ids
@@ -117,8 +121,10 @@ class MemoryStore:
         if not all(self._ledger.holds_true(part) for part in parts if part.check):
             raise asyncpg.SerializationError("overtaken")
         await self._pause()
-        # A game that is switched off in the very moment still counts in PostgreSQL; here nobody can be that late.
-        if not all(self._ledger.holds_true(part) for part in parts if part.check == rounds_store._GAMES_STAND):
+        # A game that is switched off in the very moment, or an award that ends in it, still counts in PostgreSQL; here
+        # nobody can be that late.
+        late = {rounds_store._GAMES_STAND, posting._NOT_ENDED}
+        if not all(self._ledger.holds_true(part) for part in parts if part.check in late):
             raise asyncpg.SerializationError("overtaken")
         if 0 <= fate < self._faults.deadlock:
             raise asyncpg.DeadlockDetectedError("a deadlock")

@@ -182,6 +182,9 @@ class Model:
         self.sessions: dict[str, int] = {}
         """The wallet of each session that takes bets."""
         self.games: set[str] = {"dice"}
+        self.terms: dict[tuple[int, str], tuple[int, int]] = {}
+        """What is to be staked of an award before its rest is real, and when it ends."""
+        self.now_us = 0
 
     def set_active(self, wallet: int, *, active: bool) -> None:
         """Open or block a wallet; where it is so already, nothing happens."""
@@ -204,6 +207,11 @@ class Model:
         self.purses[wallet].excluded = excluded
         self._change_terms(wallet)
 
+    def end_award(self, wallet: int, ref: str) -> None:
+        """End an award before its time, whether it was booked or not."""
+        self.terms[wallet, ref] = (self.terms[wallet, ref][0], 0)
+        self._change_terms(wallet)
+
     def fail_session(self, wallet: int, session: str) -> None:
         """End a session of a wallet."""
         self.sessions.pop(session, None)
@@ -217,6 +225,7 @@ class Model:
     def ask(self, ask: Ask) -> Answer:
         """Return the answer and take it over."""
         purse = self.purses[ask.wallet]
+        self._settle(ask.wallet, purse)
         if not ask.steps:
             self._finish(purse, ask)
             return Answer(None, purse.playable)
@@ -389,8 +398,31 @@ class Model:
         hold.released += amount
         return amount, 0, -amount, 0
 
-    @staticmethod
+    def _settle(self, wallet: int, purse: Purse) -> None:
+        """Turn what is left of awards into real money where enough was staked, or take it back where they ended."""
+        for granted, left in sorted(purse.awards.items()):
+            ref = purse.row(granted).ref
+            if not left or (wallet, ref) not in self.terms:
+                continue
+            required, ends = self.terms[wallet, ref]
+            if purse.wagered(granted) >= required:
+                op, (real, _, _, debt) = "award_convert", _credit(purse, left)
+            elif ends <= self.now_us:
+                op, real, debt = "award_forfeit", 0, 0
+            else:
+                continue
+            version = len(purse.rows) + 1
+            row = Row(wallet, version, op, f"{ref}/{version}", "house", real, -left, 0, debt, "")
+            row.awards = ((granted, -left),)
+            purse.rows.append(row)
+            purse.awards[granted] = 0
+            purse.real, purse.bonus, purse.debt = purse.real + real, purse.bonus - left, purse.debt + debt
+
+    def _goes_on(self, wallet: int, purse: Purse, granted: int) -> bool:
+        return self.terms.get((wallet, purse.row(granted).ref), (0, self.now_us + 1))[1] > self.now_us
+
     def _book(
+        self,
         ask: Ask,
         step: Step,
         op: str,
@@ -406,7 +438,7 @@ class Model:
         if op == "award":
             purse.awards[version] = step.amount
         elif bonus:
-            row.awards = _award_parts(purse, row)
+            row.awards = self._award_parts(purse, row)
             for granted, part in row.awards:
                 purse.awards[granted] += part
         elif op == "hold":
@@ -414,8 +446,29 @@ class Model:
         purse.rows.append(row)
         purse.real, purse.bonus = purse.real + real, purse.bonus + bonus
         purse.held, purse.debt = purse.held + held, purse.debt + debt
+        if bonus:
+            self._settle(ask.wallet, purse)
         fresh[ask.source, step.ref] = Entry("accepted", ask.wallet, _content(ask, step), purse.playable, "", version)
         return version
+
+    def _award_parts(self, purse: Purse, row: Row) -> tuple[tuple[int, int], ...]:
+        """Bonus money leaves the oldest awards; it returns to where its bet took it, or else to the oldest with money.
+
+        Where none has any, it goes to the newest that goes on.
+        """
+        if row.bonus < 0:
+            parts, wanted = list[tuple[int, int]](), -row.bonus
+            for granted, remaining in sorted(purse.awards.items()):
+                part = min(remaining, wanted)
+                if part:
+                    parts.append((granted, -part))
+                wanted -= part
+            return tuple(parts)
+        if row.reverses:
+            return tuple((granted, -part) for granted, part in purse.row(row.reverses).awards)
+        with_money = [granted for granted, remaining in sorted(purse.awards.items()) if remaining]
+        going_on = [granted for granted in purse.awards if self._goes_on(row.wallet, purse, granted)]
+        return ((with_money[0] if with_money else max(going_on or purse.awards), row.bonus),)
 
 
 def _content(ask: Ask, step: Step) -> tuple[object, ...]:
@@ -425,19 +478,3 @@ def _content(ask: Ask, step: Step) -> tuple[object, ...]:
 def _credit(purse: Purse, amount: int) -> tuple[int, int, int, int]:
     repaid = min(purse.debt, amount)
     return amount - repaid, 0, 0, -repaid
-
-
-def _award_parts(purse: Purse, row: Row) -> tuple[tuple[int, int], ...]:
-    """Bonus money leaves the oldest awards; it returns to where its bet took it, or else to the oldest open one."""
-    if row.bonus < 0:
-        parts, wanted = list[tuple[int, int]](), -row.bonus
-        for granted, remaining in sorted(purse.awards.items()):
-            part = min(remaining, wanted)
-            if part:
-                parts.append((granted, -part))
-            wanted -= part
-        return tuple(parts)
-    if row.reverses:
-        return tuple((granted, -part) for granted, part in purse.row(row.reverses).awards)
-    still_open = [granted for granted, remaining in sorted(purse.awards.items()) if remaining]
-    return ((still_open[0] if still_open else max(purse.awards), row.bonus),)

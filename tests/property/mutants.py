@@ -104,6 +104,42 @@ MUTANTS = (
         "parts = [(number, -part) for number, part in entries]",
         "parts = [(max(mine), bonus)]",
     ),
+    Mutant(
+        "money of an award that has ended is there",
+        "batch",
+        "        if wallet.has_awards:\n            self._look_at_awards(wallet)\n",
+        "",
+    ),
+    Mutant(
+        "what was decided before the end of an award is booked after it",
+        "awards",
+        "posting.right_before_us = min(terms.ends_at_us, posting.right_before_us or terms.ends_at_us)",
+        "pass",
+    ),
+    Mutant("what was wagered stays bonus money", "awards", "if fate is Fate.BECOMES_REAL:", "if False:"),
+    Mutant("what is left of an award is kept for ever", "awards", "elif fate is Fate.IS_TAKEN_BACK:", "elif False:"),
+    Mutant(
+        "money comes back to an award that has ended",
+        "batch",
+        "            settle_awards(self.facts, self.posting, wallet, draft)\n        elif",
+        "            pass\n        elif",
+    ),
+    Mutant(
+        "what becomes real does not repay debt",
+        "awards",
+        "compute_credit(wallet, award.remaining)._replace(bonus=-award.remaining)",
+        "Deltas(award.remaining, -award.remaining, 0, 0)",
+    ),
+    Mutant("a win goes to an award that has ended", "awards", "max(going_on or mine)", "max(mine)"),
+    Mutant("awards have no terms", "lane", "        facts.terms = bonus.tell_terms(terms)\n", ""),
+    Mutant("an award that is given now has no terms", "lane", "awarded.add(pair)", "pass"),
+    Mutant(
+        "who is excluded gets an award",
+        "batch",
+        "            if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:\n"
+        "                raise _Refused(Refusal.PLAYER_BLOCKED, leg)\n            deltas = Deltas(0, leg.amount_minor, 0, 0)",
+        "            deltas = Deltas(0, leg.amount_minor, 0, 0)",
+    ),
     Mutant("a repeat tells today's balance", "batch", "told = known.answered_minor", "told = before"),
     Mutant("a repeat moves the round", "batch", "        if not draft.known:\n", "        if False:\n"),
     Mutant(

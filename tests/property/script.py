@@ -34,7 +34,7 @@ class Script:
 
     def lines(self, count: int) -> list[list[Ask]]:
         makers = (self.round, self.round, self.round, self.play, self.withdrawal, self.money, self.late_bet)
-        makers += (self.debt, self.odd)
+        makers += (self.debt, self.odd, self.bonus)
         return [self._rng.choice(makers)(self._rng.randrange(1, self._wallets + 1)) for _ in range(count)]
 
     def ask(self, wallet: int, *steps: Step, **more: Any) -> Ask:
@@ -120,6 +120,17 @@ class Script:
             amount = self.amount() * (-1 if rng.random() < (0.5 if op == "adjustment" else 0.03) else 1)
             line.append(self.ask(wallet, Step(op, self.ref(op), amount)))
         return line
+
+    def bonus(self, wallet: int) -> list[Ask]:
+        """An award that is played with, asked about, and played with again."""
+        rng, name, amount = self._rng, self.ref("round"), self._rng.choice((10, 33, 100))
+        bets = [Step("bet", self.ref("bet"), rng.choice((amount, amount // 2, 1, 1000))) for _ in range(3)]
+        line = [self.ask(wallet, Step("award", self.ref("award"), amount)), self.ask(wallet, bets[0], round=name)]
+        line += [self.ask(wallet), self.ask(wallet, Step("win", self.ref("win"), self.amount()), round=name)]
+        line.append(self.ask(wallet, bets[1], round=name))
+        if rng.random() < 0.5:
+            line.append(self.ask(wallet, Step("rollback", self.ref("back"), 0, bets[0].ref), round=name))
+        return [*line, self.ask(wallet, bets[2]), self.ask(wallet)]
 
     def debt(self, wallet: int) -> list[Ask]:
         """A win that is rolled back when it is spent, and money that comes in afterwards."""

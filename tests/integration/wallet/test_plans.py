@@ -17,6 +17,7 @@ from tests.property.asks import make_request
 from tests.property.model import Ask, Step
 
 from pitboss.accounts import store as accounts_store
+from pitboss.bonus import service as bonus
 from pitboss.games.contracts import GameFacts, RoundFacts, RoundSubject
 from pitboss.games.store import rounds as rounds_store
 from pitboss.kernel.statements import WritePart, compose_reads, compose_writes
@@ -34,7 +35,8 @@ READS = {
     "wallets": (posting.ask_wallets(SEATS), {"wallet": 2}),
     "keys": (posting.ask_keys(KEYS), {"call_key": 3, "journal": 3}),
     "holds": (posting.ask_holds(KEYS), {"call_key": 3, "hold": 3}),
-    "awards": (posting.ask_awards(SEATS), {"award": 2}),
+    "awards": (posting.ask_awards(SEATS), {"award": 2, "journal": 3}),
+    "terms of awards": (bonus.ask_terms(SEATS), {"award_terms": 2}),
     "award entries": (posting.ask_award_entries([(1, 1, 3)]), {"award_entry": 3}),
     "usage": (posting.ask_usage(SEATS, date(2026, 11, 1)), {"usage": 2}),
     "limits": (limits.ask_limits(SEATS), {"player_limit": 2}),
@@ -72,6 +74,7 @@ def everything() -> list[WritePart]:
     batch.awards |= {(1, 1, 8): OpenAward(8, 5, 0), (1, 1, 3): OpenAward(3, 1, 0)}
     batch.award_entries.append((1, 1, 4, 3, -1))
     batch.usage[1, 1, 1, 1, date(2026, 11, 1)] = 5
+    batch.right_before_us = 10**15
     parts = posting.plan_post(7, 1, batch)
     rounds = [(NAMES[0], 1, subject(), RoundFacts()), (NAMES[1], 1, subject(), RoundFacts(stored=True))]
     parts += rounds_store.plan_rounds(rounds)

@@ -281,6 +281,7 @@ class DatabasePoster:
         wanted: dict[Key, None] = {}
         held: dict[Key, None] = {}
         by_companion: dict[Companion, list[WalletRequest]] = {}
+        awarded: set[Pair] = set()
         for request in requests:
             tenant_id, source_id = request.tenant_id, request.source_id
             pair = (tenant_id, request.wallet_id)
@@ -308,10 +309,14 @@ class DatabasePoster:
                         held[key] = None
             if request.companion is not None:
                 by_companion.setdefault(request.companion, []).append(request)
+            elif any(leg.op is Op.AWARD for leg in request.legs):
+                awarded.add(pair)
         remembered = list(wallets)
         facts = BatchFacts(wallets, known, epoch_microseconds(), {}, spend_orders=self._spend_orders)
         await self._read(facts, missing, list(wanted), list(held), by_companion)
-        if marked := [pair for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits]:
+        if marked := [
+            pair for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits or pair in awarded
+        ]:
             await self._read_rare(facts, marked)
             # They were read at two moments, and what is decided on them must be true at one.
             remembered += [pair for pair in marked if pair in missing]

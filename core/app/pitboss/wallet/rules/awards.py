@@ -54,23 +54,19 @@ def move_awards(
 def settle_awards(facts: BatchFacts, posting: PostingBatch, wallet: WalletState, draft: Draft) -> None:
     """Book what becomes of money in awards whose requirement is met, or whose time is over.
 
-    Between two legs every unit of bonus money therefore belongs to an award that goes on.
+    Between two legs every unit of bonus money therefore belongs to an award that goes on; and what is decided is right
+    until the first of these ends.
     """
     for number, award in sorted(_list_awards(facts, wallet, draft).items()):
-        if not award.remaining:
-            continue
-        fate = decide_fate(_find_terms(facts, wallet, award), award.wagered, facts.now_us)
+        terms = _find_terms(facts, wallet, award)
+        if terms is not None and not is_over(terms, facts.now_us):
+            posting.right_before_us = min(terms.ends_at_us, posting.right_before_us or terms.ends_at_us)
+        fate = decide_fate(terms, award.wagered, facts.now_us) if award.remaining else Fate.STAYS
         if fate is Fate.BECOMES_REAL:
             deltas = compute_credit(wallet, award.remaining)._replace(bonus=-award.remaining)
             _book_end(posting, Op.AWARD_CONVERT, deltas, number, award, wallet, draft)
         elif fate is Fate.IS_TAKEN_BACK:
             _book_end(posting, Op.AWARD_FORFEIT, Deltas(0, -award.remaining, 0, 0), number, award, wallet, draft)
-
-
-def find_first_end(facts: BatchFacts, wallet: WalletState, draft: Draft) -> int | None:
-    """Return when the first of a wallet's awards that go on ends, in microseconds since 1970; None for never."""
-    found = [_find_terms(facts, wallet, award) for award in _list_awards(facts, wallet, draft).values()]
-    return min((terms.ends_at_us for terms in found if terms and not is_over(terms, facts.now_us)), default=None)
 
 
 def _list_awards(facts: BatchFacts, wallet: WalletState, draft: Draft) -> dict[int, OpenAward]:

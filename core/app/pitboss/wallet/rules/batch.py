@@ -19,7 +19,7 @@ from pitboss.limits.contracts import LimitKind
 from pitboss.limits.rules import compute_usage, decide_limits
 from pitboss.policy.contracts import SpendOrder
 from pitboss.wallet.contracts import BatchBook, LegRequest, LegResult, WalletRequest, WalletResult
-from pitboss.wallet.rules.awards import find_first_end, move_awards, settle_awards
+from pitboss.wallet.rules.awards import move_awards, settle_awards
 from pitboss.wallet.rules.draft import BatchFacts, Draft, FullKey, Pair
 from pitboss.wallet.rules.movements import (
     Deltas,
@@ -375,9 +375,6 @@ class BatchWalk:
         settle_awards(self.facts, self.posting, wallet, draft)
         if len(self.posting.bookings) > first_booking:
             self._accept(wallet, draft, first_booking)
-        ends_us = find_first_end(self.facts, wallet, draft)
-        if ends_us is not None:
-            self.posting.right_before_us = min(ends_us, self.posting.right_before_us or ends_us)
 
     def _accept(self, wallet: WalletState, draft: Draft, first_booking: int) -> None:
         pair = (wallet.tenant_id, wallet.wallet_id)
