@@ -61,6 +61,8 @@ def twin(tenants_dir: Path, slug: str, public_id: str) -> None:
     file = tenants_dir / slug / "tenant.toml"
     content = file.read_text().replace("01a1fbe4-4666-757a-bf99-969a96f72ab2", public_id)
     file.write_text(content.replace("aurora", slug).replace("Aurora", slug.title()))
+    theme = tenants_dir / slug / "theme/theme.toml"
+    theme.write_text(theme.read_text().replace("brands.aurora", f"brands.{slug}"))
 
 
 def tenant_settings(control: PlaneDatabase, cell: PlaneDatabase, tenants_dir: Path) -> Settings:
@@ -97,6 +99,7 @@ _CELL = {
     "source": "select name from source order by 1",
     "plugin": "select slug, distribution, version, config::text, enabled from plugin_enablement order by 1",
     "policy": "select policy::text, packs::text from tenant_policy order by tenant_id",
+    "theme": "select brand, version, colour, names::text, stylesheet, logo, logo_type from brand_theme order by 1",
     "audit": "select type, target_type, target_id, changes::text from audit_event order by type, target_id, changes::text",
     "directory": "select version, key_id from directory_snapshot order by 1",
 }

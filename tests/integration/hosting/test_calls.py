@@ -174,6 +174,7 @@ async def test_an_apply_by_calls_leaves_what_a_direct_one_leaves(
         "plugin.enabled",
         "plugin.enabled",
         "policy.applied",
+        "theme.applied",
     ]
     assert state["cell.directory"] == [(1, "test1")]
 

@@ -58,6 +58,7 @@ async def test_each_change_is_audited_once(deployment: Deployment, untroubled: S
         "plugin.enabled",
         "plugin.enabled",
         "policy.applied",
+        "theme.applied",
     ]
 
 

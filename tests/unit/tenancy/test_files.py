@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pitboss.tenancy.contracts import CellPlace, Offer, Problem
-from pitboss.tenancy.rules import claims_of, find_clashes, find_tenant_problems, parse_files
-from pitboss.tenancy.service import check_folder
+from pitboss.tenancy.contracts import (
+    MAX_FILE_BYTES,
+    MAX_FOLDER_BYTES,
+    CellPlace,
+    Offer,
+    Problem,
+    TenantFile,
+    TenantFolder,
+)
+from pitboss.tenancy.errors import FolderExists
+from pitboss.tenancy.rules import (
+    claims_of,
+    find_clashes,
+    find_tenant_problems,
+    parse_files,
+    render_folder,
+    render_table,
+)
+from pitboss.tenancy.service import check_folder, write_folder
 
 OFFER = Offer(cells={"eu-1": CellPlace("eu-1", "eu"), "br-1": CellPlace("br-1", "br")})
 GOOD = """
@@ -163,3 +185,117 @@ def test_a_hidden_file_is_nobodys(tmp_path: Path) -> None:
     (tmp_path / "aurora" / ".cache" / "x").write_text("")
     (tmp_path / "aurora" / ".swap").write_text("")
     assert check_folder(tmp_path, "aurora", OFFER)[1] == []
+
+
+PLAIN = st.recursive(
+    st.text() | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=5),
+)
+
+
+@given(st.dictionaries(st.text(), PLAIN, max_size=6))
+def test_a_table_that_is_written_is_read_again(table: dict[str, Any]) -> None:
+    assert tomllib.loads(render_table(table)) == table
+
+
+def test_a_folder_that_is_written_is_read_again() -> None:
+    folder = TenantFolder(
+        msgspec.convert(tomllib.loads(GOOD.replace('["softswiss"]', '["softswiss", "hub88"]')), TenantFile),
+        {
+            "softswiss": {"casino_id": 'a"b\\', "api_secret": {"secret": "name"}, "deep": {"a": {"b": [1, 2]}}},
+            "hub88": {},
+        },
+        {"minimum_age_years": 21, "licences": {"mt_mga": {"bonus_allowed": False}}},
+        {"brands": {"aurora": {"colour": "#0b6e4f", "logo": "a.png", "names": {"es": "Sol"}}}},
+        {"a.png": b"\x89PNG"},
+    )
+    read, problems = parse_files("aurora", render_folder(folder))
+    assert problems == []
+    assert read == folder
+
+
+def tell(tenants_dir: Path) -> list[str]:
+    return [str(problem) for problem in check_folder(tenants_dir, "aurora", OFFER)[1]]
+
+
+@pytest.fixture
+def aurora(tmp_path: Path) -> Path:
+    """A tenant's folder without a fault, and beside it a file that is none of its business."""
+    (tmp_path / "secret.toml").write_text('key = "canary"')
+    folder = tmp_path / "tenants/aurora"
+    (folder / "plugins").mkdir(parents=True)
+    (folder / "theme").mkdir()
+    (folder / "tenant.toml").write_text(GOOD)
+    assert tell(folder.parent) == []
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("policy.toml", "../../secret.toml"),
+        ("theme/logo.png", "/etc/hostname"),
+        ("plugins/softswiss.toml", "../../../secret.toml"),
+        ("theme/deep", "../../.."),
+    ],
+)
+def test_a_link_that_leads_out_is_not_followed(aurora: Path, name: str, target: str) -> None:
+    (aurora / name).symlink_to(target)
+    assert tell(aurora.parent) == [f"aurora/{name}: leads out of the folder"]
+
+
+def test_a_link_within_the_folder_is_followed(aurora: Path) -> None:
+    (aurora / ".data").mkdir()
+    (aurora / ".data/policy.toml").write_text("minimum_age_years = 21")
+    (aurora / "policy.toml").symlink_to(".data/policy.toml")
+    folder, problems = check_folder(aurora.parent, "aurora", OFFER)
+    assert problems == []
+    assert folder is not None
+    assert folder.policy == {"minimum_age_years": 21}
+
+
+def test_what_is_no_file_is_named_and_not_read(aurora: Path) -> None:
+    (aurora / "theme/circle.png").symlink_to("circle.png")
+    (aurora / "theme/nowhere.png").symlink_to("gone.png")
+    (aurora / "theme/folder.png").symlink_to("../plugins")
+    os.mkfifo(aurora / "policy.toml")
+    assert tell(aurora.parent) == [
+        "aurora/policy.toml: is no plain file",
+        "aurora/theme/circle.png: leads to no file",
+        "aurora/theme/folder.png: leads to no file",
+        "aurora/theme/nowhere.png: is no plain file",
+    ]
+
+
+def test_a_huge_file_is_not_read(aurora: Path) -> None:
+    with (aurora / "theme/logo.png").open("wb") as file:
+        file.truncate(2**40)  # no byte of it is on the disk
+    assert tell(aurora.parent) == [f"aurora/theme/logo.png: is larger than {MAX_FILE_BYTES // 1024} KiB"]
+
+
+def test_many_files_are_too_much_together(aurora: Path) -> None:
+    for number in range(MAX_FOLDER_BYTES // MAX_FILE_BYTES + 1):
+        (aurora / f"theme/{number}.png").write_bytes(b"x" * (MAX_FILE_BYTES - 1))
+    problem = tell(aurora.parent)[-1]
+    assert problem.endswith(f"with it the folder is larger than {MAX_FOLDER_BYTES // 1024} KiB")
+
+
+def test_a_file_of_another_kind_is_refused(aurora: Path) -> None:
+    (aurora / "theme/logo.svg").write_text("<svg/>")
+    (problem,) = tell(aurora.parent)
+    assert problem.startswith("aurora/theme/logo.svg: no such file belongs here")
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_folder(tmp_path, "nova", {"tenant.toml": b"one", "theme/a.png": b"a"})
+    with pytest.raises(FolderExists):
+        write_folder(tmp_path, "nova", {"tenant.toml": b"two"})
+    assert (tmp_path / "nova/tenant.toml").read_bytes() == b"one"
+    (tmp_path / ".nova.new").mkdir()  # what an interruption left
+    (tmp_path / ".nova.new/stale.toml").write_text("")
+    write_folder(tmp_path, "nova", {"tenant.toml": b"two"}, replace=True)
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        "nova",
+        "nova/tenant.toml",
+    ]
+    assert (tmp_path / "nova/tenant.toml").read_bytes() == b"two"

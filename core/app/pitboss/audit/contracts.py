@@ -194,6 +194,14 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
     ),
     **_types(
         Category.CONFIG_CHANGE,
+        "theme",
+        {
+            "theme.applied": "How a brand looks changed",
+            "theme.removed": "A brand looks as the platform does again",
+        },
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
         "ledger",
         {"ledger.prepared": "House accounts and sources of a tenant were opened"},
     ),

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 import pitboss.plughost.service as plughost
 import pitboss.policy.service as policy
 import pitboss.tenancy.service as tenancy
+import pitboss.themes.service as themes
 from pitboss.directory.contracts import PublicKey, SigningKey
 from pitboss.hosting.contracts import TenantOrder, Touch
 from pitboss.hosting.runtime import Cell, CellClient, CellDesk
@@ -43,6 +44,7 @@ from pitboss.tenancy.contracts import (
     TenantRecord,
 )
 from pitboss.tenancy.errors import ApplyRunning, ChangeRefused, TenantFilesInvalid
+from pitboss.themes.contracts import BrandTheme
 from pitboss_sdk.errors import PitbossError
 
 _APPLY_LOCK = 7220263
@@ -87,6 +89,8 @@ class Workshop:
         if folder is not None and folder.tenant.cell in self.offer.cells:
             problems += self._find_plugin_problems(slug, folder)
             problems += self._find_policy_problems(slug, folder)
+        if folder is not None:
+            problems += self._read_themes(folder)[1]
         if folder is None or problems:
             raise TenantFilesInvalid(problems)
         return folder
@@ -122,6 +126,17 @@ class Workshop:
         if read is None or problems:
             raise TenantFilesInvalid(problems)
         return read, packs
+
+    def read_themes(self, folder: TenantFolder) -> dict[str, BrandTheme]:
+        """Return how a checked tenant's brands look; raise `TenantFilesInvalid` for what changed since."""
+        read, problems = self._read_themes(folder)
+        if problems:
+            raise TenantFilesInvalid(problems)
+        return read
+
+    def _read_themes(self, folder: TenantFolder) -> tuple[dict[str, BrandTheme], list[Problem]]:
+        brands = {brand.slug: brand.languages for brand in folder.tenant.brands}
+        return themes.check_theme(folder.tenant.slug, folder.theme, folder.images, brands)
 
     def _find_packs(self, tenant: TenantFile) -> dict[str, LoadedPack]:
         packs = self.host_of(tenant.cell).packs
@@ -232,7 +247,8 @@ async def plan(deployment: Deployment, folder: TenantFolder) -> Plan:
         control = await tenancy.plan_tenant(session, tenant, place, deployment.signing_key)
         record = await tenancy.find_tenant(session, tenant.slug)
         published = await tenancy.find_published(session, place.cell)
-    order = _order(folder, record.tenant_id if record else 0, control.entries)
+    looks = deployment.workshop.read_themes(folder)
+    order = _order(folder, looks, record.tenant_id if record else 0, control.entries)
     there = await deployment.reach(place).plan(order, deployment.by)
     entries = [*control.entries, *there.entries]
     refusals = [*control.refusals, *there.refusals]
@@ -254,14 +270,17 @@ async def read_held(deployment: Deployment, slug: str) -> Held:
     async with deployment.control.transaction() as session:
         record = await tenancy.get_tenant(session, slug)
     file = tenancy.file_from_record(record)
-    order = _order(TenantFolder(file, {plugin: {} for plugin in record.plugins}), record.tenant_id, ())
+    order = _order(TenantFolder(file, {plugin: {} for plugin in record.plugins}), {}, record.tenant_id, ())
     there = await deployment.reach(deployment.place_of(record)).read(order, deployment.by)
     plugins = {found.slug: {plughost.VERSION_KEY: found.config_version, **found.config} for found in there.plugins}
     file = msgspec.structs.replace(file, plugins=tuple(sorted(plugins)))
-    return Held(record, TenantFolder(file, plugins, there.policy), there.touches)
+    theme, images = themes.describe_files(there.themes)
+    return Held(record, TenantFolder(file, plugins, there.policy, theme, images), there.touches)
 
 
-def _order(folder: TenantFolder, tenant_id: int, entries: Iterable[PlanEntry]) -> TenantOrder:
+def _order(
+    folder: TenantFolder, looks: Mapping[str, BrandTheme], tenant_id: int, entries: Iterable[PlanEntry]
+) -> TenantOrder:
     gone = [entry.path.split(".") for entry in entries if entry.action == "-"]
     return TenantOrder(
         tenant_id=tenant_id,
@@ -272,6 +291,7 @@ def _order(folder: TenantFolder, tenant_id: int, entries: Iterable[PlanEntry]) -
         plugins=folder.plugins,
         packs=folder.tenant.packs,
         policy=folder.policy,
+        themes=looks,
         leaving_brands=tuple(sorted({path[1] for path in gone if path[0] == "brands"})),
         leaving_currencies=tuple(sorted(path[1] for path in gone if path[0] == "currencies")),
     )
@@ -289,7 +309,8 @@ async def prepare(deployment: Deployment, folder: TenantFolder) -> None:
     async with deployment.control.transaction() as session:
         record = await tenancy.get_tenant(session, folder.tenant.slug)
     cell = deployment.reach(deployment.place_of(folder.tenant))
-    await cell.prepare(_order(folder, record.tenant_id, ()), deployment.by)
+    looks = deployment.workshop.read_themes(folder)
+    await cell.prepare(_order(folder, looks, record.tenant_id, ()), deployment.by)
 
 
 async def activate(deployment: Deployment, folder: TenantFolder) -> None:

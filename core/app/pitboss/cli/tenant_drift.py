@@ -102,6 +102,8 @@ def _target_of(slug: str, path: str) -> str:
             return f"domain:{rest}"
         case "plugin":
             return f"plugin:{rest.partition('.')[0]}"
+        case "theme":
+            return f"theme:{rest.partition('.')[0]}"
         case "policy":
             return f"policy:{slug}"
         case _:

@@ -13,6 +13,7 @@ import msgspec
 from pitboss.kernel.scope import Actor, Origin
 from pitboss.plughost.contracts import LoadedPack, LoadedPlugin
 from pitboss.tenancy.contracts import PlanEntry
+from pitboss.themes.contracts import BrandTheme
 
 CALLS_PATH = "/control/v1/calls"
 """Where the web of a cell takes calls."""
@@ -62,7 +63,8 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 class TenantOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A tenant that the cell is to serve as control's files say; `tenant_id` is 0 where none is reserved yet.
 
-    `plugins` is slug → configuration with references for secrets, `policy` the table that tightens the packs. `leaving` are brands and currencies that the
+    `plugins` is slug → configuration with references for secrets, `policy` the table that tightens the packs,
+    `themes` what each brand gives for its looks. `leaving` are brands and currencies that the
     files drop: the cell refuses while players or wallets hang on them.
     """
 
@@ -74,6 +76,7 @@ class TenantOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plugins: Mapping[str, Mapping[str, Any]]
     packs: tuple[str, ...] = ()
     policy: Mapping[str, Any] = {}
+    themes: Mapping[str, BrandTheme] = {}
     leaving_brands: tuple[str, ...] = ()
     leaving_currencies: tuple[str, ...] = ()
 
@@ -116,6 +119,7 @@ class HeldTenant(msgspec.Struct, frozen=True):
 
     plugins: tuple[HeldPlugin, ...]
     policy: Mapping[str, Any]
+    themes: Mapping[str, BrandTheme]
     touches: tuple[Touch, ...]
 
 

@@ -95,7 +95,7 @@ class CellDesk:
             rehearsal = await session.begin_nested()
             entries = await service.open_books(session, scope, order)
             await rehearsal.rollback()
-            entries += await service.plan_plugins_and_policy(session, scope, order, self._host, utc_now())
+            entries += await service.plan_configuration(session, scope, order, self._host, utc_now())
             refusals = await service.find_live_data(session, scope, order)
         return CellPlan(tuple(entries), tuple(refusals), version)
 

@@ -12,6 +12,7 @@ import pitboss.accounts.service as accounts
 import pitboss.ledger.service as ledger
 import pitboss.plughost.service as plughost
 import pitboss.policy.service as policy
+import pitboss.themes.service as themes
 from pitboss.audit.contracts import AuditEvent, Category, Change, EventFilter
 from pitboss.audit.service import list_events, record_event
 from pitboss.directory.contracts import PublicKey
@@ -69,7 +70,7 @@ def find_secret_problems(order: TenantOrder, host: Installed, secrets: Secrets) 
     return problems
 
 
-async def plan_plugins_and_policy(
+async def plan_configuration(
     session: AsyncSession, scope: TenantScope, order: TenantOrder, host: Installed, moment: datetime
 ) -> list[PlanEntry]:
     """Return what `prepare_tenant` would change besides the books."""
@@ -81,7 +82,9 @@ async def plan_plugins_and_policy(
         if enabled.slug not in order.plugins:
             entries.append(_entry(f"plugin.{enabled.slug}.enabled", before=True, after=False))
     changes = await policy.plan_policy(session, scope, *read_policy(order, host, moment))
-    return entries + [_entry(f"policy.{change.path}", change.before, change.after) for change in changes]
+    entries += [_entry(f"policy.{change.path}", change.before, change.after) for change in changes]
+    changes = await themes.plan_themes(session, scope, order.themes)
+    return entries + [_entry(f"theme.{change.path}", change.before, change.after) for change in changes]
 
 
 def _entry(path: str, before: Any, after: Any) -> PlanEntry:
@@ -93,11 +96,14 @@ async def read_tenant(session: AsyncSession, scope: TenantScope, order: TenantOr
     plugins = await plughost.list_enabled(session, scope)
     applied = await policy.find_applied(session, scope)
     slugs = sorted({*order.plugins, *(found.slug for found in plugins)})
+    held = await themes.list_themes(session, scope)
     targets = [f"policy:{scope.slug}", *(f"plugin:{slug}" for slug in slugs)]
+    targets += [f"theme:{brand}" for brand in sorted(held)]
     touches = [touch for target in targets if (touch := await _find_touch(session, scope, target)) is not None]
     return HeldTenant(
         plugins=tuple(HeldPlugin(each.slug, each.config, each.config_version) for each in plugins),
         policy=policy.describe_applied(applied),
+        themes=held,
         touches=tuple(touches),
     )
 
@@ -121,7 +127,7 @@ async def prepare_tenant(
     actor: Actor,
     origin: Origin,
 ) -> None:
-    """Open the tenant's books and bring its plugins and its policy to what the order says; safe to repeat."""
+    """Open the tenant's books and bring plugins, policy and themes to what the order says; safe to repeat."""
     opened = await open_books(session, scope, order)
     if opened:
         changes = tuple(Change(entry.path, entry.before, entry.after) for entry in opened)
@@ -137,6 +143,7 @@ async def prepare_tenant(
         if enabled.slug not in order.plugins:
             await plughost.disable_plugin(session, scope, enabled.slug, actor=actor, origin=origin)
     await policy.apply_policy(session, scope, *read_policy(order, host, moment), actor=actor, origin=origin)
+    await themes.apply_themes(session, scope, order.themes, actor=actor, origin=origin)
 
 
 async def open_books(session: AsyncSession, scope: TenantScope, order: TenantOrder) -> list[PlanEntry]:

@@ -88,6 +88,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "batch_id", name=op.f("pk_batch")),
     )
     op.create_table(
+        "brand_theme",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("brand", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("colour", sa.Text(), nullable=False),
+        sa.Column("names", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("stylesheet", sa.Text(), nullable=False),
+        sa.Column("logo", sa.LargeBinary(), nullable=True),
+        sa.Column("logo_type", sa.Text(), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "brand", name=op.f("pk_brand_theme")),
+    )
+    op.create_table(
         "call_key",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("source_id", sa.Integer(), autoincrement=False, nullable=False),
