@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,8 +15,16 @@ from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, open_cell
 from tests.integration.ledger.conftest import Books
 
-from pitboss.ledger.contracts import Finding
-from pitboss.ledger.store.proof import _CHECKS, _MARKS, _plan_for_whole_tables, verify_tenant, verify_wallet_marks
+from pitboss.ledger.contracts import AwardClaim, Finding
+from pitboss.ledger.store.proof import (
+    _AWARDS,
+    _CHECKS,
+    _MARKS,
+    _plan_for_whole_tables,
+    verify_awards,
+    verify_tenant,
+    verify_wallet_marks,
+)
 from pitboss.platform.db import create_engine
 
 REVERSAL = "wallet_id = :busy and reverses_version is not null"
@@ -83,6 +94,11 @@ DAMAGES: Sequence[tuple[str, str]] = (
         "award entries equal the bonus moved",
         "update award_entry set version = version - 1 where wallet_id = :busy and version = 4",
     ),
+    (
+        "what was wagered is what was staked of an award",
+        "update award set wagered_minor = wagered_minor + 1 where wallet_id = :busy",
+    ),
+    ("bonus becomes real without the house", "update journal set op = 13 where wallet_id = :busy and version = 2"),
     ("an open award is marked", "update wallet set has_awards = false where wallet_id = :busy"),
 )
 """By the check that must see it; every check has one, and each of its conditions too."""
@@ -163,14 +179,46 @@ async def test_a_wallets_status_is_held_against_the_players(books: Books) -> Non
     assert await find_marks(books, "", limited=[10**9]) == {limited: [str(10**9)]}
 
 
-NUMBERS = "cast(array[]::bigint[] as bigint[])"
+NOW = datetime.now(UTC)
+CLAIM = AwardClaim("a1", 0, 300, 10_000, NOW + timedelta(days=1), NOW + timedelta(days=1))
+"""The terms of the busy wallet's award, which was granted as its version 2."""
 
 
-@pytest.mark.parametrize("check", [*_CHECKS, *_MARKS])
+async def find_of_awards(books: Books, damage: str = "", *claims: AwardClaim) -> dict[str, list[str]]:
+    async with damaged(books, damage) as session:
+        return by_check(await verify_awards(session, AURORA, claims))
+
+
+async def test_awards_are_held_against_their_terms(books: Books) -> None:
+    busy, quiet = books.busy.wallet_id, books.quiet.wallet_id
+    claim = msgspec.structs.replace(CLAIM, wallet_id=busy)
+    hour = timedelta(hours=1)
+    assert await find_of_awards(books, "", claim) == {}
+    booked, termless = "an award is booked as it was ordered", "an award has its terms"
+    staked, real = "nothing is staked of an award that has ended", "bonus becomes real when enough was staked"
+    left = "what is left of an award is taken back"
+    for change in ({"amount_minor": 301}, {"wallet_id": quiet}):
+        assert booked in await find_of_awards(books, "", msgspec.structs.replace(claim, **change))
+    # Version 4 staked 100 of it.
+    over = msgspec.structs.replace(claim, expires_at=NOW - hour)
+    assert await find_of_awards(books, "", over) == {staked: [f"{busy}/4"]}
+    turned = "update journal set op = 13 where wallet_id = :busy and version = 5"
+    assert real in await find_of_awards(books, turned, claim)
+    met = msgspec.structs.replace(claim, required_minor=100)
+    assert await find_of_awards(books, turned, met) == {}
+    for ended_at, wanted in ((NOW - hour - timedelta(seconds=1), {left: [f"{busy}/2"]}), (NOW, {})):
+        assert await find_of_awards(books, "", msgspec.structs.replace(claim, ended_at=ended_at)) == wanted
+    stray = "insert into source (tenant_id, name) overriding system value values (1, 'bonus')"
+    assert await find_of_awards(books, stray, claim) == {}
+    theirs = "update source set name = 'bonus' where name = 'games.softswiss'"
+    assert await find_of_awards(books, theirs) == {termless: [f"{busy}/2"]}
+
+
+@pytest.mark.parametrize("check", [*_CHECKS, *_MARKS, "awards"])
 async def test_no_check_goes_through_a_table_row_by_row(module_cell_database: PlaneDatabase, check: str) -> None:
     """Whatever the planner knows: here it knows nothing, and takes every table for a small one."""
-    statement = {**_CHECKS, **_MARKS}[check]
-    statement = statement.replace("cast(:inactive as bigint[])", NUMBERS).replace("cast(:limited as bigint[])", NUMBERS)
+    statement = {**_CHECKS, **_MARKS, "awards": _AWARDS}[check]
+    statement = re.sub(r"cast\(:\w+ as (\w+)\[\]\)", r"array[]::\1[]", statement)
     async with open_cell(module_cell_database) as cell, cell.snapshot(AURORA) as session:
         await _plan_for_whole_tables(session)
         plan = "\n".join(await session.scalars(text(f"explain {statement}"), {"tenant_id": 1}))

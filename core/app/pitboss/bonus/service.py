@@ -13,7 +13,7 @@ from pitboss.bonus import rules, store
 from pitboss.bonus.contracts import Award, AwardOrder, AwardStanding, AwardState
 from pitboss.bonus.errors import AwardNotFound, AwardOver, AwardReferenceMisused
 from pitboss.bonus.rules import MAX_AWARD_MINOR, MAX_WAGERING_TIMES, compute_required_minor
-from pitboss.bonus.store import ask_terms, list_ended, tell_terms
+from pitboss.bonus.store import ask_terms, list_claims, list_ended, tell_terms
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import Page
@@ -34,6 +34,7 @@ __all__ = [
     "get_award",
     "is_known",
     "list_awards",
+    "list_claims",
     "list_ended",
     "tell_terms",
 ]

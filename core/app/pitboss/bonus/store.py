@@ -16,6 +16,7 @@ from pitboss.bonus.tables import AwardTermsRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
 from pitboss.kernel.statements import ReadPart
+from pitboss.ledger.contracts import AwardClaim
 from pitboss.platform.db import number_array
 
 _ROWS = msgspec.json.Decoder(list[tuple[int, int, str, int, int]])
@@ -113,6 +114,22 @@ async def list_ended(session: AsyncSession, scope: TenantScope, after: UUID | No
     if after is not None:
         statement = statement.where(AwardTermsRow.award_id > after)
     return [_award(row) for row in await session.scalars(statement.order_by(AwardTermsRow.award_id).limit(most))]
+
+
+async def list_claims(session: AsyncSession, scope: TenantScope) -> list[AwardClaim]:
+    """Return the terms of all awards; read whole, for the proof of the books."""
+    rows = await session.scalars(select(AwardTermsRow).where(AwardTermsRow.tenant_id == scope.tenant_id))
+    return [
+        AwardClaim(
+            str(row.award_id),
+            row.wallet_id,
+            row.amount_minor,
+            row.required_minor,
+            row.expires_at,
+            row.expires_at if row.cancelled_at is None else min(row.cancelled_at, row.expires_at),
+        )
+        for row in rows
+    ]
 
 
 async def write_settled(

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from pitboss.accounts import service as accounts
+from pitboss.bonus import service as bonus
 from pitboss.cli.cell import get_scope, open_cell
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledgers
@@ -69,7 +70,9 @@ async def _prove(database: Database, scope: TenantScope) -> TenantProof:
             inactive_players=await accounts.list_inactive_numbers(session, scope),
             limited_wallets=await limits.list_limited_wallets(session, scope),
         )
-    return TenantProof(scope.slug, found.wallets, found.bookings, (*found.findings, *marks))
+        report("terms of awards")
+        awards = await ledgers.verify_awards(session, scope, await bonus.list_claims(session, scope))
+    return TenantProof(scope.slug, found.wallets, found.bookings, (*found.findings, *marks, *awards))
 
 
 def _print(proofs: Sequence[TenantProof]) -> None:

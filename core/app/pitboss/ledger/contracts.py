@@ -204,6 +204,20 @@ class AwardMoney(msgspec.Struct, frozen=True):
     wagered_minor: int
 
 
+class AwardClaim(msgspec.Struct, frozen=True):
+    """What the bonus room says of an award, for the proof: its terms under the reference of its booking.
+
+    `ended_at` is when it was cancelled, or else when it expires.
+    """
+
+    reference: str
+    wallet_id: int
+    amount_minor: int
+    required_minor: int
+    expires_at: datetime
+    ended_at: datetime
+
+
 class OpenHold(msgspec.Struct):
     """A hold while a batch is decided; changed like `WalletState`."""
 

@@ -52,7 +52,7 @@ from pitboss.ledger.store.posting import (
     tell_usage,
     tell_wallets,
 )
-from pitboss.ledger.store.proof import verify_tenant, verify_wallet_marks
+from pitboss.ledger.store.proof import verify_awards, verify_tenant, verify_wallet_marks
 
 __all__ = [
     "NEXT_BLOCK",
@@ -95,6 +95,7 @@ __all__ = [
     "tell_keys",
     "tell_usage",
     "tell_wallets",
+    "verify_awards",
     "verify_tenant",
     "verify_wallet_marks",
 ]

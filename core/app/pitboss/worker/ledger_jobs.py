@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
+from pitboss.bonus import service as bonus
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
@@ -46,7 +47,8 @@ def ledger_jobs(database: Database, lanes: Lanes, metrics: Metrics) -> tuple[Job
                 inactive_players=await accounts.list_inactive_numbers(snapshot, scope),
                 limited_wallets=await limits.list_limited_wallets(snapshot, scope),
             )
-        findings = [*proof.findings, *marks]
+            awards = await ledger.verify_awards(snapshot, scope, await bonus.list_claims(snapshot, scope))
+        findings = [*proof.findings, *marks, *awards]
         metrics.ledger_findings.labels(scope.slug).set(len(findings))
         metrics.ledger_verified_at.labels(scope.slug).set(epoch_seconds())
         for finding in findings:

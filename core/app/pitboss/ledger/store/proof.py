@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.scope import TenantScope
-from pitboss.ledger.contracts import Finding, Verification
+from pitboss.ledger.contracts import AwardClaim, Finding, Verification
 
 _CHECKS: dict[str, str] = {
     "wallet equals journal": """
@@ -138,6 +139,16 @@ _CHECKS: dict[str, str] = {
         from journal j left join (select wallet_id, version, sum(d_remaining) as moved from award_entry
             where tenant_id = :tenant_id group by wallet_id, version) e using (wallet_id, version)
         where j.tenant_id = :tenant_id and coalesce(e.moved, 0) <> case j.op when 10 then 0 else j.d_bonus end""",
+    "what was wagered is what was staked of an award": """
+        select a.wallet_id || '/' || a.granted_version, format('wagered %s, staked %s', a.wagered_minor,
+            coalesce(e.staked, 0))
+        from award a left join (select e.wallet_id, e.granted_version, -sum(e.d_remaining) as staked
+            from award_entry e join journal j using (tenant_id, wallet_id, version)
+            where e.tenant_id = :tenant_id and j.op in (1, 3) group by 1, 2) e using (wallet_id, granted_version)
+        where a.tenant_id = :tenant_id and a.wagered_minor <> coalesce(e.staked, 0)""",
+    "bonus becomes real without the house": """
+        select wallet_id || '/' || version, format('turned (%s,%s,%s,%s)', d_real, d_bonus, d_held, d_debt)
+        from journal where tenant_id = :tenant_id and op = 13 and (d_counter <> 0 or d_bonus >= 0 or d_held <> 0)""",
     # The other way round is no fault: the mark stays when the award is used up, and costs a look-up.
     "an open award is marked": """
         select w.wallet_id::text, 'has an open award and is not marked so' from wallet w
@@ -159,6 +170,48 @@ _MARKS: dict[str, str] = {
         left join wallet w on w.tenant_id = :tenant_id and w.wallet_id = l.wallet_id
         where w.has_limits is not true""",
 }
+
+
+_AWARDS = """
+    with terms as (
+        select t.*, j.wallet_id as booked_on, j.version as granted_version, j.d_bonus as granted
+        from unnest(cast(:reference as text[]), cast(:wallet_id as bigint[]), cast(:amount_minor as bigint[]),
+                cast(:required_minor as bigint[]), cast(:expires_at as timestamptz[]), cast(:ended_at as timestamptz[]))
+            as t(reference, wallet_id, amount, required, expires_at, ended_at)
+        join journal j on j.tenant_id = :tenant_id and j.op = 10 and j.reference = t.reference
+    ), moves as (
+        select t.*, e.version, e.d_remaining, j.op, j.created_at,
+            sum(case when j.op in (1, 3) then -e.d_remaining else 0 end) over
+                (partition by t.wallet_id, t.granted_version order by e.version) as staked
+        from terms t
+        join award_entry e on e.tenant_id = :tenant_id and e.wallet_id = t.wallet_id
+            and e.granted_version = t.granted_version
+        join journal j on j.tenant_id = :tenant_id and j.wallet_id = e.wallet_id and j.version = e.version
+    )
+    select 'an award is booked as it was ordered', wallet_id || '/' || granted_version,
+        format('ordered %s for wallet %s, booked %s on wallet %s', amount, wallet_id, granted, booked_on)
+    from terms where amount <> granted or wallet_id <> booked_on
+    union all
+    select 'an award has its terms', j.wallet_id || '/' || j.version, 'bonus money was given and nobody ordered it'
+    from journal j join source s on s.tenant_id = :tenant_id and s.source_id = j.source_id and s.name = 'bonus'
+    left join unnest(cast(:reference as text[])) as t(reference) on t.reference = j.reference
+    where j.tenant_id = :tenant_id and j.op = 10 and t.reference is null
+    union all
+    select 'nothing is staked of an award that has ended', wallet_id || '/' || version,
+        format('staked %s at %s, it ended at %s', -d_remaining, created_at, expires_at)
+    from moves where op = 1 and d_remaining < 0 and created_at >= expires_at
+    union all
+    select 'bonus becomes real when enough was staked', wallet_id || '/' || version,
+        format('%s of %s were staked', staked, required)
+    from moves where op = 13 and staked < required
+    union all
+    select 'what is left of an award is taken back', t.wallet_id || '/' || t.granted_version,
+        format('%s left since %s', a.remaining_minor, t.ended_at)
+    from terms t join award a on a.tenant_id = :tenant_id and a.wallet_id = t.wallet_id
+        and a.granted_version = t.granted_version
+    where a.remaining_minor > 0 and t.ended_at < now() - interval '1 hour'
+"""
+"""What awards are held against; the terms are another room's, and are handed in."""
 
 
 async def verify_tenant(
@@ -197,8 +250,16 @@ async def verify_wallet_marks(
     return findings
 
 
+async def verify_awards(session: AsyncSession, scope: TenantScope, claims: Sequence[AwardClaim]) -> list[Finding]:
+    """Hold what was booked of awards against their terms, read in the same snapshot."""
+    await _plan_for_whole_tables(session)
+    facts = {name: [getattr(claim, name) for claim in claims] for name in AwardClaim.__struct_fields__}
+    rows = await session.execute(text(_AWARDS), {"tenant_id": scope.tenant_id, **facts})
+    return [Finding(scope.tenant_id, check, subject, detail) for check, subject, detail in rows.fetchmany(100)]
+
+
 async def _run(
-    session: AsyncSession, scope: TenantScope, check: str, statement: str, values: Mapping[str, Sequence[int]]
+    session: AsyncSession, scope: TenantScope, check: str, statement: str, values: Mapping[str, Sequence[Any]]
 ) -> list[Finding]:
     rows = await session.execute(text(statement), {"tenant_id": scope.tenant_id, **values})
     return [Finding(scope.tenant_id, check, str(subject), str(detail)) for subject, detail in rows.fetchmany(100)]
