@@ -12,7 +12,6 @@ from tests.architecture.import_contracts import FILES, NOT_ROOMS
 
 REVISION = re.compile(r"pitboss/migrations/\w+/versions/")
 """Revisions are written once, by a tool, and never read as code of the house."""
-EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 70
 TOP_LEVEL = set(
@@ -203,21 +202,3 @@ def find_use_cases_without_scope(tree: Path) -> Iterator[str]:
                 )
                 if takes_rows and not told_whose:
                     yield f"{path.relative_to(tree)}::{node.name}: takes a session but no TenantScope"
-
-
-def find_unlisted_log_fields(tree: Path, allowed: frozenset[str]) -> Iterator[str]:
-    """A field that is not on the allow-list is dropped at run time: what the line was written for is lost."""
-    levels = {"debug", "info", "warning", "error", "exception", "critical"}
-    for path in list_files(tree / "core/app/pitboss", ".py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                continue
-            receiver = ast.unparse(node.func.value).rsplit(".", 1)[-1].lower().strip("_")
-            if node.func.attr not in levels or receiver not in {"log", "logger"}:
-                continue
-            event = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
-            if not isinstance(event, str) or not EVENT_NAME.fullmatch(event):
-                yield f"{path.relative_to(tree)}:{node.lineno}: {event!r} is no event name (room.what_happened)"
-            for keyword in node.keywords:
-                if keyword.arg not in allowed | {"exc_info"}:
-                    yield f"{path.relative_to(tree)}:{node.lineno}: field {keyword.arg} is not on the allow-list"

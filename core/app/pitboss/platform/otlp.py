@@ -6,7 +6,6 @@ Imported only where an endpoint is set. Nothing of the environment but the colle
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -70,8 +69,6 @@ class OtlpRecorder:
     """The recorder of one process."""
 
     def __init__(self, settings: Settings, process: str, metrics: Metrics) -> None:
-        # Of a collector that is away the counter tells; a line for every batch would tell no more.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         session = requests.Session()
         session.trust_env = False  # no proxy, no .netrc: spans go to the collector or nowhere
         sender = OTLPSpanExporter(

@@ -280,6 +280,8 @@ def configure_logging(process: str, log_level: str, metrics: Metrics) -> None:
             logger.propagate = True
     for talkative in ("httpx", "httpcore", "asyncio", "sqlalchemy", "dramatiq"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    # Of a collector that is away a counter tells; a line for every batch would tell no more.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 
 GRANIAN_LOGGING: Final[dict[str, Any]] = {

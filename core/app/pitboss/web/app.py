@@ -197,7 +197,7 @@ class Front:
                 template = str(facts.get("path_template") or "unmatched")
                 took = monotonic_seconds() - began
                 self._metrics.record_request(str(facts["method"]), template, answered_status, took)
-                traced.note(method=str(facts["method"]), path_template=template, status=answered_status)
+                traced.note(method=facts["method"], path_template=template, status=answered_status)
                 tenant = facts["state"].get("tenant")
                 if tenant is not None:
                     traced.note(tenant=tenant.slug)

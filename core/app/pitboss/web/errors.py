@@ -144,7 +144,7 @@ def answer_unknown(request: Request[Any, Any, Any], error: Exception) -> Respons
     _log.error(
         "web.request_failed",
         request_id=request_id_of(request),
-        path_template=str(cast("Any", request.scope).get("path_template", "")),
+        path_template=cast("Any", request.scope).get("path_template"),
         exc_info=error,
     )
     return problem_response(request, 500, "web.internal")

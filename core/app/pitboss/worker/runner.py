@@ -72,8 +72,8 @@ class JobRunner:
             taken.append(leased)
             job = self._jobs.get(leased.job)
             require(job_actor(job.name), job.permission)
-            facts = {"job": job.name, "job_id": job_id, "tenant": scope.slug, "attempts": leased.attempts}
-            with span(SpanName.JOB_RUN, parent=leased.trace, **facts):
+            with span(SpanName.JOB_RUN, parent=leased.trace, job=job.name, job_id=job_id) as traced:
+                traced.note(tenant=scope.slug, attempts=leased.attempts)
                 async with asyncio.timeout(job.timeout_seconds):
                     await job.handler(session, scope, leased.payload)
                 await complete(session, scope, job_id)
