@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+from tests.factories.collector import Collector
 from tests.factories.ports import free_block
 from tests.factories.runs import PITBOSS, ROOT, Run, shipped_cell
 
@@ -30,9 +31,10 @@ DATABASE_OF = {"control": "pitboss_control", "eu-1": "pitboss_eu_1", "br-1": "pi
 
 
 class World:
-    """One `pitboss run` of both cells without traffic of its own."""
+    """One `pitboss run` of both cells without traffic of its own, traced to a collector of the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, collector: Collector) -> None:
+        self.collector = collector
         self.folder = Path(tempfile.mkdtemp(prefix="pitboss-residency-"))
         self.folder.chmod(0o711)
         self.base = free_block(BLOCK_PORTS)
@@ -41,6 +43,9 @@ class World:
             "PITBOSS_PORT": str(self.base),
             "PITBOSS_SIMULATE_RATE": "0",
             "PITBOSS_TENANTS_DIR": str(ROOT / "tenants"),
+            "PITBOSS_OTLP_ENDPOINT": collector.endpoint,
+            "PITBOSS_TRACE_ONE_IN": "1",
+            "PITBOSS_TRACE_WALLET_ONE_IN": "1",
         }
         self.run = Run([*PITBOSS, "run"], ROOT, self.state.folder, output=self.folder / "output", **settings)
         self.run.wait_for("Pitboss runs after", 180)

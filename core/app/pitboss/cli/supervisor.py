@@ -47,11 +47,19 @@ _STEADY_SECONDS: Final = 60
 _PATIENCE_SECONDS: Final = 8
 _MAX_LOG_BYTES: Final = 20_000_000
 
-_EVERYWHERE: Final = ("environment", "log_level", "host", "state_dir")
+_EVERYWHERE: Final = ("environment", "log_level", "host", "state_dir", "otlp_endpoint", "trace_one_in")
 _CELL: Final = ("cell", "locality", "cell_file", "redis_url", "context_keys", "directory_public_keys")
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "control": ("control_database_url", "directory_signing_key", "call_signing_key", "operator_token"),
-    "web": (*_CELL, "cell_database_url", "call_public_keys", "operator_token", "secrets_file", "lanes"),
+    "web": (
+        *_CELL,
+        "cell_database_url",
+        "call_public_keys",
+        "operator_token",
+        "secrets_file",
+        "lanes",
+        "trace_wallet_one_in",
+    ),
     "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir"),
     "relay": (*_CELL, "cell_relay_database_url"),
     "simulate": ("cell", "operator_token", "secrets_file", "tenants_dir", "simulate_rate"),
