@@ -12,6 +12,8 @@ from pitboss.accounts import service as accounts
 from pitboss.cli.cell import get_scope, open_cell
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Origin
+from pitboss.ledger import service as ledger
+from pitboss.ledger.contracts import Balance
 from pitboss.permissions.service import deployment_actor, deployment_command
 from pitboss.platform.db import ContextSigner, LaneConnection
 from pitboss.platform.settings import Settings, load_settings, require
@@ -57,14 +59,16 @@ def player() -> None:
 @deployment_command("wallet.credit.edit")
 def credit_command(slug: str, player_id: UUID, amount_text: str, currency: str, reference: str, reason: str) -> None:
     """Deposit by hand, held against the player's limits, audited, through the wallet like all money."""
-    order, result = asyncio.run(
+    order, result, balance = asyncio.run(
         _credit(load_settings(), slug, player_id, amount_text, currency=currency, reference=reference, reason=reason)
     )
     booked = result.legs[0]
     decimals = get_currency(order.currency).decimals
-    playable = decimal_from_minor(result.balance_minor or 0, decimals)
+    real, bonus = (decimal_from_minor(minor, decimals) for minor in (balance.real_minor, balance.bonus_minor))
     done = "was booked before as" if booked.replayed else "is booked as"
-    click.echo(f"{amount_text} {order.currency} {done} {booked.transaction}; {playable} can be played with")
+    click.echo(
+        f"{amount_text} {order.currency} {done} {booked.transaction}; there are {real} of real and {bonus} of bonus money"
+    )
 
 
 async def _credit(
@@ -76,7 +80,7 @@ async def _credit(
     currency: str,
     reference: str,
     reason: str,
-) -> tuple[MovementOrder, WalletResult]:
+) -> tuple[MovementOrder, WalletResult, Balance]:
     connection = LaneConnection(
         require(settings, "cell_database_url"),
         "pitboss player credit",
@@ -103,9 +107,12 @@ async def _credit(
             )
         lanes.start()
         try:
-            return order, await wallets.post_credit(lanes, scope, order)
+            result = await wallets.post_credit(lanes, scope, order)
         finally:
             await lanes.close()
+        async with database.transaction(scope) as session:
+            wallet = await ledger.get_wallet(session, scope, found.player_id, order.currency)
+        return order, result, wallet.balance
 
 
 def _positive_minor(amount_text: str, decimals: int) -> int:

@@ -102,7 +102,7 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("limits.exclusion.edit", Risk.CRITICAL, "operator", "Exclude a player, or ask for the end of it"),
         _permission("bonus.own_award.view", Risk.LOW, "player", "See one's own awards of bonus money"),
         _permission("bonus.award.view", Risk.LOW, "operator", "See the awards of a player"),
-        _permission("bonus.award.edit", Risk.CRITICAL, "operator deployment", "Give and cancel awards of bonus money"),
+        _permission("bonus.award.edit", Risk.CRITICAL, "operator", "Give and cancel awards of bonus money"),
         _permission("bonus.ending.edit", Risk.LOW, "service", "Take back what is left of awards that have ended"),
         _permission("audit.event.view", Risk.MEDIUM, "operator deployment", "Read the audit log"),
         _permission("tenancy.tenant.view", Risk.LOW, "operator deployment", "Check and plan a tenant's files"),

@@ -58,13 +58,17 @@ class PlayerDetailView(msgspec.Struct, frozen=True):
 
 
 class CreditView(msgspec.Struct, frozen=True):
-    """The booking of a deposit by hand; `replayed` when it was booked before."""
+    """The booking of a deposit by hand; `replayed` when it was booked before.
+
+    `playable_after_minor` is what could be played with then, `balance` how the wallet stands now.
+    """
 
     transaction: str
     currency: str
     amount_minor: int
     playable_after_minor: int
     replayed: bool
+    balance: BalanceView
 
 
 class OperatorController(Controller):
@@ -140,10 +144,14 @@ class OperatorController(Controller):
             )
         result = await wallets.post_credit(lanes, tenant, order)
         booked = result.legs[0]
+        async with database.transaction(tenant) as session:
+            player = await accounts.get_player(session, tenant, player_id)
+            wallet = await ledger.get_wallet(session, tenant, player.player_id, order.currency)
         return CreditView(
             transaction=booked.transaction,
             currency=order.currency,
             amount_minor=data.amount_minor,
             playable_after_minor=result.balance_minor or 0,
             replayed=booked.replayed,
+            balance=view_balance(wallet),
         )
