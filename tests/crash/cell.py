@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from tests.factories.databases import DatabaseServer, PlaneDatabase
-from tests.factories.players import make_registration
+from tests.factories.players import make_policy, make_registration
 from tests.factories.ports import free_port
 from tests.factories.tenants import (
     copy_tenants,
@@ -145,6 +145,7 @@ class Cell:
                         player_id=player.player_id,
                         wallet_id=wallet_id,
                         game=game,
+                        policy=make_policy(),
                         actor=actor,
                         origin=origin,
                     )

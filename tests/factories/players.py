@@ -18,6 +18,8 @@ from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Origin, TenantScope
 from pitboss.platform.db import ContextSigner, Database, create_engine
+from pitboss.policy.contracts import EffectivePolicy, TenantPolicy
+from pitboss.policy.service import resolve_policy
 
 AURORA = TenantScope(1, "aurora", "eu-1")
 JADE = TenantScope(2, "jade", "eu-1")
@@ -38,6 +40,12 @@ def make_registration(**changes: Any) -> Registration:
         country="MT",
     )
     return msgspec.structs.replace(registration, **changes)
+
+
+def make_policy(**changes: Any) -> EffectivePolicy:
+    """Return what applies today to players of a tenant without a licence; what is given is so instead."""
+    policy = resolve_policy(TenantPolicy(), None, utc_now().date())
+    return msgspec.structs.replace(policy, **changes)
 
 
 def make_origin(ip: str = "") -> Origin:

@@ -22,6 +22,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("hold", "released_minor"): 0,
     ("hold", "state"): 1,
     ("round", "first_version"): 1,
+    ("outbox_job", "trace"): None,
 }
 """Values that a CHECK asks for; everything else follows from the type."""
 

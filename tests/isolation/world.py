@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 import msgspec
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, JADE, PASSWORD, make_origin
+from tests.factories.players import AURORA, JADE, PASSWORD, make_origin, make_policy
 from tests.factories.players import open_cell as open_database
 from tests.factories.web import ROOT, WebUnderTest, apply_policies, cell_settings, store_directory
 from tests.isolation.catalog import Relation, read_relations
@@ -144,9 +144,12 @@ async def _live(world: World, side: Side) -> None:
         ids["reference"] = f"credit-of-{slug}"
         credit = {"amount_minor": 100_00, "currency": "EUR", "reference": ids["reference"], "reason": "test"}
         _taken(await client.post(f"{operate}/credits", json=credit, headers=web.operator), 201)
+        award = {**credit, "reference": f"award-of-{slug}", "wagering_times": 10, "expires_at": "2030-01-01T00:00:00Z"}
+        awarded = await client.post(f"{operate}/awards", json=award, headers=web.operator)
+        ids["award_id"] = _taken(awarded, 201)["award_id"]
         limit = {"kind": "deposit", "period": "month", "amount_minor": 900_00}
         _taken(await client.put(f"{operate}/limits", json=limit, headers=web.operator), 200)
-        ids["game_session"] = await _open_session(world.database, side)
+        ids["game_session"] = ids["session_id"] = await _open_session(world.database, side)
         for number in (1, 2):
             ids["provider_round"], ids["bet"] = f"round-of-{slug}-{number}", f"bet-of-{slug}-{number}"
             path = f"{slug}/{PLUGIN}/betwin"
@@ -183,6 +186,7 @@ async def _open_session(database: PlaneDatabase, side: Side) -> str:
             player_id=player.player_id,
             wallet_id=wallet.wallet_id,
             game=await games.get_game(session, side.scope, side.ids["code"]),
+            policy=make_policy(),
             actor=ACTOR,
             origin=make_origin(),
         )

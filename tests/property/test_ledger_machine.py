@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from tests.factories.databases import PlaneDatabase
 from tests.factories.figures import write_figures
 from tests.factories.money import House, Seat
-from tests.factories.players import make_origin, open_cell
+from tests.factories.players import make_origin, make_policy, open_cell
 from tests.property.asks import GAME, make_request, read_answer
 from tests.property.model import Answer, Ask, Model, Purse, Step
 from tests.property.mutants import MUTANTS
@@ -122,6 +122,7 @@ class World:
                 player_id=seat.player_id,
                 wallet_id=seat.wallet_id,
                 game=game,
+                policy=make_policy(),
                 actor=TESTER,
                 origin=make_origin(),
             )

@@ -45,6 +45,7 @@ KEPT = {
 BRAZILIAN = {
     "country": "BR",
     "limits": [{"kind": kind, "period": "month", "amount_minor": 10**9} for kind in ("deposit", "loss")],
+    "play_time_limits": [{"period": "month", "minutes": 31 * 24 * 60}],
 }
 """The rest of a registration; the law demands that limits are chosen."""
 

@@ -42,7 +42,7 @@ async def test_a_limit_that_changes_binds_bets_when_its_time_has_come(games: Gam
     holder = await games.hold(player)
     path = f"/players/{player.player_id}/limits"
     shown = await put(games, player, "loss", 100, "week")
-    assert (await games.operate("GET", path)).json() == {"limits": [shown], "mandatory": []}
+    assert (await games.operate("GET", path)).json() == {"limits": [shown], "play_time_limits": [], "mandatory": []}
     assert (await games.call(Call("betwin", "r1", (Leg("bet", "b1", 101),)), holder)).api_code == "105"
     assert (await put(games, player, "loss", 101, "week"))["next_minor"] == 101
     assert (await games.call(Call("betwin", "r2", (Leg("bet", "b2", 101),)), holder)).api_code == "105"
@@ -54,7 +54,7 @@ async def test_a_limit_that_changes_binds_bets_when_its_time_has_come(games: Gam
         assert (await games.operate("DELETE", f"{path}?kind=loss&period=week")).status_code == 200
     assert (await games.call(Call("betwin", "r4", (Leg("bet", "b4", 1),)), holder)).api_code == "105"
     await let_changes_come(games)
-    assert (await games.operate("GET", path)).json() == {"limits": [], "mandatory": []}
+    assert (await games.operate("GET", path)).json() == {"limits": [], "play_time_limits": [], "mandatory": []}
     assert (await games.call(Call("betwin", "r5", (Leg("bet", "b5", 5000),)), holder)).balance == "48.99"
     assert (await events(games, "limit.set"), await events(games, "limit.change_asked")) == (1, 2)
 
@@ -104,4 +104,4 @@ async def test_a_limit_that_makes_no_sense_is_refused(games: GamesUnderTest) -> 
     for bad in ({"kind": "luck"}, {"period": "year"}, {"amount_minor": -1}, {"amount_minor": 1.5}, {"currency": "XXX"}):
         assert (await games.operate("PUT", path, json={**good, **bad})).status_code == 422
     assert (await games.operate("PUT", path, json={**good, "currency": "BTC"})).status_code == 404
-    assert (await games.operate("GET", path)).json() == {"limits": [], "mandatory": []}
+    assert (await games.operate("GET", path)).json() == {"limits": [], "play_time_limits": [], "mandatory": []}

@@ -53,6 +53,7 @@ async def test_an_account_opens_from_the_first_moment_of_the_birthday(
                     "birth_date": born,
                     "country": "MT",
                     "limits": [{"kind": "loss", "period": "day", "amount_minor": 1}],
+                    "play_time_limits": [{"period": "day", "minutes": 60}],
                 }
                 answer = await client.post("/api/v1/players", json=body)
                 assert (moment, answer.status_code) == (moment, status), answer.text

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pitboss.limits.contracts import Change, Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
+from pitboss.limits.contracts import (
+    Change,
+    Exclusion,
+    ExclusionKind,
+    Limit,
+    LimitKind,
+    Period,
+    PlayerLimit,
+    PlayTimeLimit,
+)
 from pitboss.limits.rules import (
     compute_closed_until,
     compute_earliest_window,
+    compute_play_time_left,
     compute_usage,
     decide_change,
     decide_limits,
+    decide_play_time,
     mature,
+    mature_play_time,
 )
 
 FRIDAY = date(2026, 11, 20)
@@ -143,3 +157,58 @@ def exclusion(ends_at: datetime | None, lifted_from: datetime | None = None) -> 
 )
 def test_the_longest_exclusion_that_stands_counts(exclusions: list[Exclusion], until: datetime | None) -> None:
     assert compute_closed_until(exclusions, NOW, NEVER) == until
+
+
+TEN = datetime(2035, 6, 15, 10, tzinfo=UTC)
+MINUTES = st.integers(-3000, 0)
+
+
+@given(
+    st.lists(st.tuples(MINUTES, st.integers(0, 900)), max_size=6),
+    st.lists(st.tuples(st.sampled_from(Period), st.integers(0, 2000)), max_size=3),
+    st.sampled_from(["UTC", "Europe/Malta", "America/Sao_Paulo"]),
+)
+def test_play_time_is_every_minute_in_which_some_game_was_open(
+    spans: list[tuple[int, int]], bounds: list[tuple[Period, int]], zone: str
+) -> None:
+    limits = [PlayTimeLimit(period, minutes) for period, minutes in bounds]
+    opened = [(TEN + timedelta(minutes=since), TEN + timedelta(minutes=since + length)) for since, length in spans]
+    left = compute_play_time_left(limits, opened, TEN, zone)
+    if not limits:
+        assert left is None
+        return
+    expected: list[int] = []
+    for period, minutes in bounds:
+        day = TEN.astimezone(ZoneInfo(zone)).replace(hour=0)
+        first = {Period.DAY: day, Period.WEEK: day - timedelta(days=day.weekday()), Period.MONTH: day.replace(day=1)}
+        counted = (TEN - first[period]) // timedelta(minutes=1)
+        played = {
+            minute for since, length in spans for minute in range(since, since + length) if -counted <= minute < 0
+        }
+        expected.append(minutes - len(played))
+    assert left == timedelta(minutes=max(0, min(expected)))
+
+
+@given(
+    st.none() | st.tuples(st.integers(0, 3), st.none() | st.tuples(st.none() | st.integers(0, 3), st.integers(-2, 2))),
+    st.none() | st.integers(0, 3),
+    st.integers(0, 2),
+)
+def test_play_time_changes_by_the_rule_of_all_limits(found: Any, wanted: int | None, wait_hours: int) -> None:
+    wait = timedelta(hours=wait_hours)
+    money = time = None
+    if found is not None:
+        change = None if found[1] is None else Change(found[1][0], TEN + timedelta(hours=found[1][1]))
+        money = mature(PlayerLimit(Limit(LimitKind.STAKE, Period.WEEK, found[0]), change), TEN)
+        time = mature_play_time(_as_play_time(found[0], change), TEN)
+    changed = decide_change(money, LimitKind.STAKE, Period.WEEK, wanted, TEN, wait)
+    expected = None
+    if changed is not None:
+        expected = _as_play_time(changed.limit.amount_minor, changed.waiting)
+    assert decide_play_time(time, Period.WEEK, wanted, TEN, wait) == expected
+
+
+def _as_play_time(minutes: int, change: Change | None) -> PlayTimeLimit:
+    if change is None:
+        return PlayTimeLimit(Period.WEEK, minutes)
+    return PlayTimeLimit(Period.WEEK, minutes, change.amount_minor, change.at)

@@ -156,6 +156,11 @@ async def get_player(session: AsyncSession, scope: TenantScope, public_id: UUID)
     return await _get(session, scope, public_id, lock=False)
 
 
+async def claim_player(session: AsyncSession, scope: TenantScope, player_id: int) -> None:
+    """Let what depends on one player take turns: until the transaction ends nobody else claims the player."""
+    await store.lock_player(session, scope, player_id)
+
+
 async def list_public_ids(session: AsyncSession, scope: TenantScope, player_ids: Collection[int]) -> dict[int, UUID]:
     """Return the public ids of players by their numbers inside the cell."""
     return await store.fetch_public_ids(session, scope, player_ids)

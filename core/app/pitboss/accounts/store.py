@@ -118,6 +118,15 @@ async def fetch_player(session: AsyncSession, scope: TenantScope, player_id: int
     return None if row is None else _player(row)
 
 
+async def lock_player(session: AsyncSession, scope: TenantScope, player_id: int) -> None:
+    """Lock a player's row against others who lock it."""
+    await session.execute(
+        select(PlayerRow.player_id)
+        .where(PlayerRow.tenant_id == scope.tenant_id, PlayerRow.player_id == player_id)
+        .with_for_update(key_share=True)
+    )
+
+
 async def fetch_public_ids(session: AsyncSession, scope: TenantScope, player_ids: Collection[int]) -> dict[int, UUID]:
     """Return the public ids of players by number; unknown ones are not in the answer."""
     rows = await session.execute(

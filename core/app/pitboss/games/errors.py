@@ -12,6 +12,13 @@ class GameNotFound(PitbossError):
     kind = ErrorKind.NOT_FOUND
 
 
+class GameSessionNotFound(PitbossError):
+    """The player has no such game session."""
+
+    code = "games.session_not_found"
+    kind = ErrorKind.NOT_FOUND
+
+
 class RoundNotFound(PitbossError):
     code = "games.round_not_found"
     kind = ErrorKind.NOT_FOUND

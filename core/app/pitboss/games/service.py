@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from pitboss.accounts import service as accounts
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
 from pitboss.games.contracts import (
@@ -26,12 +27,16 @@ from pitboss.games.errors import AggregatorUnavailable, GameNotFound, LaunchRefu
 from pitboss.games.rules import compute_round_id
 from pitboss.games.runtime import Rounds
 from pitboss.games.store import catalogue, rounds
+from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import Page
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op
+from pitboss.limits import service as limits
+from pitboss.limits.contracts import LONGEST_WINDOW
 from pitboss.plughost.contracts import GamesCalls
+from pitboss.policy.contracts import EffectivePolicy
 from pitboss.wallet.contracts import LegRequest, WalletRequest, WalletResult
 from pitboss.wallet.service import make_leg
 from pitboss_sdk.games import (
@@ -46,7 +51,7 @@ from pitboss_sdk.games import (
 from pitboss_sdk.outcome import Done, Refused
 
 SESSION_LIFETIME: Final = timedelta(hours=12)
-"""How long bets of a launched session are taken; the platform's strict default."""
+"""How long bets of a launched session are taken at most; a limit of play time may end it sooner."""
 
 _OPS = {LegKind.BET: Op.BET, LegKind.WIN: Op.WIN, LegKind.ROLLBACK: Op.BET_ROLLBACK}
 _ROUNDS = Rounds()
@@ -164,10 +169,19 @@ async def open_session(
     player_id: int,
     wallet_id: int,
     game: Game,
+    policy: EffectivePolicy,
     actor: Actor,
     origin: Origin,
 ) -> UUID:
-    """Write a session before its launch leaves the process, so that no wallet call comes for an unknown one."""
+    """Write a session before its launch leaves the process, so that no wallet call comes for an unknown one.
+
+    It lasts no longer than the player's limits of play time leave; raises `PlayTimeUsedUp` and `LimitMandatory`.
+    """
+    # A limit that is lowered at the same time either sees this session or is seen by it.
+    await accounts.claim_player(session, scope, player_id)
+    now = utc_now()
+    spans = await catalogue.list_session_spans(session, scope, player_id, now - LONGEST_WINDOW)
+    left = await limits.require_play_time(session, scope, player_id, spans, policy=policy, now=now)
     session_id = new_uuid()
     await catalogue.insert_session(
         session,
@@ -176,7 +190,8 @@ async def open_session(
         player_id=player_id,
         wallet_id=wallet_id,
         game_id=game.game_id,
-        lifetime=SESSION_LIFETIME,
+        opened_at=now,
+        ends_at=now + (SESSION_LIFETIME if left is None else min(SESSION_LIFETIME, left)),
     )
     event = AuditEvent(
         type="game_session.launched",
@@ -188,6 +203,37 @@ async def open_session(
     )
     await record_event(session, scope, event)
     return session_id
+
+
+async def close_session(
+    session: AsyncSession, scope: TenantScope, player_id: int, session_id: UUID, *, actor: Actor, origin: Origin
+) -> None:
+    """End one of a player's sessions: it takes no more bets, and its time runs no longer; wins of it are paid.
+
+    Ending it again does nothing. Raises `GameSessionNotFound`.
+    """
+    wallet_id = await catalogue.close_session(session, scope, player_id, session_id, utc_now())
+    if wallet_id is None:
+        return
+    await ledger.change_terms(session, scope, wallet_id)
+    event = AuditEvent("game_session.closed", actor, origin, "game_session", str(session_id))
+    await record_event(session, scope, event)
+
+
+async def keep_play_time(
+    session: AsyncSession, scope: TenantScope, player_id: int, *, policy: EffectivePolicy
+) -> timedelta | None:
+    """End games that are open when the player's time is over; return how much of it is left, None for any.
+
+    To be called in the transaction that changes a limit of play time.
+    """
+    now = utc_now()
+    spans = await catalogue.list_session_spans(session, scope, player_id, now - LONGEST_WINDOW)
+    left = await limits.find_play_time_left(session, scope, player_id, spans, policy=policy, now=now)
+    if left is not None:
+        for wallet_id in sorted(await catalogue.shorten_sessions(session, scope, player_id, now + left)):
+            await ledger.change_terms(session, scope, wallet_id)
+    return left
 
 
 async def request_launch(driver: GamesCalls, request: LaunchRequest) -> LaunchedGame:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Final
 from uuid import UUID
 
 import msgspec
+
+LONGEST_WINDOW: Final = timedelta(days=32)
+"""No window is as long: a month of 31 days with a change of clocks."""
 
 
 class LimitKind(IntEnum):
@@ -45,6 +49,15 @@ class PlayerLimit(msgspec.Struct, frozen=True):
 
     limit: Limit
     waiting: Change | None = None
+
+
+class PlayTimeLimit(msgspec.Struct, frozen=True):
+    """For how many minutes of a period a player has games open; from `next_from` on for `next_minutes`, or any number."""
+
+    period: Period
+    minutes: int
+    next_minutes: int | None = None
+    next_from: datetime | None = None
 
 
 class ExclusionKind(IntEnum):

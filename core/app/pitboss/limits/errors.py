@@ -19,6 +19,13 @@ class LimitMandatory(PitbossError):
     kind = ErrorKind.INVALID
 
 
+class PlayTimeUsedUp(PitbossError):
+    """The player has had games open for as long as the own limit of play time lets."""
+
+    code = "limits.play_time_used_up"
+    kind = ErrorKind.CONFLICT
+
+
 class ExclusionTooShort(PitbossError):
     """An exclusion lasts at least as long as the licence or the tenant says."""
 

@@ -1,13 +1,13 @@
-"""Which windows a movement counts in, and whether it still fits."""
+"""Which windows movements and time count in, what still fits, and what a limit becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
-from pitboss.limits.contracts import Change, Exclusion, Limit, LimitKind, Period, PlayerLimit
-from pitboss.policy.rules import compute_first_day
+from pitboss.limits.contracts import Change, Exclusion, Limit, LimitKind, Period, PlayerLimit, PlayTimeLimit
+from pitboss.policy.rules import compute_first_day, compute_window
 from pitboss_sdk.jurisdiction import LimitPeriod
 
 _LAW: Final = {period: LimitPeriod[period.name] for period in Period}
@@ -56,15 +56,43 @@ def decide_change(
 
     Stricter acts at once and takes back what was waiting; looser, or no limit at all, waits.
     """
-    if found is None:
-        return None if wanted_minor is None else PlayerLimit(Limit(kind, period, wanted_minor))
-    if wanted_minor is not None and wanted_minor <= found.limit.amount_minor:
-        return PlayerLimit(Limit(kind, period, wanted_minor))
-    if found.waiting is not None and found.waiting.amount_minor == wanted_minor:
-        return found
-    if not wait:
-        return None if wanted_minor is None else PlayerLimit(Limit(kind, period, wanted_minor))
-    return PlayerLimit(found.limit, Change(wanted_minor, now + wait))
+    before = None
+    if found is not None:
+        waiting = found.waiting
+        before = _Bound(
+            found.limit.amount_minor,
+            None if waiting is None else waiting.amount_minor,
+            None if waiting is None else waiting.at,
+        )
+    after = _decide_bound(before, wanted_minor, now, wait)
+    if after is None:
+        return None
+    change = None if after.next_from is None else Change(after.next_value, after.next_from)
+    return PlayerLimit(Limit(kind, period, after.value), change)
+
+
+def decide_play_time(
+    found: PlayTimeLimit | None, period: Period, wanted_minutes: int | None, now: datetime, wait: timedelta
+) -> PlayTimeLimit | None:
+    """Return what a limit of play time is once a change was asked for, by the rule of `decide_change`."""
+    before = None if found is None else _Bound(found.minutes, found.next_minutes, found.next_from)
+    after = _decide_bound(before, wanted_minutes, now, wait)
+    return None if after is None else PlayTimeLimit(period, *after)
+
+
+class _Bound(NamedTuple):
+    """A figure, and what it becomes from a moment on."""
+
+    value: int
+    next_value: int | None = None
+    next_from: datetime | None = None
+
+
+def _decide_bound(found: _Bound | None, wanted: int | None, now: datetime, wait: timedelta) -> _Bound | None:
+    if found is not None and wait and (wanted is None or wanted > found.value):
+        asked_before = found.next_from is not None and found.next_value == wanted
+        return found if asked_before else _Bound(found.value, wanted, now + wait)
+    return None if wanted is None else _Bound(wanted)
 
 
 def mature(found: PlayerLimit, now: datetime) -> PlayerLimit | None:
@@ -75,6 +103,39 @@ def mature(found: PlayerLimit, now: datetime) -> PlayerLimit | None:
     if waiting.amount_minor is None:
         return None
     return PlayerLimit(Limit(found.limit.kind, found.limit.period, waiting.amount_minor))
+
+
+def mature_play_time(found: PlayTimeLimit, now: datetime) -> PlayTimeLimit | None:
+    """Return a limit of play time as it is at `now`."""
+    if found.next_from is None or found.next_from > now:
+        return found
+    return None if found.next_minutes is None else PlayTimeLimit(found.period, found.next_minutes)
+
+
+def compute_play_time_left(
+    limits: Sequence[PlayTimeLimit], spans: Sequence[tuple[datetime, datetime]], now: datetime, time_zone: str
+) -> timedelta | None:
+    """Return for how long games may be open from `now` on, at least zero; None where nothing bounds it.
+
+    `spans` are the times from the opening of a game to its end. Games that are open at once use the same time up.
+    """
+    left = [
+        timedelta(minutes=limit.minutes)
+        - _compute_covered(spans, compute_window(_LAW[limit.period], now, time_zone).starts_at, now)
+        for limit in limits
+    ]
+    return max(timedelta(), min(left)) if left else None
+
+
+def _compute_covered(spans: Sequence[tuple[datetime, datetime]], since: datetime, until: datetime) -> timedelta:
+    """Return how much of the time between two moments lies in at least one of `spans`."""
+    covered, reached = timedelta(), since
+    for begins, ends in sorted(spans):
+        begins_here, ends_here = max(begins, reached), min(ends, until)
+        if ends_here > begins_here:
+            covered += ends_here - begins_here
+            reached = ends_here
+    return covered
 
 
 def compute_closed_until(exclusions: Sequence[Exclusion], now: datetime, never: datetime) -> datetime | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from pitboss.accounts import service as accounts
 from pitboss.audit import contracts as audit
 from pitboss.audit.contracts import AuditEvent
 from pitboss.audit.service import record_event
@@ -19,7 +20,7 @@ from pitboss.kernel.statements import ReadPart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, Wallet
 from pitboss.limits import store
-from pitboss.limits.contracts import Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
+from pitboss.limits.contracts import Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit, PlayTimeLimit
 from pitboss.limits.errors import (
     ExclusionNotFound,
     ExclusionStands,
@@ -27,8 +28,17 @@ from pitboss.limits.errors import (
     LimitAboveCeiling,
     LimitMandatory,
     PlayerExcluded,
+    PlayTimeUsedUp,
 )
-from pitboss.limits.rules import compute_closed_until, compute_earliest_window, decide_change, mature
+from pitboss.limits.rules import (
+    compute_closed_until,
+    compute_earliest_window,
+    compute_play_time_left,
+    decide_change,
+    decide_play_time,
+    mature,
+    mature_play_time,
+)
 from pitboss.limits.store import list_exclusions, list_limited_wallets, tell_limits
 from pitboss.policy.contracts import EffectivePolicy
 from pitboss.policy.service import compute_exclusion_end, compute_window
@@ -37,15 +47,19 @@ from pitboss_sdk import jurisdiction
 __all__ = [
     "ask_limits",
     "change_limit",
+    "change_play_time",
     "check_mandatory",
     "compute_earliest_window",
     "exclude",
+    "find_play_time_left",
     "lift_exclusion",
     "list_exclusions",
     "list_limited_wallets",
     "list_limits",
+    "list_play_time",
     "remove_limit",
     "require_play",
+    "require_play_time",
     "set_limit",
     "tell_limits",
 ]
@@ -133,10 +147,15 @@ async def _write_waiting(
     await record_event(session, scope, event)
 
 
-def check_mandatory(chosen: Collection[LimitKind], policy: EffectivePolicy) -> None:
-    """Raise `LimitMandatory` when a kind of limit that is demanded at registration is not among the chosen ones."""
-    demanded = {LimitKind[kind.name] for kind in policy.mandatory_limits if kind.name in LimitKind.__members__}
-    missing = sorted(kind.name.lower() for kind in demanded - set(chosen))
+def check_mandatory(chosen: Collection[LimitKind], policy: EffectivePolicy, *, play_time: bool) -> None:
+    """Raise `LimitMandatory` when a kind of limit that is demanded at registration was not chosen.
+
+    `play_time` says whether a limit of play time was.
+    """
+    kinds = {jurisdiction.LimitKind[kind.name] for kind in chosen}
+    if play_time:
+        kinds.add(jurisdiction.LimitKind.SESSION_TIME)
+    missing = sorted(kind.value for kind in policy.mandatory_limits - kinds)
     if missing:
         raise LimitMandatory(f"choose a limit of each of these kinds: {', '.join(missing)}")
 
@@ -202,6 +221,100 @@ async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int,
     """Return the limits of one wallet as they are at `now`."""
     written = await store.list_limits(session, scope, wallet_id)
     return [found for found in (mature(each, now) for each in written) if found is not None]
+
+
+async def change_play_time(
+    session: AsyncSession,
+    scope: TenantScope,
+    player_id: int,
+    period: Period,
+    minutes: int | None,
+    *,
+    policy: EffectivePolicy,
+    actor: Actor,
+    origin: Origin,
+) -> PlayTimeLimit | None:
+    """Set, change or (with None) take away a limit of play time: stricter at once, looser after its wait.
+
+    Returns the limit as it is now; raises `LimitMandatory`. Games that are open end by `games.service.keep_play_time`.
+    """
+    await accounts.claim_player(session, scope, player_id)
+    now = utc_now()
+    limits = await list_play_time(session, scope, player_id, now)
+    found = next((each for each in limits if each.period is period), None)
+    if minutes is None and jurisdiction.LimitKind.SESSION_TIME in policy.mandatory_limits:
+        stays = [
+            each
+            for each in limits
+            if each.period is not period and (each.next_from is None or each.next_minutes is not None)
+        ]
+        if not stays:
+            raise LimitMandatory("a limit of play time is demanded here")
+    wanted = decide_play_time(found, period, minutes, now, policy.limit_increase_wait)
+    if wanted == found:
+        return found
+    before_minutes = None if found is None else found.minutes
+    if wanted is None:
+        event_type, changes = "limit.removed", (audit.Change("minutes", before_minutes, None),)
+        await store.delete_play_time(session, scope, player_id, period)
+    else:
+        event_type, changes = "limit.set", (audit.Change("minutes", before_minutes, wanted.minutes),)
+        if wanted.next_from is not None:
+            event_type = "limit.change_asked"
+            changes = (
+                audit.Change("next_minutes", wanted.minutes, wanted.next_minutes),
+                audit.Change("next_from", None, wanted.next_from.isoformat()),
+            )
+        await store.write_play_time(session, scope, player_id, wanted)
+    target_id = f"{player_id}:play_time:{period.name.lower()}"
+    await record_event(session, scope, AuditEvent(event_type, actor, origin, "limit", target_id, changes))
+    return wanted
+
+
+async def list_play_time(
+    session: AsyncSession, scope: TenantScope, player_id: int, now: datetime
+) -> list[PlayTimeLimit]:
+    """Return the limits of a player's play time as they are at `now`."""
+    written = await store.list_play_time(session, scope, player_id)
+    return [found for found in (mature_play_time(each, now) for each in written) if found is not None]
+
+
+async def find_play_time_left(
+    session: AsyncSession,
+    scope: TenantScope,
+    player_id: int,
+    spans: Sequence[tuple[datetime, datetime]],
+    *,
+    policy: EffectivePolicy,
+    now: datetime,
+) -> timedelta | None:
+    """Return for how long games may be open from now on; None where nothing bounds it.
+
+    `spans` are from when to when games were or are open, as far back as `LONGEST_WINDOW`.
+    """
+    limits = await list_play_time(session, scope, player_id, now)
+    return compute_play_time_left(limits, spans, now, policy.time_zone)
+
+
+async def require_play_time(
+    session: AsyncSession,
+    scope: TenantScope,
+    player_id: int,
+    spans: Sequence[tuple[datetime, datetime]],
+    *,
+    policy: EffectivePolicy,
+    now: datetime,
+) -> timedelta | None:
+    """Return what `find_play_time_left` does, for a game that is to be opened.
+
+    Raises `PlayTimeUsedUp`, and `LimitMandatory` for a player without the limit that the policy demands.
+    """
+    left = await find_play_time_left(session, scope, player_id, spans, policy=policy, now=now)
+    if left is None and jurisdiction.LimitKind.SESSION_TIME in policy.mandatory_limits:
+        raise LimitMandatory("set a limit of play time before games are opened")
+    if left is not None and not left:
+        raise PlayTimeUsedUp("the time for games is used up")
+    return left
 
 
 async def _find(

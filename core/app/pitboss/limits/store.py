@@ -13,8 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.scope import TenantScope
 from pitboss.kernel.statements import ReadPart
-from pitboss.limits.contracts import Change, Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
-from pitboss.limits.tables import ExclusionRow, PlayerLimitRow
+from pitboss.limits.contracts import (
+    Change,
+    Exclusion,
+    ExclusionKind,
+    Limit,
+    LimitKind,
+    Period,
+    PlayerLimit,
+    PlayTimeLimit,
+)
+from pitboss.limits.tables import ExclusionRow, PlayerLimitRow, PlayTimeLimitRow
 from pitboss.platform.db import number_array
 
 _ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
@@ -95,6 +104,48 @@ async def delete_limit(
             PlayerLimitRow.wallet_id == wallet_id,
             PlayerLimitRow.kind == kind,
             PlayerLimitRow.period == period,
+        )
+    )
+
+
+async def write_play_time(session: AsyncSession, scope: TenantScope, player_id: int, wanted: PlayTimeLimit) -> None:
+    """Set a limit of a player's play time, with the change that waits, if one does."""
+    values = {
+        "tenant_id": scope.tenant_id,
+        "player_id": player_id,
+        "period": wanted.period,
+        "limit_minutes": wanted.minutes,
+        "next_minutes": wanted.next_minutes,
+        "next_from": wanted.next_from,
+    }
+    statement = insert(PlayTimeLimitRow).values(values)
+    changed = ("limit_minutes", "next_minutes", "next_from")
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["tenant_id", "player_id", "period"],
+            set_={name: statement.excluded[name] for name in changed} | {"set_at": func.now()},
+        )
+    )
+
+
+async def list_play_time(session: AsyncSession, scope: TenantScope, player_id: int) -> list[PlayTimeLimit]:
+    """Return the limits of a player's play time as they are written, whatever the time of a waiting change."""
+    rows = await session.scalars(
+        select(PlayTimeLimitRow)
+        .where(PlayTimeLimitRow.tenant_id == scope.tenant_id, PlayTimeLimitRow.player_id == player_id)
+        .order_by(PlayTimeLimitRow.period)
+        .execution_options(populate_existing=True)
+    )
+    return [PlayTimeLimit(Period(row.period), row.limit_minutes, row.next_minutes, row.next_from) for row in rows]
+
+
+async def delete_play_time(session: AsyncSession, scope: TenantScope, player_id: int, period: Period) -> None:
+    """Remove a limit of a player's play time."""
+    await session.execute(
+        delete(PlayTimeLimitRow).where(
+            PlayTimeLimitRow.tenant_id == scope.tenant_id,
+            PlayTimeLimitRow.player_id == player_id,
+            PlayTimeLimitRow.period == period,
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, SmallInteger, Text, Uuid, func
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, Integer, SmallInteger, Text, Uuid, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pitboss.platform.db import CellBase, table_info
@@ -37,6 +37,35 @@ class PlayerLimitRow(CellBase):
     period: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     next_minor: Mapped[int | None] = mapped_column(BigInteger)
+    next_from: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    set_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class PlayTimeLimitRow(CellBase):
+    """For how long of a period a player has games open at most; how long they were is the games room's.
+
+    From `next_from` on it is `next_minutes`, or gone where that is null.
+    """
+
+    __tablename__ = "play_time_limit"
+    __table_args__ = (
+        CheckConstraint("limit_minutes >= 0 and next_minutes >= 0", name="minutes"),
+        CheckConstraint("next_minutes is null or next_from is not null", name="next"),
+        {
+            "info": table_info(
+                grants={
+                    "app": "select, insert, update (limit_minutes, set_at, next_minutes, next_from), delete",
+                    "worker": "select",
+                }
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    player_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    period: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    limit_minutes: Mapped[int] = mapped_column(Integer)
+    next_minutes: Mapped[int | None] = mapped_column(Integer)
     next_from: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     set_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 

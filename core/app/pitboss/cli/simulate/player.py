@@ -135,6 +135,7 @@ class Player:
             "country": "MT",
             # High enough not to end the traffic; a licence may demand that one of each kind is chosen.
             "limits": [{"kind": kind, "period": "month", "amount_minor": 10**12} for kind in ("deposit", "loss")],
+            "play_time_limits": [{"period": "month", "minutes": 31 * 24 * 60}],
         }
         try:
             await self._platform.ask("POST", "/players", msgspec.Raw, body=registration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, tuple_, update
@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.games.contracts import Game, SessionState
+from pitboss.games.errors import GameSessionNotFound
 from pitboss.games.tables import GameRow, GameSessionRow, GameVersionRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
@@ -132,7 +133,8 @@ async def insert_session(
     player_id: int,
     wallet_id: int,
     game_id: int,
-    lifetime: timedelta,
+    opened_at: datetime,
+    ends_at: datetime,
 ) -> None:
     """Write a session that is being launched."""
     await session.execute(
@@ -143,7 +145,8 @@ async def insert_session(
             wallet_id=wallet_id,
             game_id=game_id,
             state=int(SessionState.LAUNCHING),
-            expires_at=func.now() + lifetime,
+            opened_at=opened_at,
+            expires_at=ends_at,
         )
     )
 
@@ -158,3 +161,57 @@ async def set_session_state(
         .values(state=int(state))
         .returning(GameSessionRow.wallet_id)
     )
+
+
+async def list_session_spans(
+    session: AsyncSession, scope: TenantScope, player_id: int, since: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return from when to when games of a player were or will be open; those that ended before `since` are left out.
+
+    A launch that failed opened nothing.
+    """
+    rows = await session.execute(
+        select(GameSessionRow.opened_at, GameSessionRow.expires_at).where(
+            GameSessionRow.tenant_id == scope.tenant_id,
+            GameSessionRow.player_id == player_id,
+            GameSessionRow.state != int(SessionState.FAILED),
+            GameSessionRow.expires_at > since,
+        )
+    )
+    return [(opened_at, ends_at) for opened_at, ends_at in rows]
+
+
+async def shorten_sessions(session: AsyncSession, scope: TenantScope, player_id: int, ends_at: datetime) -> set[int]:
+    """Let sessions of a player that last longer end at a moment; return their wallets."""
+    rows = await session.scalars(
+        update(GameSessionRow)
+        .where(
+            GameSessionRow.tenant_id == scope.tenant_id,
+            GameSessionRow.player_id == player_id,
+            GameSessionRow.state <= int(SessionState.OPEN),
+            GameSessionRow.expires_at > ends_at,
+        )
+        .values(expires_at=ends_at)
+        .returning(GameSessionRow.wallet_id)
+    )
+    return set(rows)
+
+
+async def close_session(
+    session: AsyncSession, scope: TenantScope, player_id: int, session_id: UUID, now: datetime
+) -> int | None:
+    """End one session of a player and return its wallet; None when it is over already. Raise `GameSessionNotFound`."""
+    mine = (
+        GameSessionRow.tenant_id == scope.tenant_id,
+        GameSessionRow.player_id == player_id,
+        GameSessionRow.session_id == session_id,
+    )
+    wallet_id = await session.scalar(
+        update(GameSessionRow)
+        .where(*mine, GameSessionRow.state <= int(SessionState.OPEN))
+        .values(state=int(SessionState.CLOSED), expires_at=func.least(GameSessionRow.expires_at, now))
+        .returning(GameSessionRow.wallet_id)
+    )
+    if wallet_id is None and await session.scalar(select(GameSessionRow.wallet_id).where(*mine)) is None:
+        raise GameSessionNotFound("the player has no such game session")
+    return wallet_id

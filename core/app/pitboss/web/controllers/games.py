@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get, post, put
+from litestar import Controller, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
@@ -24,6 +24,7 @@ from pitboss.ledger.contracts import Booking, Wallet
 from pitboss.limits import service as limits
 from pitboss.platform.db import Database
 from pitboss.plughost.runtime import Drivers
+from pitboss.policy.runtime import Policies
 from pitboss.web.controllers.players import BEARER, Cursor, PageSize, problems
 from pitboss_sdk.games import MAX_REFERENCE_LENGTH, LaunchRequest
 from pitboss_sdk.money import get_currency
@@ -274,8 +275,12 @@ class GameController(Controller):
         origin: NamedDependency[Origin],
         database: NamedDependency[Database],
         drivers: NamedDependency[Drivers],
+        policies: NamedDependency[Policies],
     ) -> LaunchView:
-        """Open a game: the aggregator answers with the address that the browser goes to."""
+        """Open a game: the aggregator answers with the address that the browser goes to.
+
+        Bets are taken for as long as the own limits of play time leave, and nothing opens when none is left.
+        """
         async with database.transaction(tenant) as session:
             player, wallet = await get_player_wallet(session, tenant, UUID(actor.name), data.currency)
             if player.status is not PlayerStatus.ACTIVE:
@@ -290,6 +295,7 @@ class GameController(Controller):
                 player_id=player.player_id,
                 wallet_id=wallet.wallet_id,
                 game=game,
+                policy=await policies.get(session, tenant),
                 actor=actor,
                 origin=origin,
             )
@@ -310,6 +316,20 @@ class GameController(Controller):
             async with database.transaction(tenant) as session:
                 await games.finish_launch(session, tenant, session_id, opened=bool(url))
         return LaunchView(session_id, url)
+
+    @delete("/me/game-sessions/{session_id:uuid}", permission="games.own_session.edit", responses=problems(401, 404))
+    async def close(
+        self,
+        session_id: FromPath[UUID],
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+    ) -> None:
+        """End a game: no more bets of it are taken, its wins are paid, and play time runs no longer for it."""
+        async with database.transaction(tenant) as session:
+            player = await accounts.get_player(session, tenant, UUID(actor.name))
+            await games.close_session(session, tenant, player.player_id, session_id, actor=actor, origin=origin)
 
     @get("/me/rounds", permission="games.own_round.view", security=BEARER, responses=problems(401, 404, 422))
     async def list_own_rounds(

@@ -12,17 +12,19 @@ from msgspec import Meta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
+from pitboss.games import service as games
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.limits import service as limits
-from pitboss.limits.contracts import Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit
+from pitboss.limits.contracts import Exclusion, ExclusionKind, Limit, LimitKind, Period, PlayerLimit, PlayTimeLimit
 from pitboss.limits.service import MAX_TIME_OUT_DAYS
 from pitboss.platform.db import Database
 from pitboss.policy.contracts import EffectivePolicy
 from pitboss.policy.runtime import Policies
+from pitboss.web.controllers.choices import Kind, LimitChoice, PlayTimeChoice, Window
 from pitboss.web.controllers.games import get_player_wallet
-from pitboss.web.controllers.players import BEARER, Kind, LimitChoice, Window, problems
+from pitboss.web.controllers.players import BEARER, problems
 
 CurrencyCode = Annotated[str, Meta(max_length=16, description="Empty: the account's own")]
 Currency = Annotated[str, QueryParameter(max_length=16, description="Empty: the account's own")]
@@ -45,10 +47,24 @@ class LimitView(msgspec.Struct, frozen=True):
     time_zone: str
 
 
+class PlayTimeView(msgspec.Struct, frozen=True):
+    """For how many minutes of a day, week or month of `time_zone` games may be open.
+
+    From `next_from` on it is `next_minutes`, or any number where that is null.
+    """
+
+    period: Window
+    minutes: int
+    next_minutes: int | None
+    next_from: datetime | None
+    time_zone: str
+
+
 class LimitsView(msgspec.Struct, frozen=True):
-    """The limits of a player, and the kinds of which the licence demands one."""
+    """The limits of a player, and the kinds of which the licence demands one; of `session_time`, of play time."""
 
     limits: list[LimitView]
+    play_time_limits: list[PlayTimeView]
     mandatory: list[str]
 
 
@@ -153,6 +169,37 @@ class OwnLimitController(Controller):
             policy = await policies.get(session, tenant)
             await _remove_limit(session, tenant, UUID(actor.name), kind, period, currency, policy, actor, origin)
             return await _view_limits(session, tenant, UUID(actor.name), policy)
+
+    @put("/play-time-limits", permission="limits.own_limit.edit", responses=problems(401, 422, 503))
+    async def set_own_play_time(
+        self,
+        data: JSONBody[PlayTimeChoice],
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+        policies: NamedDependency[Policies],
+    ) -> LimitsView:
+        """Set or change for how long games may be open: fewer minutes bind open games too, more come after the wait."""
+        async with database.transaction(tenant) as session:
+            policy = await policies.get(session, tenant)
+            its = data.period, data.minutes
+            return await _change_play_time(session, tenant, UUID(actor.name), *its, policy, actor, origin)
+
+    @delete("/play-time-limits", permission="limits.own_limit.edit", status_code=200, responses=problems(401, 422, 503))
+    async def remove_own_play_time(
+        self,
+        period: Annotated[Window, QueryParameter()],
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+        policies: NamedDependency[Policies],
+    ) -> LimitsView:
+        """Ask for an own limit of play time to end; it does after the wait, unless the licence demands it."""
+        async with database.transaction(tenant) as session:
+            policy = await policies.get(session, tenant)
+            return await _change_play_time(session, tenant, UUID(actor.name), period, None, policy, actor, origin)
 
     @get("/exclusions", permission="limits.own_limit.view", responses=problems(401))
     async def list_own_exclusions(
@@ -279,6 +326,22 @@ class LimitController(Controller):
             await _remove_limit(session, tenant, player_id, kind, period, currency, policy, actor, origin)
             return await _view_limits(session, tenant, player_id, policy)
 
+    @put("/play-time-limits", permission="limits.limit.edit", responses=problems(401, 403, 404, 422, 503))
+    async def set_play_time(
+        self,
+        player_id: FromPath[UUID],
+        data: JSONBody[PlayTimeChoice],
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        origin: NamedDependency[Origin],
+        database: NamedDependency[Database],
+        policies: NamedDependency[Policies],
+    ) -> LimitsView:
+        """Set or change for how long a player has games open; as for the player, fewer minutes bind at once."""
+        async with database.transaction(tenant) as session:
+            policy = await policies.get(session, tenant)
+            return await _change_play_time(session, tenant, player_id, data.period, data.minutes, policy, actor, origin)
+
     @get("/exclusions", permission="limits.exclusion.view", responses=problems(401, 403, 404))
     async def list_exclusions(
         self, player_id: FromPath[UUID], tenant: NamedDependency[TenantScope], database: NamedDependency[Database]
@@ -349,6 +412,23 @@ async def _remove_limit(
     await limits.change_limit(session, tenant, wallet, *its, None, policy=policy, actor=actor, origin=origin)
 
 
+async def _change_play_time(
+    session: AsyncSession,
+    tenant: TenantScope,
+    player_id: UUID,
+    period: Window,
+    minutes: int | None,
+    policy: EffectivePolicy,
+    actor: Actor,
+    origin: Origin,
+) -> LimitsView:
+    player = await accounts.get_player(session, tenant, player_id)
+    its = player.player_id, Period[period.upper()], minutes
+    await limits.change_play_time(session, tenant, *its, policy=policy, actor=actor, origin=origin)
+    await games.keep_play_time(session, tenant, player.player_id, policy=policy)
+    return await _view_limits(session, tenant, player_id, policy)
+
+
 async def _view_limits(
     session: AsyncSession, tenant: TenantScope, player_id: UUID, policy: EffectivePolicy
 ) -> LimitsView:
@@ -357,7 +437,14 @@ async def _view_limits(
     for wallet in await ledger.list_wallets(session, tenant, player.player_id):
         found = await limits.list_limits(session, tenant, wallet.wallet_id, utc_now())
         views += [_view_limit(wallet.currency, each, policy) for each in found]
-    return LimitsView(views, sorted(kind.value for kind in policy.mandatory_limits))
+    times = await limits.list_play_time(session, tenant, player.player_id, utc_now())
+    return LimitsView(
+        views, [_view_play_time(each, policy) for each in times], sorted(kind.value for kind in policy.mandatory_limits)
+    )
+
+
+def _view_play_time(found: PlayTimeLimit, policy: EffectivePolicy) -> PlayTimeView:
+    return PlayTimeView(_WINDOWS[found.period], found.minutes, found.next_minutes, found.next_from, policy.time_zone)
 
 
 _KINDS: dict[LimitKind, Kind] = {LimitKind.DEPOSIT: "deposit", LimitKind.STAKE: "stake", LimitKind.LOSS: "loss"}

@@ -30,13 +30,12 @@ from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Booking, Wallet, WalletStatus
-from pitboss.limits import service as limits
-from pitboss.limits.contracts import LimitKind, Period
 from pitboss.platform.db import Database
 from pitboss.policy.runtime import Policies
+from pitboss.web.controllers.choices import LimitChoice, PlayTimeChoice, check_choices, write_choices
 from pitboss.web.errors import Problem, UnknownHost
 from pitboss.web.security import bearer_token, host_name
-from pitboss_sdk.money import MAX_MINOR, get_currency
+from pitboss_sdk.money import get_currency
 
 BEARER: Final[list[dict[str, list[str]]]] = [{"bearer": []}]
 _MAX_CHOICE: Final = 16
@@ -73,18 +72,6 @@ _REFUSALS: Final = {
 }
 
 
-Kind = Literal["deposit", "stake", "loss"]
-Window = Literal["day", "week", "month"]
-
-
-class LimitChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A limit of a kind and period, in minor units of the wallet's currency."""
-
-    kind: Kind
-    period: Window
-    amount_minor: Annotated[int, Meta(ge=0, le=MAX_MINOR)]
-
-
 class RegisterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What opens an account."""
 
@@ -99,6 +86,9 @@ class RegisterRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: Annotated[str, Meta(max_length=_MAX_CHOICE, description="Empty: the brand's first")] = ""
     limits: Annotated[
         list[LimitChoice], Meta(max_length=9, description="At least one of each kind that the licence demands")
+    ] = []
+    play_time_limits: Annotated[
+        list[PlayTimeChoice], Meta(max_length=3, description="At least one where the licence demands session time")
     ] = []
 
     def __repr__(self) -> str:
@@ -198,7 +188,7 @@ class BalancesView(msgspec.Struct, frozen=True):
 
 
 class BookingView(msgspec.Struct, frozen=True):
-    """One line of the history: what moved of which money, and what was there afterwards, in minor units."""
+    """One line of the history: what moved, and what could be played with afterwards, in minor units."""
 
     transaction: str
     kind: str
@@ -207,8 +197,6 @@ class BookingView(msgspec.Struct, frozen=True):
     real_minor: int
     bonus_minor: int
     playable_after_minor: int
-    real_after_minor: int
-    bonus_after_minor: int
     round_id: UUID | None
 
 
@@ -276,8 +264,6 @@ def view_booking(booking: Booking) -> BookingView:
         real_minor=booking.d_real,
         bonus_minor=booking.d_bonus,
         playable_after_minor=booking.after.playable_minor,
-        real_after_minor=booking.after.real_minor,
-        bonus_after_minor=booking.after.bonus_minor,
         round_id=booking.round_id,
     )
 
@@ -328,22 +314,20 @@ class VisitorController(Controller):
         """Open a player account with an empty wallet in its currency, and the limits that the player chose."""
         async with database.transaction(tenant) as session:
             policy = await policies.get(session, tenant)
-        given = {name: value for name, value in msgspec.structs.asdict(data).items() if name != "limits"}
+        given = {name: value for name, value in msgspec.structs.asdict(data).items() if not name.endswith("limits")}
         prepared = accounts.prepare_registration(
             msgspec.convert(given, Registration), site.terms, policy.on, minimum_age_years=policy.minimum_age_years
         )
-        chosen = {(LimitKind[each.kind.upper()], Period[each.period.upper()]): each for each in data.limits}
-        limits.check_mandatory({kind for kind, _ in chosen}, policy)
+        chosen = check_choices(data.limits, data.play_time_limits, policy)
         password_hash = await passwords.hash(data.password)
         async with database.transaction(tenant) as session:
             player = await accounts.register(session, tenant, prepared, password_hash, origin)
             await ledger.open_wallet(session, tenant, player.player_id, player.currency)
             wallet = await ledger.get_wallet(session, tenant, player.player_id, player.currency)
             actor = Actor(ActorKind.PLAYER, str(player.public_id))
-            for (kind, period), each in chosen.items():
-                await limits.change_limit(
-                    session, tenant, wallet, kind, period, each.amount_minor, policy=policy, actor=actor, origin=origin
-                )
+            await write_choices(
+                session, tenant, wallet, chosen, data.play_time_limits, policy=policy, actor=actor, origin=origin
+            )
         return view_player(player)
 
     @post("/sessions", permission="accounts.session.edit", responses=problems(401, 409, 422, 429))
