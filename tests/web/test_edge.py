@@ -276,4 +276,3 @@ async def test_metrics_are_for_the_machine_and_the_operator(web: WebUnderTest) -
         assert (await client.get("/metrics", headers=web.operator)).status_code == 200
     async with web.client("aurora.localhost", BROWSER) as client:
         assert (await client.get("/metrics")).status_code == 404
-        assert (await client.get("/")).status_code == 404

@@ -32,6 +32,13 @@ class Policies:
         """Return what applies now; raise `PolicyMissing`, `LicenceUnknown` or `PackNotLoaded`."""
         return await get_policy(session, scope, self._packs, utc_now())
 
+    async def find(self, session: AsyncSession, scope: TenantScope) -> EffectivePolicy | None:
+        """Return what applies now, where it is known and no licence has to be chosen."""
+        try:
+            return await self.get(session, scope)
+        except PitbossError:
+            return None
+
     async def renew(self, session: AsyncSession, scope: TenantScope) -> None:
         """Bring what lanes know of one tenant to what its policy says now."""
         try:

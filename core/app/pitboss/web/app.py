@@ -20,7 +20,7 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics, Readiness
 from pitboss.platform.traces import NO_SPAN, SpanName, span
-from pitboss.web import docs, health, pages, status
+from pitboss.web import brand, docs, health, pages, status
 from pitboss.web.calls import CallDesk, answer_call
 from pitboss.web.errors import EXCEPTION_HANDLERS
 from pitboss.web.security import (
@@ -87,8 +87,9 @@ def create_cell_app(parts: CellParts) -> Litestar:
         guards=[resolve_tenant, check_api_permission],
         dependencies={**API_DEPENDENCIES, **resources},
     )
+    front = Router("/", route_handlers=brand.HANDLERS, dependencies=resources)
     return _create_app(
-        [api, answer_call, *_platform_handlers()],
+        [api, answer_call, front, pages.show_static, *health.HANDLERS],
         {
             "call_desk": parts.call_desk,
             "database": parts.database,
@@ -104,7 +105,7 @@ def create_cell_app(parts: CellParts) -> Litestar:
 def create_control_app(parts: ControlParts) -> Litestar:
     """Return the application of the control plane: probes, metrics and the status page."""
     return _create_app(
-        _platform_handlers(),
+        [pages.show_static, *health.HANDLERS, *status.HANDLERS],
         {
             "directory": None,
             "metrics": parts.metrics,
@@ -113,10 +114,6 @@ def create_control_app(parts: ControlParts) -> Litestar:
             "status_source": parts.status_source,
         },
     )
-
-
-def _platform_handlers() -> list[ControllerRouterHandler]:
-    return [pages.show_static, *health.HANDLERS, *status.HANDLERS]
 
 
 def _create_app(handlers: Sequence[ControllerRouterHandler], state: dict[str, Any]) -> Litestar:

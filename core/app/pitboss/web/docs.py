@@ -6,7 +6,8 @@ from litestar import Litestar, Request, Router
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference
 
-from pitboss.web.pages import render_page
+from pitboss.web.brand import find_brand
+from pitboss.web.pages import BrandLook, render_page
 from pitboss.web.security import check_known_host
 
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
@@ -21,9 +22,10 @@ class OperationsPage(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """Return the page."""
-        _ = request
+        brand = find_brand(request)
         page = render_page(
             "api_docs.html",
+            look=BrandLook(brand.name) if brand else None,
             title=openapi_schema["info"]["title"],
             groups=list_operations(openapi_schema),
             description=openapi_schema["info"].get("description", ""),

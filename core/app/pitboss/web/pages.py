@@ -4,14 +4,24 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, cast
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, get
 from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+
+class BrandLook(msgspec.Struct, frozen=True):
+    """Whose page it is: a brand's name, and the version of its theme where it has one."""
+
+    name: str
+    version: str = ""
+    has_logo: bool = False
+
+
 _HERE: Final = Path(__file__).parent
-_TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FILES: Final = {
     path.name: (path.read_bytes(), _TYPES[path.suffix])
     for path in sorted((_HERE / "static").iterdir())
@@ -38,7 +48,7 @@ _ENVIRONMENT: Final = _create_environment()
 
 def render_page(template: str, **context: Any) -> Response[str]:
     """Return a page as an HTTP answer."""
-    text = _ENVIRONMENT.get_template(template).render(**context)
+    text = _ENVIRONMENT.get_template(template).render(**{"look": None, **context})
     return Response(text, media_type=MediaType.HTML, headers={"Vary": "Accept-Language"})
 
 

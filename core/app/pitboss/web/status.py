@@ -110,6 +110,11 @@ class StatusSource(Protocol):
 @get("/", opt={"permission": "platform.status.view"}, guards=[check_platform_permission], include_in_schema=False)
 async def show_status(request: Request[Any, Any, Any], lang: FromQuery[str | None] = None) -> Response[str]:
     """Show the status page in the reader's language."""
+    return await answer_status(request, lang)
+
+
+async def answer_status(request: Request[Any, Any, Any], lang: str | None) -> Response[str]:
+    """Return the status page; who may see it is checked before."""
     source: StatusSource = request.app.state.status_source
     language = choose_language(lang, request.headers.get("accept-language", ""))
     return render_page(

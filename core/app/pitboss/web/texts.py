@@ -78,6 +78,17 @@ _WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "state_open": ("open", "abierta", "aberta"),
     "state_finished": ("finished", "terminada", "encerrada"),
     "state_voided": ("voided", "anulada", "anulada"),
+    "games": ("Games", "Juegos", "Jogos"),
+    "no_games": (
+        "No game can be played here yet.",
+        "Aún no se puede jugar a ningún juego aquí.",
+        "Ainda não há nenhum jogo para jogar aqui.",
+    ),
+    "adults_only": (
+        "Only for people of {} years or more.",
+        "Solo para personas de {} años o más.",
+        "Somente para pessoas de {} anos ou mais.",
+    ),
     "mode_cash": ("cash", "dinero", "dinheiro"),
     "mode_bonus": ("bonus", "bono", "bônus"),
     "mode_mixed": ("mixed", "mixto", "misto"),
@@ -91,13 +102,13 @@ def texts_of(language: str) -> dict[str, str]:
     return {key: words[column] for key, words in _WORDS.items()}
 
 
-def choose_language(asked: str | None, accepted: str) -> str:
-    """Return the language that was asked for, else the best of an Accept-Language header, else English."""
+def choose_language(asked: str | None, accepted: str, otherwise: str = _DEFAULT) -> str:
+    """Return the language that was asked for, else the best of an Accept-Language header, else the last."""
     for wanted in (asked or "", *_by_quality(accepted)):
         for language in LANGUAGES:
             if wanted and language.lower().partition("-")[0] == wanted.lower().partition("-")[0]:
                 return language
-    return _DEFAULT
+    return otherwise
 
 
 def _by_quality(accepted: str) -> list[str]:
