@@ -188,7 +188,7 @@ class BalancesView(msgspec.Struct, frozen=True):
 
 
 class BookingView(msgspec.Struct, frozen=True):
-    """One line of the history: what moved, and what could be played with afterwards, in minor units."""
+    """One line of the history: what moved of which money, and what was there afterwards, in minor units."""
 
     transaction: str
     kind: str
@@ -197,6 +197,8 @@ class BookingView(msgspec.Struct, frozen=True):
     real_minor: int
     bonus_minor: int
     playable_after_minor: int
+    real_after_minor: int
+    bonus_after_minor: int
     round_id: UUID | None
 
 
@@ -264,6 +266,8 @@ def view_booking(booking: Booking) -> BookingView:
         real_minor=booking.d_real,
         bonus_minor=booking.d_bonus,
         playable_after_minor=booking.after.playable_minor,
+        real_after_minor=booking.after.real_minor,
+        bonus_after_minor=booking.after.bonus_minor,
         round_id=booking.round_id,
     )
 
