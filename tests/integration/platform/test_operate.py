@@ -1,0 +1,115 @@
+"""The guide on operating a cell is followed to the letter: every block of commands runs against a running platform."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.docs.pages import FENCE
+from tests.factories.collector import run_collector
+from tests.factories.runs import ROOT
+from tests.residency.world import World
+
+from pitboss.cli.stack import BLOCK_PORTS, DEMO_PORT
+from pitboss.platform.processes import wait_until
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+
+GUIDE = (ROOT / "core/docs/guides/operate-a-cell.md").read_text()
+BLOCKS = [block for language, block in FENCE.findall(GUIDE) if language == "sh"]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with run_collector() as collector:
+        opened = World(collector)
+        try:
+            for cell in ("eu-1", "br-1"):
+                opened.wait_until_ready(cell)
+            yield opened
+        finally:
+            opened.close()
+
+
+def place(block: str, world: World) -> str:
+    """Return the commands as they read on a platform whose state and ports are elsewhere."""
+
+    def move(found: re.Match[str]) -> str:
+        port = int(found[0])
+        return str(port + world.base - DEMO_PORT if DEMO_PORT <= port < DEMO_PORT + BLOCK_PORTS else port)
+
+    return re.sub(r"\b80\d\d\b", move, block).replace(".pitboss/", f"{world.state.folder}/")
+
+
+def follow(block: str, world: World) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PITBOSS_")}
+    settings = {"PITBOSS_STATE_DIR": str(world.state.folder), "PITBOSS_PORT": str(world.base)}
+    script = "set -eu -o pipefail\n" + place(block, world)
+    return subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={**inherited, **settings},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def test_every_block_of_the_guide_does_what_it_says(world: World) -> None:
+    world.play("eu-1", 40)
+    assert len(BLOCKS) >= 12
+    printed: list[str] = []
+    for block in BLOCKS:
+        done = follow(block, world)
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        printed.append(done.stdout)
+    everything = "\n".join(printed)
+    for promised in (
+        '"status":"ready"',
+        'pitboss_dependency_up{dependency="redis"} 1.0',
+        "aurora is suspended",
+        '"findings":[]',
+        "policy.applied",
+    ):
+        assert promised in everything
+    assert not (world.state.folder / "eu-1.dump").exists()
+    own = world.command("eu-1", "db", "migrate", "cell")  # the platform goes on with the key that it has
+    assert own.returncode == 0, own.stderr
+    world.wait_until_ready("eu-1")
+    world.play("eu-1", 20)
+
+
+def test_a_copy_has_the_money_of_the_cell(world: World) -> None:
+    """The dump of the guide is restored by the guide: what it says of the copy is said of as many wallets."""
+    (dump, restore, drop) = [block for block in BLOCKS if "pg_dump" in block or "_copy" in block]
+    here = world.command("eu-1", "ledger", "verify")
+    assert follow(dump, world).returncode == 0
+    there = follow(restore, world)
+    assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+    assert re.search(r"[1-9]\d* wallets", there.stdout)
+    assert follow(drop, world).returncode == 0
+
+
+def test_a_database_that_is_away_is_named_and_comes_back(world: World) -> None:
+    """What the section on a dependency promises."""
+    with world.shut_off("eu-1"):
+        assert wait_until(lambda: world.statuses("eu-1")["web"] == 503, 30)
+        follow_up = follow("curl --silent http://127.0.0.1:8085/readyz\n", world)
+        assert '"database"' in follow_up.stdout
+        metrics = "curl --silent http://127.0.0.1:8081/metrics | grep dependency_up"
+        assert wait_until(lambda: 'dependency="database"} 0.0' in follow(metrics, world).stdout, 30)
+    world.wait_until_ready("eu-1")
+
+
+def test_a_block_that_fails_is_seen(world: World) -> None:
+    assert follow("false | cat\necho on\n", world).returncode != 0
+    assert follow("curl --fail http://127.0.0.1:8081/nowhere\n", world).returncode != 0
+
+
+def test_no_command_of_the_guide_is_left_out() -> None:
+    shown = re.findall(r"^ {0,3}```(\w*)", GUIDE, re.MULTILINE)
+    assert [language for language in shown if language] == ["sh"] * len(BLOCKS)
