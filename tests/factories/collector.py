@@ -11,6 +11,10 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from pitboss.platform.settings import Settings
+from pitboss.platform.telemetry import Metrics
+from pitboss.platform.traces import open_tracing
+
 
 @dataclass(frozen=True)
 class SeenSpan:
@@ -105,3 +109,13 @@ def run_collector() -> Iterator[Collector]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def tracing(process: str = "web", **more: Any) -> Iterator[tuple[Collector, Metrics]]:
+    """Trace to a collector of this test; what was recorded is there when the block ends."""
+    metrics = Metrics()
+    with run_collector() as collector:
+        settings = Settings(otlp_endpoint=collector.endpoint, **{"trace_one_in": 1, "trace_wallet_one_in": 1, **more})
+        with open_tracing(settings, process, metrics):
+            yield collector, metrics

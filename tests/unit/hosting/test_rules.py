@@ -17,6 +17,7 @@ from pitboss.hosting.rules import sign_call, verify_call
 
 NOW = 1_800_000_000
 KEY = SigningKey("k1", b"\1" * 32)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NEXT = SigningKey("k2", b"\2" * 32)
 CALL = Call("br-1", UUID(int=7), NOW, CallKind.PLAN_TENANT, msgspec.Raw(b'{"a":1}'))
 
@@ -28,6 +29,12 @@ def verify(body: bytes, header: str, keys: tuple[SigningKey, ...] = (KEY,)) -> C
 def test_a_signed_call_is_read_as_it_was_made() -> None:
     call = verify(*sign_call(CALL, KEY))
     assert (call.cell, call.call_id, call.kind, bytes(call.content)) == ("br-1", UUID(int=7), "tenant.plan", b'{"a":1}')
+
+
+def test_a_trace_goes_with_the_signed_body_and_is_left_out_where_there_is_none() -> None:
+    body, header = sign_call(msgspec.structs.replace(CALL, trace=TRACE), KEY)
+    assert verify(body, header).trace == TRACE
+    assert b"trace" not in sign_call(CALL, KEY)[0]
 
 
 def test_keys_are_exchanged_without_a_gap() -> None:
@@ -45,6 +52,7 @@ FORGERIES: dict[str, Callable[[bytes, str], tuple[bytes, str]]] = {
     "one bit": lambda body, header: (body, header[:-1] + ("0" if header[-1] != "0" else "1")),
     "another body": lambda body, header: (body.replace(b'{"a":1}', b'{"a":2}'), header),
     "trailing bytes": lambda body, header: (body + b" ", header),
+    "a trace put in": lambda body, header: (body[:-1] + f',"trace":"{TRACE}"}}'.encode(), header),
     "another key under the same id": lambda *_: sign_call(CALL, SigningKey("k1", b"\3" * 32)),
     "the directory's purpose": lambda *_: _signed_for_the_directory(),
     "for another cell": lambda *_: sign_call(msgspec.structs.replace(CALL, cell="eu-1"), KEY),

@@ -6,12 +6,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.factories.collector import Collector, run_collector
+from tests.factories.collector import tracing
 
 from pitboss.platform import traces
 from pitboss.platform.fields import FIELDS, FieldClass, keep_allowed
@@ -22,7 +20,6 @@ from pitboss.platform.traces import (
     NO_SPAN,
     SpanName,
     current_traceparent,
-    open_tracing,
     read_traceparent,
     record_past,
     span,
@@ -31,17 +28,6 @@ from pitboss_sdk.errors import PitbossError
 
 OURS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CANARIES = ("canary.person@example.com", "+35621234567", "canary secret 4711", "1961-07-23", "Key (email)=(x@y)")
-
-
-@contextmanager
-def tracing(process: str = "web", **more: Any) -> Iterator[tuple[Collector, Metrics]]:
-    """Trace to a collector of this test; what was recorded is there when the block ends."""
-    metrics = Metrics()
-    with run_collector() as collector:
-        settings = Settings(otlp_endpoint=collector.endpoint, **{"trace_one_in": 1, "trace_wallet_one_in": 1, **more})
-        with open_tracing(settings, process, metrics):
-            yield collector, metrics
-        collector.bodies.append(b"")
 
 
 def count(metrics: Metrics, line: str) -> float:
