@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,15 @@ import asyncpg
 import pytest
 from tests.factories.players import AURORA
 from tests.factories.players import open_cell as open_database
+from tests.factories.web import apply_policies
 from tests.integration.games.conftest import GamesUnderTest, Player
 
+from pitboss.bootstrap import ENDPOINT_SECONDS
 from pitboss.cli.simulate.calls import Call, Leg
 from pitboss.kernel.ids import new_uuid
 from pitboss.ledger import service as ledger
 from pitboss.platform.db import ContextSigner, LaneConnection
+from pitboss.policy.contracts import TenantPolicy
 from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
 from pitboss.worker.bonus_jobs import SETTLE_JOB, bonus_jobs
 
@@ -131,6 +135,23 @@ async def test_an_award_is_staked_after_real_money_and_becomes_real_when_it_was_
     again = await games.call(Call("betwin", "r3", (Leg("bet", "b3", 1),)), holder)
     assert again.balance == last.balance
     assert await bookings(games, CONVERT) == [(1880, -1880)]
+
+
+async def test_the_tenants_policy_says_which_money_is_staked_first(games: GamesUnderTest) -> None:
+    await apply_policies(games.web.settings, TenantPolicy(real_money_spent_first=False))
+    await asyncio.sleep(ENDPOINT_SECONDS + 0.5)
+    player = await games.enter(5_00)
+    holder = await games.hold(player)
+    await award(games, player, wagering_times=1)
+    assert (await games.call(Call("betwin", "r1", (Leg("bet", "b1", 9_00),)), holder)).balance == "6.00"
+    assert await standing(games, player) == ("active", 100, 900, 500, 100)
+    # The last of the requirement is staked with real money beside it, and nothing is left to become real.
+    assert (await games.call(Call("betwin", "r2", (Leg("bet", "b2", 2_00),)), holder)).balance == "4.00"
+    assert await standing(games, player) == ("completed", 0, 1000, 400, 0)
+    # What such a bet wins in bonus money comes to an award that is completed, and so is real.
+    assert (await games.call(Call("betwin", "r2", (Leg("win", "w2", 10_00),)), holder)).balance == "14.00"
+    assert await standing(games, player) == ("completed", 0, 1000, 1400, 0)
+    assert await bookings(games, CONVERT) == [(500, -500)]
 
 
 async def test_what_is_left_at_the_end_is_taken_back_before_the_job_has_run(games: GamesUnderTest) -> None:

@@ -135,4 +135,7 @@ def test_people_are_told_where_an_award_stands(
 
 def test_the_order_of_spending_is_the_tenants_and_real_money_goes_first_by_default() -> None:
     assert policy().spend_order is SpendOrder.REAL_FIRST
-    assert policy(real_money_spent_first=False).spend_order is SpendOrder.BONUS_FIRST
+    chosen = policy(real_money_spent_first=False)
+    assert chosen.spend_order is SpendOrder.BONUS_FIRST
+    (claim,) = chosen.figures["real_money_spent_first"].deciding
+    assert (claim.who, claim.mark, claim.value) == ("policy.toml", "tenant", False)
