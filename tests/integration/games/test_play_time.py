@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories.clock import Clock
 from tests.factories.databases import PlaneDatabase
 from tests.factories.packs import load
-from tests.factories.players import AURORA, PASSWORD, make_origin, make_registration
+from tests.factories.players import AURORA, PASSWORD, make_origin, make_policy, make_registration
 from tests.factories.players import open_cell as open_database
 from tests.integration.games.conftest import DEPLOYMENT, GamesUnderTest, Player, open_games
 
+from pitboss.accounts import service as accounts
 from pitboss.cli.simulate.calls import Call, Leg
+from pitboss.games import service
+from pitboss.ledger import service as ledger
+from pitboss.limits import service as limits
+from pitboss.limits.contracts import Period
+from pitboss.platform.db import Database
 from pitboss.policy.contracts import TenantPolicy
 from pitboss.policy.service import apply_policy
 from pitboss_sdk.jurisdiction import LimitKind
@@ -164,17 +174,59 @@ async def test_an_open_game_ends_at_once_when_the_time_is_used_up_by_a_new_limit
     assert (await games.launch(player)).json()["code"] == "limits.play_time_used_up"
 
 
-async def test_a_launch_and_a_lower_limit_at_once_leave_no_game_open_for_longer(
-    games: GamesUnderTest, clock: Clock
-) -> None:
-    for number in range(8):
-        player = await enter(games, 600)
-        await clock.set(NOON + timedelta(days=number))
-        asks = [put(games, player, 10 + each) for each in range(3)]
-        await asyncio.gather(*(games.launch(player) for _ in range(3)), *asks, games.launch(player))
-        async with open_database(games.database) as cell, cell.transaction(AURORA) as session:
-            latest = (await session.execute(text("select max(expires_at - opened_at) from game_session"))).scalar_one()
-        assert latest == timedelta(minutes=10)
+@pytest.mark.parametrize("first", ["launch", "limit"])
+async def test_a_launch_and_a_lower_limit_take_turns(games: GamesUnderTest, first: str) -> None:
+    """Whichever is begun first, the other waits for it: no game stays open for longer than the limit lets."""
+    player = await enter(games, 600)
+    async with open_database(games.database) as cell:
+        acts = {"launch": partial(open_game, player), "limit": partial(lower_limit, player)}
+        second = "limit" if first == "launch" else "launch"
+        async with cell.transaction(AURORA) as session:
+            await acts[first](session)
+            other = asyncio.create_task(in_transaction(cell, acts[second]))
+            async with asyncio.timeout(60):
+                while not other.done() and not await waits(games):  # noqa: ASYNC110 - the server tells, not the loop
+                    await asyncio.sleep(0.01)
+        await other
+        async with cell.transaction(AURORA) as session:
+            lasts = (await session.execute(text("select expires_at - opened_at from game_session"))).scalar_one()
+    assert timedelta(minutes=9) < lasts < timedelta(minutes=11)
+
+
+async def open_game(player: Player, session: AsyncSession) -> None:
+    found = await accounts.get_player(session, AURORA, UUID(player.player_id))
+    wallet = await ledger.get_wallet(session, AURORA, found.player_id, "EUR")
+    await service.open_session(
+        session,
+        AURORA,
+        player_id=found.player_id,
+        wallet_id=wallet.wallet_id,
+        game=await service.get_game(session, AURORA, "paper-kites"),
+        policy=make_policy(),
+        actor=DEPLOYMENT,
+        origin=make_origin(),
+    )
+
+
+async def lower_limit(player: Player, session: AsyncSession) -> None:
+    found = await accounts.get_player(session, AURORA, UUID(player.player_id))
+    its = found.player_id, Period.DAY, 10
+    await limits.change_play_time(session, AURORA, *its, policy=make_policy(), actor=DEPLOYMENT, origin=make_origin())
+    await service.keep_play_time(session, AURORA, found.player_id, policy=make_policy())
+
+
+async def in_transaction(cell: Database, act: Callable[[AsyncSession], Awaitable[None]]) -> None:
+    async with cell.transaction(AURORA) as session:
+        await act(session)
+
+
+async def waits(games: GamesUnderTest) -> bool:
+    """Return whether some transaction waits for another's lock."""
+    admin = await asyncpg.connect(games.database.admin_url)
+    try:
+        return bool(await admin.fetchval("select count(*) from pg_locks where not granted"))
+    finally:
+        await admin.close()
 
 
 async def test_a_launch_that_failed_uses_no_time_up(games: GamesUnderTest, clock: Clock) -> None:
