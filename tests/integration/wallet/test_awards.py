@@ -204,3 +204,17 @@ async def test_bets_nudges_an_end_and_a_cancellation_at_once_leave_sound_books(h
     assert all(result.refusal is Refusal.INSUFFICIENT_FUNDS for result in refused)
     ops: list[Any] = [row[0] for row in await journal(house, seat)]
     assert Op.AWARD_FORFEIT in ops
+
+
+async def test_an_award_that_was_staked_in_the_batch_that_gave_it_is_known_to_others(house: House) -> None:
+    (seat,) = await house.add_players(1)
+    award = await order(house, seat, 100, 1000)
+    (leg,) = grant(house, seat, award).legs
+    (bet,) = house.request(seat, Op.BET, "all of it", 100).legs
+    first, second = (lane_over(Disturbed(house), number) for number in (1, 2))
+    async with running(first, second):
+        both = WalletRequest(seat.tenant_id, seat.wallet_id, house.source_id, (leg, bet))
+        assert (await first.submit(both)).balance_minor == 0
+        back = await second.submit(house.request(seat, Op.BET_ROLLBACK, "back", 0, "all of it"))
+        assert (back.refusal, back.balance_minor) == (None, 100)
+    assert await find_faults(house) == set()

@@ -40,6 +40,7 @@ begin
     with chain as materialized (
         select b.tenant_id, b.wallet_id, b.version, b.real_after, b.bonus_after, b.held_after, b.debt_after,
             lead(b.version) over upward is null as is_last,
+            max(b.bonus_after) over upward > 0 as had_bonus,
             coalesce(b.version = lag(b.version) over upward + 1
                 and b.real_after - b.d_real = lag(b.real_after) over upward
                 and b.bonus_after - b.d_bonus = lag(b.bonus_after) over upward
@@ -55,7 +56,7 @@ begin
     ), moved as (
         update public.wallet w
         set version = n.version, real_minor = n.real_after, bonus_minor = n.bonus_after, held_minor = n.held_after,
-            debt_minor = n.debt_after, has_awards = w.has_awards or n.bonus_after > 0
+            debt_minor = n.debt_after, has_awards = w.has_awards or n.had_bonus
         from chain n
         where n.is_last and w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id
             and w.version = n.version_before and w.real_minor = n.real_before and w.bonus_minor = n.bonus_before
