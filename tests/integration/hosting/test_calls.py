@@ -28,7 +28,7 @@ from tests.factories.tenants import (
     write_plugin_secrets,
 )
 
-from pitboss.cli.tenant_apply import Deployment, plan
+from pitboss.cli.tenant_apply import Deployment, plan, read_held
 from pitboss.directory.contracts import DirectoryContent, SigningKey
 from pitboss.directory.rules import sign_snapshot
 from pitboss.hosting.contracts import (
@@ -48,6 +48,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin
 from pitboss.platform.settings import NamedKey, Settings
 from pitboss.platform.telemetry import Metrics
 from pitboss.tenancy.contracts import By, CellPlace
+from pitboss.themes.contracts import BrandTheme
 
 BY = By(Actor(ActorKind.DEPLOYMENT, "tester"), Origin(request_id="test"))
 
@@ -177,6 +178,39 @@ async def test_an_apply_by_calls_leaves_what_a_direct_one_leaves(
         "theme.applied",
     ]
     assert state["cell.directory"] == [(1, "test1")]
+
+
+async def test_what_is_held_is_read_by_calls_as_it_is_directly(
+    cell: Cell, direct: Deployment, remote: Deployment
+) -> None:
+    await run_apply(remote)
+    held = await read_held(remote, "aurora")
+    assert held == await read_held(direct, "aurora")
+    assert {touch.target for touch in held.touches} == {
+        "policy:aurora",
+        "plugin:hub88",
+        "plugin:softswiss",
+        "theme:aurora",
+    }
+    assert held.folder.images["aurora.png"].startswith(b"\x89PNG")
+    assert cell.settings.secrets_file is not None
+    secret = cell.settings.secrets_file.read_text().split('"')[1]
+    assert secret.encode() not in msgspec.json.encode(held)
+
+
+@pytest.mark.parametrize(
+    ("theme", "reason"),
+    [
+        (BrandTheme(colour="#ffffff"), "themes.colour_unusable"),
+        (BrandTheme(colour="#0b6e4f", logo=b"<svg/>"), "themes.image_unusable"),
+    ],
+)
+async def test_a_cell_judges_a_theme_itself(cell: Cell, direct: Deployment, theme: BrandTheme, reason: str) -> None:
+    asked = msgspec.structs.replace(order(), themes={"aurora": theme})
+    for attempt in (CellClient(cell.place, cell.key).plan, CellClient(cell.place, cell.key).prepare):
+        with pytest.raises(CellAnswered, match=reason):
+            await attempt(asked, BY)
+    assert (await read_state(direct))["cell.theme"] == []
 
 
 async def test_a_cell_without_the_secret_refuses_before_anything_is_reserved(
