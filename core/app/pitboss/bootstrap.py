@@ -60,12 +60,16 @@ class LazyGroup(click.Group):
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click names it
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: Any = getattr(importlib.import_module(module), attribute)
+        if isinstance(ctx.obj, Services) and "structlog" in sys.modules:  # by itself it prints whatever it is told
+            from pitboss.platform.telemetry import Metrics, configure_logging
+
+            configure_logging("command", "warning", Metrics())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click names it
