@@ -34,8 +34,10 @@ from tests.property.asks import GAME, make_request, read_answer
 from tests.property.model import Answer, Ask, Model, Purse, Step
 from tests.property.mutants import MUTANTS
 
+from pitboss.bonus import service as bonus
 from pitboss.games import service as games
 from pitboss.games.rules import compute_round_id
+from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import WalletStatus
@@ -50,6 +52,13 @@ STEPS = int(os.environ.get("STATE_MACHINE_STEPS", "10000"))
 STEPS_A_RUN = 50
 PATIENCE = 5
 CODES = {0: "JPY", 2: "EUR", 3: "KWD", 8: "BTC"}
+FAULTS = [
+    "reversed twice",
+    "content is not compared",
+    "a win is split the other way round",
+    "money of an award that has ended is there",
+    "what was wagered stays bonus money",
+]
 LANES = st.integers(0, 2)
 WALLETS = st.integers(0, 2)
 TESTER = Actor(ActorKind.OPERATOR, "tester")
@@ -140,6 +149,21 @@ class World:
                 limit = Limit(kind, Period.MONTH, amount_minor)
                 await limits.set_limit(session, scope, wallet, limit, TESTER, make_origin())
 
+    async def order_award(self, seat: Seat, ref: str, required_minor: int) -> None:
+        """Write down the terms of an award that is booked afterwards, under its id."""
+        await self.house.administer(_ORDER, seat.tenant_id, ref, seat.wallet_id, required_minor)
+
+    async def end_award(self, seat: Seat, ref: str, *, by_time: bool) -> None:
+        """End an award by its time, which no wallet moves with, or by an operator."""
+        scope = self.house.scope
+        if by_time:
+            await self.house.administer(_EXPIRE, ref)
+            return
+        async with open_cell(self.house.database) as cell, cell.transaction(scope) as session:
+            await bonus.cancel(
+                session, scope, UUID(ref), [seat.wallet_id], reason="test", actor=TESTER, origin=make_origin()
+            )
+
 
 class LedgerMachine(RuleBasedStateMachine):
     """What players, providers and operators may do, in any order; `world` is set by the test."""
@@ -154,6 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.bets: list[tuple[int, str, str]] = []
         self.holds: list[tuple[int, str]] = []
         self.rounds: list[tuple[int, str]] = []
+        self.awards: list[tuple[int, str]] = []
         self.number = 0
 
     @initialize(codes=st.lists(st.sampled_from(list(CODES.values())), min_size=3, max_size=3))
@@ -284,6 +309,37 @@ class LedgerMachine(RuleBasedStateMachine):
     def credit(self, wallet: int, lane: int, units: int, op: str) -> None:
         self._play(lane, self._ask(wallet, Step(op, self._ref(op), self._minor(self.seats[wallet], units, 1))))
 
+    @rule(wallet=WALLETS, lane=LANES, units=st.integers(1, 9), times=st.sampled_from([1, 1, 2, 50]), part=st.booleans())
+    def award(self, wallet: int, lane: int, units: int, times: int, part: bool) -> None:
+        """Give an award under terms, of which a multiple or a part is to be staked."""
+        seat, ref = self.seats[wallet], str(new_uuid())
+        amount = self._minor(seat, units, 1)
+        required = amount // 3 + 1 if part else amount * times
+        self.world.run(self.world.order_award(seat, ref, required))
+        self.model.terms[seat.wallet_id, ref] = (required, 1)
+        self.awards.append((wallet, ref))
+        self._play(lane, self._ask(wallet, Step("award", ref, amount)))
+        if part:  # all real money, and then just enough of the oldest award
+            whole = self.model.purses[seat.wallet_id].real + required
+            self._play(lane, self._ask(wallet, Step("bet", self._ref("bet"), whole)))
+
+    @precondition(lambda self: self.awards)
+    @rule(data=st.data(), by_time=st.booleans())
+    def end_award(self, data: st.DataObject, by_time: bool) -> None:
+        """End an award; nobody looks at its wallet yet."""
+        wallet, ref = self.awards.pop(data.draw(st.integers(0, len(self.awards) - 1)))
+        seat = self.seats[wallet]
+        self.world.run(self.world.end_award(seat, ref, by_time=by_time))
+        if by_time:
+            self.model.terms[seat.wallet_id, ref] = (self.model.terms[seat.wallet_id, ref][0], 0)
+        else:
+            self.model.end_award(seat.wallet_id, ref)
+
+    @rule(wallet=WALLETS, lanes=st.permutations([0, 1, 2]))
+    def look_three_times_at_once(self, wallet: int, lanes: list[int]) -> None:
+        """What has ended is taken back once, whoever asks first."""
+        self._play_together(lanes, [self._ask(wallet)] * 3)
+
     @rule(wallet=WALLETS, lane=LANES, units=st.integers(-9, 9), op=st.sampled_from(["adjustment", "award_forfeit"]))
     def correct(self, wallet: int, lane: int, units: int, op: str) -> None:
         amount = abs(units) or 1
@@ -369,7 +425,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for seat in self.seats:
             purse = self.model.purses[seat.wallet_id]
             awards = self.world.run(self.world.house.administer(_AWARDS, seat.tenant_id, seat.wallet_id))
-            assert {row[0]: row[1] for row in awards} == purse.awards
+            stored_awards = {row[0]: (row[1], row[2]) for row in awards}
+            assert stored_awards == {at: (left, purse.wagered(at)) for at, left in purse.awards.items()}
             holds = self.world.run(self.world.house.administer(_HOLDS, seat.tenant_id, seat.wallet_id))
             stored = {row[0]: (row[1], row[2], row[3]) for row in holds}
             assert stored == {at: (hold.amount, hold.captured, hold.released) for at, hold in purse.holds.items()}
@@ -405,7 +462,13 @@ _ROUNDS = """
 select round_id, wallet_id, bet_real, bet_bonus, win_minor, bets, first_version, last_version, state from round
 where tenant_id = $1 and round_id = any($2::text[]::uuid[])
 """
-_AWARDS = "select granted_version, remaining_minor from award where tenant_id = $1 and wallet_id = $2"
+_AWARDS = "select granted_version, remaining_minor, wagered_minor from award where tenant_id = $1 and wallet_id = $2"
+_ORDER = """
+insert into award_terms (tenant_id, award_id, wallet_id, amount_minor, required_minor, ordered_at, expires_at,
+    reference, reason)
+values ($1, $2::text::uuid, $3, 1, $4, now() - interval '1 hour', now() + interval '1 day', $2, 'test')
+"""
+_EXPIRE = "update award_terms set expires_at = now() - interval '1 second' where award_id = $1::text::uuid"
 _HOLDS = """
 select opened_version, amount_minor, captured_minor, released_minor from hold where tenant_id = $1 and wallet_id = $2
 """
@@ -443,7 +506,7 @@ def test_no_history_breaks_a_promise(world: World) -> None:
         write_figures("state_machine", figures)
 
 
-@pytest.mark.parametrize("fault", ["reversed twice", "content is not compared", "a win is split the other way round"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(world: World, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == fault)
     monkeypatch.setattr(runtime, "BatchWalk", mutant.parts().walk)
