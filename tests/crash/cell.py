@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import sys
+import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +21,6 @@ from tests.factories.players import make_policy, make_registration
 from tests.factories.ports import free_port
 from tests.factories.tenants import (
     copy_tenants,
-    edit,
     edit_plugin,
     environment_of,
     open_deployment,
@@ -32,6 +32,9 @@ from tests.factories.tenants import (
 from pitboss.accounts import service as accounts
 from pitboss.accounts.contracts import BrandTerms
 from pitboss.accounts.runtime import Passwords
+from pitboss.cli.simulate.aggregator import Aggregators
+from pitboss.cli.simulate.calls import Holder
+from pitboss.cli.simulate.vendors import Vendor, make_vendor
 from pitboss.cli.supervisor import is_ready
 from pitboss.games import service as games
 from pitboss.kernel.clock import utc_now
@@ -43,17 +46,18 @@ from pitboss.platform.processes import spawn, tail, wait_until
 from pitboss.platform.settings import Settings
 from pitboss_sdk.games import GameInfo
 
-TENANT, DOMAIN, PLUGIN, GAME = "aurora", "aurora.localhost", "softswiss", "acorns"
-SECRET_NAME = "demo-softswiss-api-secret"
+TENANT, DOMAIN = "aurora", "aurora.localhost"
+PLUGINS = {"softswiss": "copper-dice", "hub88": "h88_lantern_bay"}
+"""Both dialects, each with the game that is played in it."""
 TERMS = BrandTerms("aurora", ("en", "es", "pt-BR"), "en", ("EUR",))
 READY_SECONDS = 180
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """A player as the traffic knows it."""
+    """A player as the traffic knows it, and what the aggregator of one dialect knows."""
 
-    account: str
-    session: str
+    vendor: Vendor
+    holder: Holder
     wallet_id: int
     email: str
 
@@ -67,7 +71,7 @@ class Cell:
         self.postgres = PostgresServer(folder / "postgres", port=free_port(), options={"shared_buffers": "64MB"})
         self.redis = RedisServer(folder / "redis", port=free_port())
         self.mail = folder / "mail"
-        self.secret = secrets.token_hex(24)
+        self.vendors: list[Vendor] = []
         self.gateway_port = free_port()
         self.ports = {name: free_port() for name in ("web", "worker", "relay")}
         self.wallet_port = free_port()
@@ -90,6 +94,7 @@ class Cell:
             self._configure(control)
             asyncio.run(self._apply())
             seats = asyncio.run(self._furnish(players))
+            stack.enter_context(self._list_games())
             stack.callback(self._stop)
             for name in self.ports:
                 self.launch(name)
@@ -97,14 +102,32 @@ class Cell:
                 self.wait_ready(name)
             yield seats
 
+    @contextmanager
+    def _list_games(self) -> Iterator[None]:
+        """Answer the worker, which asks the aggregators for their games for as long as it lives."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="aggregators")
+        thread.start()
+        aggregators = Aggregators(self.vendors, "127.0.0.1", self.gateway_port)
+        server = asyncio.run_coroutine_threadsafe(aggregators.start(), loop).result()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(server.close)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
     def _configure(self, control: PlaneDatabase) -> None:
         tenants_dir = copy_tenants(self.folder)
-        # One aggregator: the list of games of another that nobody plays here would be a job that never ends.
-        edit(tenants_dir, TENANT, 'plugins = ["softswiss", "hub88"]', f'plugins = ["{PLUGIN}"]')
-        (tenants_dir / TENANT / "plugins" / "hub88.toml").unlink()
-        edit_plugin(tenants_dir, TENANT, PLUGIN, "127.0.0.1:8089", f"127.0.0.1:{self.gateway_port}")
         secrets_file = self.folder / "secrets.toml"
-        write_plugin_secrets(secrets_file, tenants_dir, **{SECRET_NAME: self.secret})
+        known = write_plugin_secrets(secrets_file, tenants_dir)
+        for plugin in PLUGINS:
+            edit_plugin(tenants_dir, TENANT, plugin, "127.0.0.1:8089", f"127.0.0.1:{self.gateway_port}")
+            config = tomllib.loads((tenants_dir / TENANT / "plugins" / f"{plugin}.toml").read_text())
+            vendor = make_vendor(plugin, config, known)
+            assert vendor is not None
+            self.vendors.append(vendor)
         self.settings = msgspec.structs.replace(
             tenant_settings(control, self.database, tenants_dir),
             redis_url=self.redis.url(),
@@ -125,20 +148,23 @@ class Cell:
         yield Database(create_engine(self.database.app_url), "eu-1", ContextSigner(self.database.context_keys))
 
     async def _furnish(self, players: int) -> list[Seat]:
-        """Give the tenant a game, and players with a wallet and an open session each."""
+        """Give the tenant games, and players with a wallet and an open session each, of both dialects and both ways."""
         actor, origin = Actor(ActorKind.DEPLOYMENT, "test"), Origin(request_id="test")
         password_hash = await Passwords().hash("correct horse battery")
         seats: list[Seat] = []
         with self._cell_database() as database:
             async with database.transaction(self.scope) as session:
-                await games.sync_catalogue(session, self.scope, PLUGIN, (GameInfo(GAME, "Acorns"),), actor, origin)
-            for _ in range(players):
+                for plugin, code in PLUGINS.items():
+                    await games.sync_catalogue(session, self.scope, plugin, (GameInfo(code, "A game"),), actor, origin)
+            for number in range(players):
+                # Ways take turns with every player, dialects with every other.
+                vendor = self.vendors[(number ^ number >> 1) & 1]
                 registration = make_registration()
                 prepared = accounts.prepare_registration(registration, TERMS, utc_now().date(), minimum_age_years=18)
                 async with database.transaction(self.scope) as session:
                     player = await accounts.register(session, self.scope, prepared, password_hash, origin)
                     wallet_id = await ledger.open_wallet(session, self.scope, player.player_id, "EUR")
-                    game = await games.get_game(session, self.scope, GAME)
+                    game = await games.get_game(session, self.scope, PLUGINS[vendor.plugin])
                     opened = await games.open_session(
                         session,
                         self.scope,
@@ -150,7 +176,10 @@ class Cell:
                         origin=origin,
                     )
                     await games.finish_launch(session, self.scope, opened, opened=True)
-                seats.append(Seat(str(player.public_id), str(opened), wallet_id, registration.email))
+                account = str(player.public_id)
+                token = str(opened) if vendor.plugin == "softswiss" else f"{opened}.{account}.EUR"
+                holder = Holder(account, "EUR", 2, game.code, token)
+                seats.append(Seat(vendor, holder, wallet_id, registration.email))
             await database.engine.dispose()
         return seats
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import random
 import threading
@@ -11,7 +10,10 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.crash.cell import DOMAIN, GAME, PLUGIN, TENANT, Cell, Seat
+from tests.crash.cell import DOMAIN, TENANT, Cell, Seat
+
+from pitboss.cli.simulate.calls import INSUFFICIENT, ROLLED_BACK, Call, Leg, to_decimal
+from pitboss.cli.simulate.vendors import Vendor
 
 TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.06
@@ -19,6 +21,7 @@ PAUSE_SECONDS = 0.06
 RETRY_SECONDS = 0.1
 RESETS_PER_PLAYER = 3
 MAX_STAKE = 5_000
+DECIMALS = 2
 SHARED, PLAYS_PER_SHARED = 2, 4
 
 
@@ -34,12 +37,20 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request whose repetition must be answered as the first time."""
+class Wire:
+    """A request whose repetition must be answered as the first time; `vendor` is whose dialect it is in, if any."""
 
     path: str
     body: bytes
     headers: tuple[tuple[str, str], ...]
+    vendor: Vendor | None = None
+
+    def is_settled(self, answer: Answer) -> bool:
+        """Return whether an answer is one, and does not ask for the same again: some dialects say that with 200."""
+        if answer.status >= 500 or self.vendor is None:
+            return answer.status < 500
+        read = self.vendor.read(answer.status, answer.body, DECIMALS)
+        return read is None or read.status < 500
 
 
 class Connection:
@@ -49,7 +60,7 @@ class Connection:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Wire) -> Answer:
         """Send once and return the answer; raise OSError, EOFError or TimeoutError when there is none."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -58,7 +69,7 @@ class Connection:
             self.drop()
             raise
 
-    async def _exchange(self, call: Call) -> Answer:
+    async def _exchange(self, call: Wire) -> Answer:
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
@@ -88,7 +99,7 @@ class Line:
         self._web = Connection(cell.ports["web"])
         self._wallet = Connection(cell.wallet_port) if number % 2 else self._web
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Wire) -> Answer:
         """Send once, the way that such calls go."""
         return await (self._wallet if call.path.startswith("/wallet/") else self._web).send(call)
 
@@ -115,7 +126,7 @@ class Traffic:
     def __init__(self, cell: Cell, seats: list[Seat], seed: int) -> None:
         self.cell = cell
         self.books = [Book(seat, shared=number < SHARED) for number, seat in enumerate(seats)]
-        self.acknowledged: list[tuple[Call, Answer]] = []
+        self.acknowledged: list[tuple[Wire, Answer]] = []
         self.legs: set[str] = set()
         """References of accepted legs: each has exactly one row in the journal."""
         self.resets = 0
@@ -143,14 +154,12 @@ class Traffic:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        gateway = await asyncio.start_server(_answer_games, "127.0.0.1", self.cell.gateway_port)
-        async with gateway:
-            plays: list[Coroutine[Any, Any, None]] = [
-                self._play(book, Line(self.cell, number), random.Random(self._seed * 1000 + number * 10 + play))
-                for number, book in enumerate(self.books)
-                for play in range(PLAYS_PER_SHARED if book.shared else 1)
-            ]
-            await asyncio.gather(*plays)
+        plays: list[Coroutine[Any, Any, None]] = [
+            self._play(book, Line(self.cell, number), random.Random(self._seed * 1000 + number * 10 + play))
+            for number, book in enumerate(self.books)
+            for play in range(PLAYS_PER_SHARED if book.shared else 1)
+        ]
+        await asyncio.gather(*plays)
 
     async def _play(self, book: Book, connection: Line, rng: random.Random) -> None:
         try:
@@ -159,7 +168,7 @@ class Traffic:
                 await self._act(connection, book, rng)
                 await asyncio.sleep(rng.expovariate(1 / PAUSE_SECONDS))
         except Exception as error:  # noqa: BLE001 - told by the test, not swallowed with the thread
-            self.wrong.append(f"{book.seat.account}: {error!r}")
+            self.wrong.append(f"{book.seat.holder.account}: {error!r}")
         finally:
             connection.drop()
 
@@ -186,23 +195,29 @@ class Traffic:
 
     async def _bet(self, connection: Line, book: Book, rng: random.Random, *, win: bool) -> None:
         stake, gain = rng.randrange(1, MAX_STAKE), rng.randrange(1, MAX_STAKE)
-        reference, prize, round_id = self._name("bet"), self._name("win"), self._name("round")
-        movements = [("bet", reference, stake), ("win", prize, gain)][: 2 if win else 1]
-        answer = await self._wallet(connection, "betwin", self._movements(book, round_id, movements))
+        prize, round_id = self._name("win"), self._name("round")
+        reference = f"{round_id}-bet"
+        legs = (Leg("bet", reference, stake), Leg("win", prize, gain))[: 2 if win else 1]
+        many = book.seat.vendor.many_in_one
+        answer = await self._wallet(connection, book, Call("betwin", round_id, legs if many else legs[:1]))
         if stake > book.balance:
-            self._expect(book, answer, 400, "100")
+            self._expect(book, answer, 400, INSUFFICIENT)
             return
-        book.balance += gain - stake if win else -stake
+        book.balance += gain - stake if win and many else -stake
         self._expect(book, answer, 200)
-        self.legs |= {name for _, name, _ in movements}
+        if win and not many:
+            answer = await self._wallet(connection, book, Call("betwin", round_id, legs[1:]))
+            book.balance += gain
+            self._expect(book, answer, 200)
+        self.legs |= {leg.reference for leg in legs}
         if not win:
             book.open_bets.append((reference, round_id, stake))
 
     async def _win(self, connection: Line, book: Book, rng: random.Random) -> None:
         _, round_id, _ = book.open_bets.pop(0)
         gain, reference = rng.randrange(1, MAX_STAKE), self._name("win")
-        body = self._movements(book, round_id, [("win", reference, gain)])
-        answer = await self._wallet(connection, "betwin", {**body, "finished": True})
+        win = Call("betwin", round_id, (Leg("win", reference, gain),), finished=True)
+        answer = await self._wallet(connection, book, win)
         book.balance += gain
         self._expect(book, answer, 200)
         self.legs.add(reference)
@@ -210,18 +225,20 @@ class Traffic:
     async def _roll_back(self, connection: Line, book: Book, rng: random.Random) -> None:
         original, round_id, stake = book.open_bets.pop(rng.randrange(len(book.open_bets)))
         reference = self._name("back")
-        answer = await self._wallet(connection, "rollback", self._reversal(book, round_id, reference, original))
+        back = Call("rollback", round_id, (Leg("rollback", reference, original=original),))
+        answer = await self._wallet(connection, book, back)
         book.balance += stake
         self._expect(book, answer, 200)
         self.legs.add(reference)
 
     async def _roll_back_unknown(self, connection: Line, book: Book) -> None:
         """Take back a bet that never came: the late bet is refused for good."""
-        original, round_id = self._name("late"), self._name("round")
-        body = self._reversal(book, round_id, self._name("back"), original)
-        self._expect(book, await self._wallet(connection, "rollback", body), 200)
-        late = self._movements(book, round_id, [("bet", original, 10)])
-        self._expect(book, await self._wallet(connection, "betwin", late), 400, "409")
+        round_id = self._name("round")
+        original = f"{round_id}-bet"
+        back = Call("rollback", round_id, (Leg("rollback", self._name("back"), original=original),))
+        self._expect(book, await self._wallet(connection, book, back), 200)
+        late = Call("betwin", round_id, (Leg("bet", original, 10),))
+        self._expect(book, await self._wallet(connection, book, late), 400, ROLLED_BACK)
 
     async def _repeat(self, connection: Line, rng: random.Random) -> None:
         if self.acknowledged:
@@ -237,8 +254,8 @@ class Traffic:
             ("content-type", "application/json"),
             ("authorization", f"Bearer {self.cell.settings.operator_token}"),
         )
-        path = f"/api/v1/operator/players/{book.seat.account}/credits"
-        answer = await self._surely(connection, Call(path, json.dumps(body).encode(), headers))
+        path = f"/api/v1/operator/players/{book.seat.holder.account}/credits"
+        answer = await self._surely(connection, Wire(path, json.dumps(body).encode(), headers))
         book.balance += amount_minor
         told = answer.json().get("playable_after_minor")
         if answer.status != 201 or (told != book.balance and not book.shared):
@@ -247,7 +264,7 @@ class Traffic:
 
     async def _ask_for_reset(self, connection: Line, book: Book) -> None:
         body = json.dumps({"email": book.seat.email}).encode()
-        call = Call("/api/v1/password-reset-requests", body, (("content-type", "application/json"),))
+        call = Wire("/api/v1/password-reset-requests", body, (("content-type", "application/json"),))
         answer = await self._surely(connection, call)
         book.resets += 1
         if answer.status == 202:
@@ -257,43 +274,35 @@ class Traffic:
         else:
             self.wrong.append(f"password reset: {answer}")
 
-    def _movements(self, book: Book, round_id: str, legs: list[tuple[str, str, int]]) -> dict[str, Any]:
-        transactions = [{"id_provider": name, "type": kind, "amount": _decimal(amount)} for kind, name, amount in legs]
-        return {**self._base(book), "round_id": round_id, "transactions": transactions}
-
-    def _reversal(self, book: Book, round_id: str, reference: str, original: str) -> dict[str, Any]:
-        reversal = {"id_provider": reference, "type": "rollback", "original_id_provider": original}
-        return {**self._base(book), "round_id_provider": round_id, "finished": False, "transactions": [reversal]}
-
-    def _base(self, book: Book) -> dict[str, Any]:
-        return {"account_id": book.seat.account, "currency": "EUR", "game_id": GAME, "session_id": book.seat.session}
-
-    async def _wallet(self, connection: Line, operation: str, body: dict[str, Any]) -> Answer:
-        raw = json.dumps(body).encode()
-        signature = hmac.digest(self.cell.secret.encode(), raw, "sha256").hex()
-        call = Call(f"/wallet/{TENANT}/{PLUGIN}/{operation}", raw, (("x-request-sign", signature),))
-        answer = await self._surely(connection, call)
-        self.acknowledged.append((call, answer))
+    async def _wallet(self, connection: Line, book: Book, call: Call) -> Answer:
+        vendor = book.seat.vendor
+        operation, body = vendor.write(call, book.seat.holder)
+        path = f"/wallet/{TENANT}/{vendor.plugin}/{operation}"
+        wire = Wire(path, body, ((vendor.signature_header, vendor.sign(body)),), vendor)
+        answer = await self._surely(connection, wire)
+        self.acknowledged.append((wire, answer))
         return answer
 
-    async def _surely(self, connection: Line, call: Call) -> Answer:
+    async def _surely(self, connection: Line, call: Wire) -> Answer:
         """Send the same call until it is acknowledged: an answer that is not *try again*."""
         while True:
             try:
                 answer = await connection.send(call)
             except (OSError, EOFError, ValueError, TimeoutError):
                 answer = None
-            if answer is not None and answer.status < 500:
+            if answer is not None and call.is_settled(answer):
                 return answer
             self.retries += 1
             await asyncio.sleep(RETRY_SECONDS)
 
     def _expect(self, book: Book, answer: Answer, status: int, api_code: str = "") -> None:
-        told = answer.json()
-        meta = told.get("meta", {})
-        found = meta.get("balance") if api_code else told.get("balance")
-        wanted = None if api_code == "409" else found if book.shared else _decimal(book.balance)
-        if (answer.status, meta.get("api_code", ""), found) != (status, api_code, wanted):
+        read = book.seat.vendor.read(answer.status, answer.body, DECIMALS)
+        if read is None:
+            self.wrong.append(f"{answer} has no meaning")
+            return
+        foretold = read.balance if book.shared else to_decimal(book.balance, DECIMALS)
+        wanted = "" if api_code == ROLLED_BACK else foretold
+        if (read.status, read.api_code, read.balance) != (status, api_code, wanted):
             self.wrong.append(f"{answer}, expected {status} {api_code} {wanted}")
 
     async def replay_all(self, connections: int = 32) -> list[str]:
@@ -311,21 +320,3 @@ class Traffic:
 
         await asyncio.gather(*[work(number) for number in range(connections)])
         return different
-
-
-def _decimal(amount_minor: int) -> str:
-    return f"{amount_minor // 100}.{amount_minor % 100:02d}"
-
-
-async def _answer_games(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Serve the list of games, which the worker asks for in between."""
-    try:
-        await reader.readuntil(b"\r\n\r\n")
-        body = json.dumps({"games": [{"identifier": GAME, "title": "Acorns"}]}).encode()
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
-        await writer.drain()
-    except (OSError, EOFError, asyncio.LimitOverrunError):
-        pass
-    finally:
-        writer.close()
