@@ -265,6 +265,17 @@ async def test_an_award_is_cancelled_once_and_not_given_again(
     assert (answer.status_code, answer.json()["code"]) == (409, "bonus.award_over")
 
 
+async def test_an_account_is_closed_over_its_awards(web: WebUnderTest, client: httpx.AsyncClient) -> None:
+    player_id, headers = await register(client)
+    for number in range(2):
+        await client.post(path(player_id), json=terms(reference=f"ref-{number}"), headers=web.operator)
+    assert (await client.delete("/api/v1/me", headers=headers)).status_code == 204
+    shown = (await client.get(path(player_id), headers=web.operator)).json()["items"]
+    assert [(each["state"], each["cancel_reason"]) for each in shown] == [("cancelled", "account_closed")] * 2
+    refused = await client.post(path(player_id), json=terms(reference="more"), headers=web.operator)
+    assert (refused.status_code, refused.json()["code"]) == (409, "accounts.account_not_active")
+
+
 async def test_real_and_bonus_money_are_shown_apart(web: WebUnderTest, client: httpx.AsyncClient) -> None:
     player_id, headers = await register(client)
     await client.post(path(player_id), json=terms(), headers=web.operator)

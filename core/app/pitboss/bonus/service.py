@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -31,6 +32,7 @@ __all__ = [
     "cancel",
     "close_settled",
     "compute_required_minor",
+    "end_all",
     "get_award",
     "is_known",
     "list_awards",
@@ -81,6 +83,15 @@ async def award(
     if known.cancelled_at is not None or known.order.expires_at <= now:
         raise AwardOver("the award of this reference has ended")
     return known
+
+
+async def end_all(
+    session: AsyncSession, scope: TenantScope, wallet_ids: Sequence[int], *, reason: str, actor: Actor, origin: Origin
+) -> None:
+    """End every award of wallets that goes on; what is left of them is taken back when a lane looks at the wallets."""
+    for found in await store.list_going_on(session, scope, wallet_ids):
+        with suppress(AwardOver):
+            await cancel(session, scope, found.award_id, wallet_ids, reason=reason, actor=actor, origin=origin)
 
 
 async def is_known(session: AsyncSession, scope: TenantScope, reference: str) -> bool:

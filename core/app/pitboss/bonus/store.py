@@ -104,6 +104,17 @@ async def list_awards(
     return Page(items, encode_cursor(items[-1].award_id) if len(found) > page_size else None)
 
 
+async def list_going_on(session: AsyncSession, scope: TenantScope, wallet_ids: Sequence[int]) -> list[Award]:
+    """Return the awards of wallets that neither expired nor were cancelled, in the order of their ids."""
+    statement = select(AwardTermsRow).where(
+        AwardTermsRow.tenant_id == scope.tenant_id,
+        AwardTermsRow.wallet_id.in_(wallet_ids),
+        AwardTermsRow.expires_at > func.now(),
+        AwardTermsRow.cancelled_at.is_(None),
+    )
+    return [_award(row) for row in await session.scalars(statement.order_by(AwardTermsRow.award_id))]
+
+
 async def list_ended(session: AsyncSession, scope: TenantScope, after: UUID | None, most: int) -> list[Award]:
     """Return awards whose time is over or that were cancelled, and that are not settled, in the order of their ids."""
     statement = select(AwardTermsRow).where(

@@ -25,6 +25,7 @@ from pitboss.accounts.contracts import (
 )
 from pitboss.accounts.errors import AccountNotActive, CredentialsRefused
 from pitboss.accounts.runtime import Passwords
+from pitboss.bonus import service as bonus
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
@@ -275,16 +276,22 @@ def view_booking(booking: Booking) -> BookingView:
 async def close_account(
     session: AsyncSession, tenant: TenantScope, public_id: UUID, *, reason: StatusReason, actor: Actor, origin: Origin
 ) -> Player:
-    """Close an account with its wallets blocked first, so that no lane moves money between look and decision."""
+    """Close an account with its wallets blocked first, so that no lane moves money between look and decision.
+
+    Bonus money does not keep it open: the awards end with the account.
+    """
     player = await accounts.get_player(session, tenant, public_id)
     await ledger.set_wallet_status(session, tenant, player.player_id, WalletStatus.BLOCKED)
     wallets = await ledger.list_wallets(session, tenant, player.player_id)
     holds_money = any(
-        wallet.balance.playable_minor or wallet.balance.held_minor or wallet.balance.debt_minor for wallet in wallets
+        wallet.balance.real_minor or wallet.balance.held_minor or wallet.balance.debt_minor for wallet in wallets
     )
-    return await accounts.close(
+    closed = await accounts.close(
         session, tenant, public_id, holds_money=holds_money, reason=reason, actor=actor, origin=origin
     )
+    numbers = [wallet.wallet_id for wallet in wallets]
+    await bonus.end_all(session, tenant, numbers, reason="account_closed", actor=actor, origin=origin)
+    return closed
 
 
 _PASSWORDS: Final = Passwords()
