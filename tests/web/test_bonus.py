@@ -7,19 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, PASSWORD, make_registration
+from tests.factories.players import AURORA, PASSWORD, make_origin, make_registration
 from tests.factories.players import open_cell as open_database
 from tests.factories.web import WebUnderTest, open_cell
 
+from pitboss.bonus.contracts import AwardOrder
 from pitboss.kernel.ids import new_uuid
+from pitboss.kernel.scope import Actor, ActorKind
 from pitboss.ledger import service as ledger
 from pitboss.policy.contracts import TenantPolicy
+from pitboss.policy.service import resolve_policy
+from pitboss.wallet import service as wallets
 
 CEILING = TenantPolicy(bonus_wagering_maximum_times=10)
 FORBIDDEN = TenantPolicy(bonus_allowed=False)
@@ -243,7 +248,8 @@ async def test_an_award_is_cancelled_once_and_not_given_again(
     assert len({answer.text for answer in answers}) == 1
     assert await balance_of(client, headers) == (0, 0, 0)
     again = await client.post(path(player_id), json=terms(), headers=web.operator)
-    assert (again.status_code, again.json()["code"]) == (409, "bonus.award_over")
+    assert (again.status_code, again.json()["state"]) == (201, "cancelled")
+    assert await balance_of(client, headers) == (0, 0, 0)
     async with open_database(cell_database) as cell, cell.transaction(AURORA) as session:
         told = await session.scalars(
             text("select type from audit_event where target_type = 'award' order by occurred_at")
@@ -263,6 +269,30 @@ async def test_an_award_is_cancelled_once_and_not_given_again(
         path(player_id, late["award_id"], "cancellations"), json={"reason": "x"}, headers=web.operator
     )
     assert (answer.status_code, answer.json()["code"]) == (409, "bonus.award_over")
+
+
+async def test_an_award_that_ended_before_it_was_booked_is_never_booked(
+    web: WebUnderTest, client: httpx.AsyncClient, cell_database: PlaneDatabase
+) -> None:
+    player_id, headers = await register(client)
+    order = AwardOrder("lost", 500, 5000, datetime.fromisoformat(SOON), "welcome")
+    async with open_database(cell_database) as cell, cell.transaction(AURORA) as session:
+        written = await wallets.order_award(
+            session,
+            AURORA,
+            order,
+            player_id=UUID(player_id),
+            currency="",
+            policy=resolve_policy(CEILING, None, datetime.now(UTC).date()),
+            actor=Actor(ActorKind.OPERATOR, "tester"),
+            origin=make_origin(),
+        )
+    assert (await client.get(path(player_id), headers=web.operator)).json()["items"][0]["state"] == "ordered"
+    cancel = path(player_id, written.leg.reference, "cancellations")
+    assert (await client.post(cancel, json={"reason": "error"}, headers=web.operator)).status_code == 200
+    again = await client.post(path(player_id), json=terms(reference="lost"), headers=web.operator)
+    assert (again.status_code, again.json()["code"]) == (409, "bonus.award_over")
+    assert await balance_of(client, headers) == (0, 0, 0)
 
 
 async def test_an_account_is_closed_over_its_awards(web: WebUnderTest, client: httpx.AsyncClient) -> None:

@@ -57,9 +57,9 @@ async def award(
 ) -> Award:
     """Write down the terms of an award, who gives it and why; the edge commits and then has it booked.
 
-    The same reference with the same content again returns the same award. Raises `BonusForbidden`,
-    `AwardTermsInvalid`, `WageringAboveCeiling`, `AwardReferenceMisused`, and `AwardOver` for a repetition of one that
-    has ended.
+    The same reference with the same content again returns the same award, whatever became of it. Raises
+    `BonusForbidden`, `AwardTermsInvalid`, `WageringAboveCeiling`, `AwardReferenceMisused`, and `AwardOver` for a
+    repetition of one that ended before it was booked.
     """
     now = utc_now()
     known = await store.find_by_reference(session, scope, order.reference)
@@ -80,8 +80,9 @@ async def award(
         known = await store.find_by_reference(session, scope, order.reference)
     if known is None or (known.wallet_id, known.order) != (wallet.wallet_id, order):
         raise AwardReferenceMisused("the reference was used before with other content")
-    if known.cancelled_at is not None or known.order.expires_at <= now:
-        raise AwardOver("the award of this reference has ended")
+    has_ended = known.cancelled_at is not None or known.order.expires_at <= now
+    if has_ended and not await ledger.find_award_money(session, scope, SOURCE, [known.booking_reference]):
+        raise AwardOver("the award of this reference ended before it was booked")
     return known
 
 
