@@ -47,6 +47,7 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin
 from pitboss.platform.settings import NamedKey, Settings
 from pitboss.platform.telemetry import Metrics
+from pitboss.plughost.contracts import CATALOGUE_JOB
 from pitboss.tenancy.contracts import By, CellPlace
 from pitboss.themes.contracts import BrandTheme
 
@@ -178,6 +179,9 @@ async def test_an_apply_by_calls_leaves_what_a_direct_one_leaves(
         "theme.applied",
     ]
     assert state["cell.directory"] == [(1, "test1")]
+    async with direct.cell.tenants_transaction([1]) as session:
+        left = await session.execute(text("select job, payload->>'plugin' from outbox_job order by job_id"))
+        assert [tuple(row) for row in left] == [(CATALOGUE_JOB, "softswiss"), (CATALOGUE_JOB, "hub88")]
 
 
 async def test_what_is_held_is_read_by_calls_as_it_is_directly(
