@@ -56,6 +56,8 @@ class DatabaseServer:
     """The session's PostgreSQL with its templates."""
 
     postgres: PostgresServer
+    realm: str = "test"
+    """Part of the names of logins: cells have their own, and so has each realm."""
     password: str = field(default_factory=lambda: secrets.token_hex(16))
     keys: tuple[ContextKey, ...] = field(default_factory=lambda: (ContextKey("test1", secrets.token_bytes(32)),))
     _templates: dict[Plane, str] = field(default_factory=dict[Plane, str])
@@ -64,17 +66,19 @@ class DatabaseServer:
     def urls(self, plane: Plane, database: str) -> dict[str, str]:
         """Return the URL of each login of `plane` in `database`."""
         address = f"127.0.0.1:{self.postgres.port}/{database}"
-        return {group: f"postgresql://{group}_test_{plane}:{self.password}@{address}" for group in GROUPS[plane]}
+        return {
+            group: f"postgresql://{group}_{self.realm}_{plane}:{self.password}@{address}" for group in GROUPS[plane]
+        }
 
     @contextmanager
     def clone(self, plane: Plane) -> Iterator[PlaneDatabase]:
         """Make a database like the template of `plane`, migrating the template first if it is the first clone."""
         template = self._templates.get(plane)
         if template is None:
-            template = f"pitboss_template_{plane}"
+            template = f"pitboss_template_{self.realm}_{plane}"
             asyncio.run(self._make_template(plane, template))
             self._templates[plane] = template
-        name = f"pitboss_test_{plane}_{next(self._numbers)}"
+        name = f"pitboss_{self.realm}_{plane}_{next(self._numbers)}"
         asyncio.run(self._run(f"create database {name} template {template} owner pitboss_owner"))
         # A template hands on tables and schemas, but not who may connect.
         asyncio.run(provision(self.postgres.admin_url(), self.urls(plane, name)))

@@ -54,13 +54,13 @@ def make_origin(ip: str = "") -> Origin:
 
 
 @asynccontextmanager
-async def open_cell(database: PlaneDatabase, url: str = "") -> AsyncIterator[Database]:
+async def open_cell(database: PlaneDatabase, url: str = "", *, cell: str = "eu-1") -> AsyncIterator[Database]:
     """Yield the cell's database behind the application's login, or another one's."""
-    cell = Database(create_engine(url or database.app_url), "eu-1", ContextSigner(database.context_keys))
+    opened = Database(create_engine(url or database.app_url), cell, ContextSigner(database.context_keys))
     try:
-        yield cell
+        yield opened
     finally:
-        await cell.engine.dispose()
+        await opened.engine.dispose()
 
 
 async def register(

@@ -63,10 +63,11 @@ CONTENT = DirectoryContent(
 )
 
 
-def cell_settings(cell: PlaneDatabase, redis_url: str) -> Settings:
-    """Return the settings of the processes of cell `eu-1`."""
+def cell_settings(cell: PlaneDatabase, redis_url: str, name: str = "eu-1") -> Settings:
+    """Return the settings of the processes of a cell."""
     settings = settings_for(cell=cell, redis_url=redis_url)
-    return msgspec.structs.replace(settings, cell_file=ROOT / "deploy/cells/eu-1.toml")
+    cell_file = ROOT / f"deploy/cells/{name}.toml"
+    return msgspec.structs.replace(settings, cell=name, locality=name.partition("-")[0], cell_file=cell_file)
 
 
 async def store_directory(settings: Settings, content: DirectoryContent = CONTENT, version: int = 1) -> None:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.factories.databases import PlaneDatabase
+from tests.factories.databases import DatabaseServer, PlaneDatabase
 from tests.isolation.probes import Arena, Report, open_arena
+
+from pitboss.platform.embedded import PostgresServer
 
 FIGURES = Path(__file__).resolve().parents[2] / "build" / "figures" / "isolation.json"
 
@@ -47,6 +49,26 @@ def figures() -> Iterator[Figures]:
     known["leaks"] = known.get("sql_leaks", 0) + known.get("http_leaks", 0)
     FIGURES.parent.mkdir(parents=True, exist_ok=True)
     FIGURES.write_text(json.dumps(known) + "\n")
+
+
+@pytest.fixture(scope="session")
+def neighbour_server(postgres_server: PostgresServer) -> DatabaseServer:
+    """Another cell's databases: its own logins, passwords and keys."""
+    return DatabaseServer(postgres_server, realm="neighbour")
+
+
+@pytest.fixture
+def neighbour_database(neighbour_server: DatabaseServer) -> Iterator[PlaneDatabase]:
+    """A migrated database of another cell."""
+    with neighbour_server.clone("cell") as database:
+        yield database
+
+
+@pytest.fixture
+def twin_database(database_server: DatabaseServer) -> Iterator[PlaneDatabase]:
+    """Another database of the same cell, which no deployment has."""
+    with database_server.clone("cell") as database:
+        yield database
 
 
 @pytest.fixture

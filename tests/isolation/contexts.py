@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import asyncpg
 from tests.factories.databases import PlaneDatabase
@@ -74,6 +74,17 @@ async def probe_contexts(arena: Arena, report: Report) -> None:
             report.count(
                 f"{login} sees", "" if await _count_rows(connection, readable) == dict.fromkeys(readable, 0) else "rows"
             )
+
+
+async def probe_foreign_keys(arena: Arena, keys: Sequence[ContextKey], report: Report) -> None:
+    """Read every relation as every login under contexts that another cell signs: no row of anybody."""
+    signer = ContextSigner(tuple(keys))
+    for login in LOGINS:
+        readable = await list_readable(arena, login)
+        async with arena.connect(login) as connection:
+            for tenants in ([A], [B], [A, B]):
+                context = signer.sign(tenants, connection.get_server_pid())
+                await _look_under(connection, report, f"{login} context of another cell", readable, (context, "true"))
 
 
 async def list_readable(arena: Arena, login: str) -> list[str]:

@@ -67,6 +67,7 @@ HARMLESS: dict[str, Any] = {
 OWN_REASONS = {"StatusRequest": {"reason": "operator_decision"}, "RegisterRequest": {"password": "yet another phrase"}}
 """Values of a body that differ from those of the same name elsewhere."""
 CURSOR = "cursor"
+FOREIGN = "this domain is served at https://another.example"
 
 
 class UnknownParameter(AssertionError):
@@ -218,11 +219,27 @@ class HttpProber:
                         answer = await client.get(page, headers=sent, params=query)
                     self.judge(f"{who} {page} {headers} {query}", answer)
         for page in pages:
-            async with world.web.client(world.b.host) as client:
+            async with world.b.client() as client:
                 mine = await client.get(page, headers={"authorization": f"Bearer {world.a.token}"})
                 nobodys = await client.get(page, headers={"authorization": f"Bearer {MISSING['session_token']}"})
             same = view(mine) == view(nobodys)
-            self.judge(f"token of A on the domain of B {page}", mine, (), "" if same else f"{mine.text} {nobodys.text}")
+            # What B shows to everybody on its own domain, it may show to A.
+            shown = tuple(world.b.marks) if page == "/" else ()
+            wrong = "" if same else f"{mine.text} {nobodys.text}"
+            self.judge(f"token of A on the domain of B {page}", mine, shown, wrong)
+        if world.b.scope.cell != world.a.scope.cell:
+            await self._probe_foreign_domain([*pages[:-1], "/healthz/../api/v1/me"])
+
+    async def _probe_foreign_domain(self, paths: list[str]) -> None:
+        """Ask A's cell under B's domain: it tells where B is, to everybody alike, and nothing else."""
+        async with self.world.web.client(self.world.b.host) as client:
+            for path in paths:
+                for who, token in self.tokens().items():
+                    answer = await client.get(path, headers={"authorization": f"Bearer {token}"} if token else {})
+                    wrong = ""
+                    if answer.status_code != 421 or as_json(answer)["detail"] != FOREIGN:
+                        wrong = f"answered {answer.status_code} {answer.text[:200]}"
+                    self.judge(f"{who} {path} of B's domain in A's cell", answer, wrong=wrong)
 
 
 def host_tricks(world: World) -> Iterator[tuple[list[tuple[str, str]], dict[str, str]]]:

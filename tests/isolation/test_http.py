@@ -11,13 +11,20 @@ from tests.factories.databases import PlaneDatabase
 from tests.isolation.conftest import Figures
 from tests.isolation.http_probes import HttpProber, UnknownParameter, read_operations
 from tests.isolation.probes import Report
-from tests.isolation.wallet_probes import probe_signatures, probe_wallet
+from tests.isolation.wallet_probes import probe_foreign_address, probe_signatures, probe_wallet
 from tests.isolation.world import World, open_world
 
 
-@pytest.fixture
-async def world(cell_database: PlaneDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with open_world(cell_database, redis_url, tmp_path) as opened:
+@pytest.fixture(params=["one cell", "two cells"])
+async def world(
+    request: pytest.FixtureRequest,
+    cell_database: PlaneDatabase,
+    neighbour_database: PlaneDatabase,
+    redis_url: str,
+    tmp_path: Path,
+) -> AsyncIterator[World]:
+    other = neighbour_database if request.param == "two cells" else None
+    async with open_world(cell_database, redis_url, tmp_path, other) as opened:
         yield opened
 
 
@@ -28,6 +35,7 @@ async def probe_all(world: World, report: Report) -> None:
     await probe_signatures(prober)
     await prober.probe_hosts()
     await prober.probe_operations()
+    await probe_foreign_address(prober)
     await probe_wallet(prober)  # last: it leaves rows of A that bear B's names
     for table, rows in (await world.fingerprint_b()).items():
         report.count(f"rows of {table}", "" if rows == before[table] else "were changed from outside")
@@ -35,9 +43,9 @@ async def probe_all(world: World, report: Report) -> None:
 
 async def test_both_tenants_live(world: World) -> None:
     """The positive control: under its own name and token, B's canaries are what B is shown."""
-    async with world.web.client(world.b.host) as client:
+    async with world.b.client() as client:
         me = await client.get("/api/v1/me", headers={"authorization": f"Bearer {world.b.token}"})
-        rounds = await client.get("/api/v1/operator/rounds", headers=world.web.operator)
+        rounds = await client.get("/api/v1/operator/rounds", headers=world.b.operator)
     assert world.b.ids["email"] in me.text
     assert world.b.ids["round_id"] in rounds.text
     assert world.b.ids["player_id"] in rounds.text

@@ -17,6 +17,8 @@ from tests.isolation.world import World, open_world
 
 import pitboss.accounts.service as accounts
 from pitboss.accounts.errors import AccountNotActive, PlayerNotFound
+from pitboss.directory.contracts import ForeignTenant
+from pitboss.directory.runtime import Directory
 from pitboss.games.runtime import Holders
 from pitboss.platform.db import Database
 from pitboss.web import security
@@ -89,12 +91,32 @@ def _open_every_tenant(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Database, "tenants_transaction", lambda self, _tenants: real(self, both))
 
 
+def tell_whose_it_is(_world: World, patch: pytest.MonkeyPatch) -> None:
+    """A kinder answer to who asks in the wrong cell."""
+    patch.setattr(
+        Directory,
+        "find_elsewhere",
+        lambda _self, domain: ForeignTenant(domain, (domain,), "br-1", f"br-1 for {domain}"),
+    )
+
+
 PROBES: dict[str, Callable[[HttpProber], Awaitable[None]]] = {
     "signatures": probe_signatures,
     "hosts": HttpProber.probe_hosts,
     "operations": HttpProber.probe_operations,
     "wallet": probe_wallet,
 }
+ABROAD: tuple[tuple[str, Break, str, tuple[str, ...]], ...] = (
+    ("a cell tells whose a domain is", tell_whose_it_is, "hosts", ("of B's domain in A's cell",)),
+    ("any signature is accepted abroad", accept_any_signature, "signatures", ("wallet jade", "signed by A")),
+    (
+        "everybody may do everything abroad",
+        let_everybody_do_everything,
+        "operations",
+        ("player GET", "without the right"),
+    ),
+)
+"""Guards of the web that matter, or matter as much, where the other tenant lives in another cell."""
 SABOTAGES: tuple[tuple[str, Break, str, tuple[str, ...]], ...] = (
     ("any signature is accepted", accept_any_signature, "signatures", ("wallet jade", "signed by A")),
     ("a header is believed", believe_a_header, "hosts", ("x-forwarded-host", "the answer holds")),
@@ -120,6 +142,28 @@ async def test_a_missing_guard_of_the_web_is_seen(
     figures.sabotages[name] = False
     report = Report()
     async with open_world(cell_database, redis_url, tmp_path) as world:
+        sabotage(world, monkeypatch)
+        await PROBES[probe](HttpProber(world, report))
+    figures.sabotages[name] = bool(report.leaks_of(*words))
+    assert figures.sabotages[name], f"not among the findings: {report.leaks[:10]}"
+
+
+@pytest.mark.parametrize(("name", "sabotage", "probe", "words"), ABROAD, ids=[each[0] for each in ABROAD])
+async def test_a_missing_guard_between_cells_is_seen(
+    name: str,
+    sabotage: Break,
+    probe: str,
+    words: tuple[str, ...],
+    cell_database: PlaneDatabase,
+    neighbour_database: PlaneDatabase,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    figures: Figures,
+) -> None:
+    figures.sabotages[name] = False
+    report = Report()
+    async with open_world(cell_database, redis_url, tmp_path, neighbour_database) as world:
         sabotage(world, monkeypatch)
         await PROBES[probe](HttpProber(world, report))
     figures.sabotages[name] = bool(report.leaks_of(*words))

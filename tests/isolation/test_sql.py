@@ -8,6 +8,7 @@ from tests.isolation.conftest import Figures
 from tests.isolation.contexts import (
     probe_append_only,
     probe_contexts,
+    probe_foreign_keys,
     probe_lifetime,
     probe_neighbours,
     probe_owner,
@@ -15,7 +16,7 @@ from tests.isolation.contexts import (
     probe_sequences,
     probe_terms,
 )
-from tests.isolation.probes import LOGINS, Arena, Report, probe_relations
+from tests.isolation.probes import LOGINS, Arena, Report, open_arena, probe_relations
 from tests.isolation.seeding import A, B, make_row
 
 from pitboss.migrations.schema import load_metadata
@@ -91,3 +92,25 @@ async def test_databases_let_in_their_own_logins_only(
     await probe_neighbours(control_database.urls, cell_database, report)
     await probe_neighbours(cell_database.urls, control_database, report)
     expect_clean(report, 6)
+
+
+async def test_cells_let_in_their_own_logins_and_believe_their_own_keys(
+    cell_database: PlaneDatabase, neighbour_database: PlaneDatabase, figures: Figures
+) -> None:
+    report = figures.new_report("sql")
+    await probe_neighbours(cell_database.urls, neighbour_database, report)
+    await probe_neighbours(neighbour_database.urls, cell_database, report)
+    async with open_arena(neighbour_database) as arena:
+        await probe_foreign_keys(arena, cell_database.context_keys, report)
+    expect_clean(report, 100)
+
+
+async def test_cells_that_share_logins_or_keys_are_seen(
+    cell_database: PlaneDatabase, twin_database: PlaneDatabase, arena: Arena
+) -> None:
+    """The probes between cells are probed: both guards are missing between two databases of one cell."""
+    logins, keys = Report(), Report()
+    await probe_neighbours(cell_database.urls, twin_database, logins)
+    await probe_foreign_keys(arena, twin_database.context_keys, keys)
+    assert len(logins.leaks) == len(cell_database.urls)
+    assert keys.leaks

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import httpx
-from tests.isolation.http_probes import MISSING, HttpProber, as_json, view
+from tests.isolation.http_probes import FOREIGN, MISSING, HttpProber, as_json, view
 from tests.isolation.world import PLUGIN
 
 OPERATIONS = ("balance", "betwin", "rollback", "finish")
@@ -47,6 +47,7 @@ def _bodies(prober: HttpProber, names: dict[str, str], number: int) -> dict[str,
 async def probe_wallet(prober: HttpProber) -> None:
     """Name B's players, sessions, games, rounds and bookings under A's signature; the twin names nobody's."""
     world = prober.world
+    abroad = world.b.scope.cell != world.a.scope.cell
     number = 0
     async with world.web.client(world.a.host) as client:
         # "bet_made" is B's reference as that of A's own bet, "bet" the booking that a rollback names.
@@ -62,7 +63,9 @@ async def probe_wallet(prober: HttpProber) -> None:
                     answers.append(await world.call_wallet(client, path, world.a, body))
                 mine, other = view(answers[0], theirs), view(answers[1], nobodys)
                 wrong = "" if mine == other else f"{mine} where nothing is there: {other}"
-                _judge(prober, f"wallet {operation} with {name}", answers[0], (theirs,), wrong)
+                # Ids of rounds are derived from the maker's number and the name that was typed; cells count apart.
+                derived = (world.b.ids["round_id"],) if name == "provider_round" and abroad else ()
+                _judge(prober, f"wallet {operation} with {name}", answers[0], (theirs, *derived), wrong)
 
 
 async def probe_signatures(prober: HttpProber) -> None:
@@ -70,7 +73,7 @@ async def probe_signatures(prober: HttpProber) -> None:
     world = prober.world
     b = world.b
     signed_by = {"A": world.a, "nobody": None}
-    async with world.web.client(b.host) as client:
+    async with b.client() as client:
         for who, side in signed_by.items():
             for operation in OPERATIONS:
                 body = {**b.movement("bet", f"stolen-{who}"), "round_id_provider": b.ids["provider_round"]}
@@ -86,12 +89,29 @@ async def probe_signatures(prober: HttpProber) -> None:
                 ):
                     answer = await client.post(f"/wallet/{slug}/{PLUGIN}/{operation}", content=raw, headers=headers)
                     foreign = slug != b.scope.slug
-                    refused = answer.status_code in {400, 404} and (
-                        foreign or as_json(answer)["meta"]["api_code"] == "403"
-                    )
+                    known = {400, 404} if b.scope.cell == world.a.scope.cell or not foreign else {400, 404, 421}
+                    refused = answer.status_code in known and (foreign or as_json(answer)["meta"]["api_code"] == "403")
                     _judge(
                         prober, f"wallet {slug} {operation} signed by {who}", answer, (), "" if refused else answer.text
                     )
+
+
+async def probe_foreign_address(prober: HttpProber) -> None:
+    """Call B's address in A's cell, even with B's own signature: it tells where B is and nothing else."""
+    world = prober.world
+    if world.b.scope.cell == world.a.scope.cell:
+        return
+    async with world.web.client(world.a.host) as client:
+        for signer in (world.a, world.b):
+            for operation in OPERATIONS:
+                body = world.b.movement("bet", f"abroad-{signer.scope.slug}-{operation}")
+                path = f"{world.b.scope.slug}/{PLUGIN}/{operation}"
+                answer = await world.call_wallet(client, path, signer, body)
+                expected = answer.status_code == 421 and as_json(answer)["detail"] == FOREIGN.replace(
+                    "domain", "tenant"
+                )
+                what = f"wallet of B in A's cell {operation} signed by {signer.scope.slug}"
+                _judge(prober, what, answer, (), "" if expected else f"{answer.status_code} {answer.text[:200]}")
 
 
 def _judge(prober: HttpProber, what: str, answer: httpx.Response, typed: tuple[str, ...], wrong: str) -> None:

@@ -1,11 +1,11 @@
-"""Two tenants that live in one cell's web: players, money, rounds, limits and an aggregator's secret each."""
+"""Two tenants, in one cell or in two: players, money, rounds, limits and an aggregator's secret each."""
 
 from __future__ import annotations
 
 import hmac
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ import msgspec
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, JADE, PASSWORD, make_origin, make_policy
 from tests.factories.players import open_cell as open_database
-from tests.factories.web import ROOT, WebUnderTest, apply_policies, cell_settings, store_directory
+from tests.factories.web import CONTENT, ROOT, WebUnderTest, apply_policies, cell_settings, store_directory
 from tests.isolation.catalog import Relation, read_relations
 from tests.isolation.seeding import fingerprint
 
 from pitboss.accounts import service as accounts
 from pitboss.bootstrap import open_cell_web
+from pitboss.directory.contracts import DirectoryContent, ForeignTenant
 from pitboss.games import service as games
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, TenantScope
@@ -41,14 +42,31 @@ class Side:
     """What one tenant has, as calls name it. `marks` are texts that stand nowhere else."""
 
     scope: TenantScope
-    host: str
     secret: str
+    database: PlaneDatabase
+    web: WebUnderTest | None = None
+    """The web of its cell."""
     ids: dict[str, str] = field(default_factory=dict[str, str])
     marks: list[str] = field(default_factory=list[str])
 
     @property
+    def host(self) -> str:
+        return f"{self.scope.slug}.localhost"
+
+    @property
     def token(self) -> str:
         return self.ids["session_token"]
+
+    @property
+    def operator(self) -> dict[str, str]:
+        """Headers of an operator of its cell."""
+        assert self.web is not None
+        return self.web.operator
+
+    def client(self) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        """Return a client of its domain in its cell."""
+        assert self.web is not None
+        return self.web.client(self.host)
 
     def movement(self, kind: str, reference: str, **changes: Any) -> dict[str, Any]:
         """Return the body of a bet or win of this tenant's player."""
@@ -68,10 +86,9 @@ class Side:
 
 @dataclass
 class World:
-    """The web, both tenants, and an administrator's eye on the database."""
+    """The web that A is asked of, both tenants, and an administrator's eye on B's database."""
 
     web: WebUnderTest
-    database: PlaneDatabase
     admin: asyncpg.Connection
     relations: list[Relation]
     a: Side
@@ -89,38 +106,65 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(database: PlaneDatabase, redis_url: str, folder: Path) -> AsyncIterator[World]:
-    """Open the web of a cell in which both tenants have one of everything."""
-    sides = [Side(scope, f"{scope.slug}.localhost", f"secret of {scope.slug}") for scope in (AURORA, JADE)]
+async def open_world(
+    database: PlaneDatabase, redis_url: str, folder: Path, other: PlaneDatabase | None = None
+) -> AsyncIterator[World]:
+    """Open the web of a cell in which both tenants have one of everything; with `other`, B lives in a cell of its own."""
+    a = Side(AURORA, "secret of aurora", database)
+    scope = JADE if other is None else msgspec.structs.replace(JADE, cell="br-1")
+    b = Side(scope, "secret of jade", other or database)
     secrets_file = folder / "secrets.toml"
     secrets_file.touch(mode=0o600)
-    secrets_file.write_text("".join(f'{side.scope.slug} = "{side.secret}"\n' for side in sides))
-    settings = msgspec.structs.replace(cell_settings(database, redis_url), secrets_file=secrets_file)
-    for side in sides:
-        await _open_books(database, side)
-    await store_directory(settings)
-    await apply_policies(settings)
-    admin = await asyncpg.connect(database.admin_url)
-    metrics = Metrics()
+    secrets_file.write_text("".join(f'{side.scope.slug} = "{side.secret}"\n' for side in (a, b)))
+    admin = await asyncpg.connect(b.database.admin_url)
     try:
-        async with open_cell_web(settings, metrics) as front:
-            web = WebUnderTest(front, settings, metrics)
-            world = World(web, database, admin, await read_relations(admin), *sides)
-            for side in sides:
+        async with AsyncExitStack() as stack:
+            for cell in dict.fromkeys((a.scope.cell, b.scope.cell)):
+                its = [side for side in (a, b) if side.scope.cell == cell]
+                web = await stack.enter_async_context(_open_web(cell, its, redis_url, secrets_file))
+                for side in its:
+                    side.web = web
+            assert a.web is not None
+            world = World(a.web, admin, await read_relations(admin), a, b)
+            for side in (a, b):
                 await _live(world, side)
             yield world
     finally:
         await admin.close()
 
 
-async def _open_books(database: PlaneDatabase, side: Side) -> None:
+@asynccontextmanager
+async def _open_web(cell: str, its: list[Side], redis_url: str, secrets_file: Path) -> AsyncIterator[WebUnderTest]:
+    """Open the web of one cell, which knows where the tenants of the other are."""
+    settings = cell_settings(its[0].database, redis_url, cell)
+    settings = msgspec.structs.replace(settings, secrets_file=secrets_file)
+    for side in its:
+        await _open_books(side)
+    numbers = {side.scope.tenant_id for side in its}
+    tenants = tuple(tenant for tenant in CONTENT.tenants if tenant.tenant_id in numbers)
+    elsewhere = tuple(
+        ForeignTenant(tenant.slug, (f"{tenant.slug}.localhost",), "another", "https://another.example")
+        for tenant in CONTENT.tenants
+        if tenant.tenant_id not in numbers
+    )
+    content = DirectoryContent(tenants, elsewhere)
+    await store_directory(settings, content)
+    await apply_policies(settings, content=content)
+    metrics = Metrics()
+    async with open_cell_web(settings, metrics) as front:
+        yield WebUnderTest(front, settings, metrics)
+
+
+async def _open_books(side: Side) -> None:
     """Enable the plugin, open accounts and list games as an apply and a sync do."""
-    scope, host = side.scope, load_host(read_cell_file(ROOT / "deploy/cells/eu-1.toml"))
+    scope = side.scope
+    host = load_host(read_cell_file(ROOT / f"deploy/cells/{scope.cell}.toml"))
     table = {"casino_id": scope.slug, "gateway_url": "http://127.0.0.1:9", "api_secret": {"secret": scope.slug}}
     side.ids["code"] = f"game-of-{scope.slug}"
-    async with open_database(database) as cell, cell.transaction(scope) as session:
+    async with open_database(side.database, cell=scope.cell) as cell, cell.transaction(scope) as session:
+        locality = scope.cell.partition("-")[0]
         await plughost.enable_plugin(
-            session, scope, host.get_plugin(PLUGIN), table, locality="eu", actor=ACTOR, origin=make_origin()
+            session, scope, host.get_plugin(PLUGIN), table, locality=locality, actor=ACTOR, origin=make_origin()
         )
         await ledger.open_house_accounts(session, scope, ("EUR", "BTC"), (PLUGIN,))
         await ledger.ensure_source(session, scope, f"games.{PLUGIN}")
@@ -130,10 +174,10 @@ async def _open_books(database: PlaneDatabase, side: Side) -> None:
 
 async def _live(world: World, side: Side) -> None:
     """Register, sign in, deposit, play, be limited, forget the password."""
-    slug, ids, web = side.scope.slug, side.ids, world.web
+    slug, ids = side.scope.slug, side.ids
     ids["email"] = f"canary.{slug}@example.com"
     person = {"first_name": f"First{slug}", "last_name": f"Last{slug}", "birth_date": "1990-02-28", "country": "MT"}
-    async with web.client(side.host) as client:
+    async with side.client() as client:
         registration = {"email": ids["email"], "password": PASSWORD, **person}
         player = _taken(await client.post("/api/v1/players", json=registration), 201)
         ids["player_id"] = player["player_id"]
@@ -143,24 +187,24 @@ async def _live(world: World, side: Side) -> None:
         operate = f"/api/v1/operator/players/{ids['player_id']}"
         ids["reference"] = f"credit-of-{slug}"
         credit = {"amount_minor": 100_00, "currency": "EUR", "reference": ids["reference"], "reason": "test"}
-        _taken(await client.post(f"{operate}/credits", json=credit, headers=web.operator), 201)
+        _taken(await client.post(f"{operate}/credits", json=credit, headers=side.operator), 201)
         award = {**credit, "reference": f"award-of-{slug}", "wagering_times": 10, "expires_at": "2030-01-01T00:00:00Z"}
-        awarded = await client.post(f"{operate}/awards", json=award, headers=web.operator)
+        awarded = await client.post(f"{operate}/awards", json=award, headers=side.operator)
         ids["award_id"] = _taken(awarded, 201)["award_id"]
         limit = {"kind": "deposit", "period": "month", "amount_minor": 900_00}
-        _taken(await client.put(f"{operate}/limits", json=limit, headers=web.operator), 200)
-        ids["game_session"] = ids["session_id"] = await _open_session(world.database, side)
+        _taken(await client.put(f"{operate}/limits", json=limit, headers=side.operator), 200)
+        ids["game_session"] = ids["session_id"] = await _open_session(side)
         for number in (1, 2):
             ids["provider_round"], ids["bet"] = f"round-of-{slug}-{number}", f"bet-of-{slug}-{number}"
             path = f"{slug}/{PLUGIN}/betwin"
             played = _taken(await world.call_wallet(client, path, side, side.movement("bet", ids["bet"])), 200)
             ids["round_id"] = played["round_id"]
         pause = {"days": 1, "reason": f"pause-of-{slug}"}
-        excluded = await client.post(f"{operate}/exclusions", json=pause, headers=web.operator)
+        excluded = await client.post(f"{operate}/exclusions", json=pause, headers=side.operator)
         ids["exclusion_id"] = _taken(excluded, 201)["exclusion_id"]
-        rounds = await client.get("/api/v1/operator/rounds?page_size=1", headers=web.operator)
+        rounds = await client.get("/api/v1/operator/rounds?page_size=1", headers=side.operator)
         ids["cursor"] = _taken(rounds, 200)["next_cursor"]
-    ids["token"] = await _forget_password(world.database, side)
+    ids["token"] = await _forget_password(side)
     kept = {name for name in ids if name != "cursor"}
     side.marks = [ids[name] for name in sorted(kept)] + [
         f"First{slug}",
@@ -176,8 +220,8 @@ def _taken(answer: httpx.Response, status: int) -> dict[str, Any]:
     return found
 
 
-async def _open_session(database: PlaneDatabase, side: Side) -> str:
-    async with open_database(database) as cell, cell.transaction(side.scope) as session:
+async def _open_session(side: Side) -> str:
+    async with open_database(side.database, cell=side.scope.cell) as cell, cell.transaction(side.scope) as session:
         player = await accounts.get_player(session, side.scope, _uuid(side.ids["player_id"]))
         wallet = await ledger.get_wallet(session, side.scope, player.player_id, "EUR")
         opened = await games.open_session(
@@ -194,9 +238,10 @@ async def _open_session(database: PlaneDatabase, side: Side) -> str:
     return str(opened)
 
 
-async def _forget_password(database: PlaneDatabase, side: Side) -> str:
+async def _forget_password(side: Side) -> str:
     """Return a reset token as it stands in the mail."""
-    async with open_database(database, database.worker_url) as cell, cell.transaction(side.scope) as session:
+    opened = open_database(side.database, side.database.worker_url, cell=side.scope.cell)
+    async with opened as cell, cell.transaction(side.scope) as session:
         player = await accounts.get_player(session, side.scope, _uuid(side.ids["player_id"]))
         letter = await accounts.make_password_reset(
             session, side.scope, player_id=player.player_id, domain=side.host, causation_id=str(new_uuid())
