@@ -20,7 +20,7 @@ from pitboss.ledger.contracts import AccountKind, Finding, Op
 from pitboss.migrations.provision import provision
 from pitboss.migrations.schema import Plane
 from pitboss.migrations.upgrade import upgrade
-from pitboss.platform.db import ContextSigner, Database, LaneConnection, create_engine
+from pitboss.platform.db import ContextSigner, Database, LaneConnections, create_engine
 from pitboss.platform.embedded import PostgresServer, RedisServer, write_private
 from pitboss.platform.settings import ContextKey, NamedKey, Settings
 from pitboss.tenancy import service as tenancy
@@ -231,7 +231,7 @@ class Stage:
 
     def make_lane(self, number: int) -> Lane:
         """Return a lane on the cell's database, with the login that the web has."""
-        connection = LaneConnection(self.url("cell", "app"), f"bench lane {number}", self.signer)
+        connection = LaneConnections(self.url("cell", "app"), f"bench lane {number}", self.signer)
         return Lane(DatabasePoster(number, connection))
 
     async def verify(self) -> list[Finding]:

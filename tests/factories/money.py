@@ -13,7 +13,7 @@ from tests.factories.players import AURORA, open_cell
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op, Verification
-from pitboss.platform.db import ContextSigner, LaneConnection
+from pitboss.platform.db import ContextSigner, LaneConnections
 from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.runtime import DatabasePoster, Lane
 from pitboss.wallet.service import make_leg
@@ -76,7 +76,7 @@ class House:
     ) -> DatabasePoster:
         """Return a poster with a connection and the web's login of its own."""
         signer = ContextSigner(self.database.context_keys)
-        return DatabasePoster(number, LaneConnection(self.database.app_url, f"{name} {number}", signer), zones=zones)
+        return DatabasePoster(number, LaneConnections(self.database.app_url, f"{name} {number}", signer), zones=zones)
 
     def request(self, seat: Seat, op: Op, reference: str, amount: int = 0, reverses: str = "") -> WalletRequest:
         """Return a request of one leg that belongs to no round."""

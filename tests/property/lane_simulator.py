@@ -27,10 +27,11 @@ from pitboss.games.rules import compute_round_id
 from pitboss.ledger.contracts import Op, Outcome
 from pitboss.ledger.rules import compute_key
 from pitboss.limits.contracts import LimitKind
-from pitboss.wallet import runtime
 from pitboss.wallet.contracts import Companion, WalletRequest
 from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.rules import BatchWalk, SpendOrder
+from pitboss.wallet.runtime import lanes as lanes_module
+from pitboss.wallet.runtime import poster as poster_module
 
 ACCOUNT = 11
 TERM_US = 1_000
@@ -67,22 +68,25 @@ class Parts:
         *,
         walk: Callable[[Any], Any] = BatchWalk,
         lanes: dict[str, Any] | None = None,
+        poster: dict[str, Any] | None = None,
         rounds: dict[str, Any] | None = None,
     ) -> None:
-        self._names = execute(runtime) if lanes is None else lanes
-        self._names["BatchWalk"] = witness(walk)
+        self._lanes = execute(lanes_module) if lanes is None else lanes
+        self._poster = execute(poster_module) if poster is None else poster
+        self._poster["BatchWalk"] = witness(walk)
         self._rounds = execute(games_runtime) if rounds is None else rounds
         self.walk = walk
         self.companion: Companion = self._rounds["Rounds"]()
 
     def make_lane(self, number: int, store: MemoryStore, orders: dict[int, SpendOrder], remembered: int) -> Any:
-        self._names["REMEMBERED"] = remembered
-        self._names["epoch_microseconds"] = store.read_clock
-        return self._names["Lane"](self._names["DatabasePoster"](number, store, spend_orders=orders))
+        self._poster["REMEMBERED"] = remembered
+        self._poster["epoch_microseconds"] = store.read_clock
+        return self._lanes["Lane"](self._poster["DatabasePoster"](number, store, spend_orders=orders))
 
-    def set_up(self, *, wary_batches: int, remembered_rounds: int) -> None:
+    def set_up(self, *, ahead: int, wary_batches: int, remembered_rounds: int) -> None:
         """Choose what all lanes of a seed have in common."""
-        self._names["WARY_BATCHES"] = wary_batches
+        self._lanes["AHEAD"] = ahead
+        self._poster["WARY_BATCHES"] = wary_batches
         self._rounds["REMEMBERED"] = remembered_rounds
 
 
@@ -159,9 +163,11 @@ async def _play(run: Run, rng: Random) -> None:
     wallets, faults, parts = rng.randrange(1, 5), rng.choice(WEATHER), run.parts
     orders = _furnish(run, rng, wallets)
     stores = [MemoryStore(run.ledger, rng, faults) for _ in range(rng.randrange(1, 4))]
-    parts.set_up(wary_batches=rng.choice((1, 2, 32)), remembered_rounds=rng.choice((1, 3, 1000)))
+    parts.set_up(
+        ahead=rng.choice((1, 1, 3, 24)), wary_batches=rng.choice((1, 2, 32)), remembered_rounds=rng.choice((1, 3, 1000))
+    )
     lanes = [parts.make_lane(number, store, orders, rng.choice((1, 3, 1000))) for number, store in enumerate(stores)]
-    tasks = [asyncio.create_task(lane.run()) for lane in lanes]
+    tasks = [asyncio.create_task(store.run(lane)) for store, lane in zip(stores, lanes, strict=True)]
     script = Script(rng, wallets)
     seeded = [script.ask(wallet, Step("deposit", script.ref("deposit"), 1000)) for wallet in run.ledger.wallets]
     seeded += [script.ask(w, Step("award", script.ref("award"), 100)) for w in run.ledger.wallets if rng.random() < 0.5]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 import asyncpg
 import msgspec
-from tests.property.memory_ledger import Entry, MemoryLedger, key_rows, round_names, table
+from tests.property.memory_ledger import TENANT, Entry, MemoryLedger, key_rows, round_names, table
 
 from pitboss.games.store import rounds as rounds_store
 from pitboss.kernel.statements import ReadPart, WritePart
@@ -19,6 +19,15 @@ from pitboss.ledger.store import posting
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 
 _DECIDING: ContextVar[MemoryStore] = ContextVar("deciding")
+
+
+@dataclass
+class Decided:
+    """What was read and decided for one batch, and when."""
+
+    answers: list[tuple[WalletRequest, WalletResult]] = field(default_factory=list[tuple[WalletRequest, WalletResult]])
+    at: int = 0
+    seen_at: dict[int, int] = field(default_factory=dict[int, int])
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,7 @@ class MemoryStore:
         self._ledger = ledger
         self._rng = rng
         self._faults = faults
-        self._seen_at: dict[int, int] = {}
-        self._decided: list[tuple[WalletRequest, WalletResult]] = []
-        self._decided_at = 0
+        self._decided = Decided()
         self.calm = False
         self.refused = 0
         """How often the ledger would not take what was decided."""
@@ -65,25 +72,29 @@ class MemoryStore:
 
     def note(self, request: WalletRequest, result: WalletResult) -> None:
         """Take note of a decision."""
-        if not self._decided:
-            self._decided_at = self._ledger.moment()
-        self._decided.append((request, msgspec.structs.replace(result, legs=tuple(result.legs))))
+        if not self._decided.answers:
+            self._decided.at = self._ledger.moment()
+        self._decided.answers.append((request, msgspec.structs.replace(result, legs=tuple(result.legs))))
 
     def forget(self) -> None:
         """Forget what was decided in a batch that cannot be."""
-        self._decided = []
+        self._decided.answers = []
+
+    def slow_down(self) -> None:
+        """Take time over each journey from now on."""
+        self._faults = Faults(slow=100)
 
     def read_clock(self) -> int:
         """Return the time of the ledger, in microseconds since 1970."""
         return self._ledger.now_us
 
-    async def prepare(self, tenant_ids: frozenset[int]) -> None:
-        """Begin a batch; what the one before it decided without writing anything took effect when it was read."""
-        assert tenant_ids
-        self._settle([], -1, -1)
+    async def run(self, lane: Any) -> None:
+        """Run the lane whose store this is."""
         _DECIDING.set(self)
+        await lane.run()
 
-    async def read(self, parts: Sequence[ReadPart]) -> list[str]:
+    async def read(self, tenant_ids: frozenset[int], parts: Sequence[ReadPart]) -> list[str]:
+        assert tenant_ids == {TENANT}
         fate = self._draw()
         await self._pause()
         self._lose(fate, self._faults.drop_before, "before anything was read")
@@ -91,14 +102,29 @@ class MemoryStore:
         texts = [self._ledger.answer(part) for part in parts]
         for part in parts:
             if part.sql == posting._READ_WALLETS:
-                self._seen_at |= {wallet: moment for _, wallet in table(part.args, 2)}
+                self._decided.seen_at |= {wallet: moment for _, wallet in table(part.args, 2)}
         await self._pause()
         self._lose(fate - self._faults.drop_before, self._faults.drop_after, "after it was read")
         return texts
 
-    async def write(self, parts: Sequence[WritePart]) -> None:
-        """Check first and write later, as a statement does that waits for a lock in between."""
-        decided, self._decided = self._decided, []
+    async def write(self, tenant_ids: frozenset[int], parts: Sequence[WritePart]) -> None:
+        """Check first and write later, as a statement does that waits for a lock in between.
+
+        When it fails, what was decided after it counts as little as itself. What was decided without writing anything
+        took effect when it was read.
+        """
+        assert tenant_ids == {TENANT}
+        decided, self._decided = self._decided, Decided()
+        try:
+            await self._write(decided, parts)
+        except BaseException:
+            self._decided = Decided()
+            raise
+
+    async def _write(self, decided: Decided, parts: Sequence[WritePart]) -> None:
+        if not parts:
+            self._settle(decided, [], -1, -1)
+            return
         if self.mishaps:
             raise self.mishaps.pop()
         fate = self._draw()
@@ -110,8 +136,7 @@ class MemoryStore:
         except (asyncpg.SerializationError, asyncpg.UniqueViolationError):
             self.refused += 1
             raise
-        self._decided = decided
-        self._settle(parts, began, self._ledger.moment())
+        self._settle(decided, parts, began, self._ledger.moment())
         await self._pause()
         self._lose(fate - self._faults.deadlock, self._faults.drop_after, "after the commit")
 
@@ -132,12 +157,12 @@ class MemoryStore:
         return began
 
     def drop(self) -> None:
-        self._seen_at.clear()
+        self._decided = Decided()
 
     async def close(self) -> None:
-        self._settle([], -1, -1)
+        assert not self._decided.answers
 
-    def _settle(self, parts: Sequence[WritePart], began: int, committed: int) -> None:
+    def _settle(self, decided: Decided, parts: Sequence[WritePart], began: int, committed: int) -> None:
         """Log what was decided at the moment at which it took effect.
 
         An answer on a wallet that moved, or in a round that changed, belongs to the commit; one on a wallet that was
@@ -150,7 +175,7 @@ class MemoryStore:
         owners = dict[tuple[int, int, bytes], int]()
         if kept := args.get(posting._KEEP_KEYS):
             owners = dict(zip(key_rows(kept), [row[0] for row in table(kept[3:], 1)], strict=True))
-        for request, result in self._decided:
+        for request, result in decided.answers:
             wallet, tenant = request.wallet_id, request.tenant_id
             keys = [(tenant, request.source_id, leg.key) for leg in request.legs]
             keys += [(tenant, request.source_id, leg.reverses) for leg in request.legs if leg.reverses is not None]
@@ -160,12 +185,10 @@ class MemoryStore:
             elif strange or (tenant, request.round_id, wallet) in changed:
                 at, loose = committed, True
             else:
-                at, loose = self._seen_at.get(wallet, began if wallet in checked else self._decided_at), False
+                at, loose = decided.seen_at.get(wallet, began if wallet in checked else decided.at), False
             self._ledger.log[at].append(Entry(request, result, loose=loose))
             if at < committed:
                 self._ledger.in_flight += [(key, at, committed) for key in keys if key in owners]
-        self._decided = []
-        self._seen_at.clear()
 
     def _draw(self) -> int:
         drawn = self._rng.randrange(100)

@@ -9,10 +9,17 @@ from typing import Any
 from tests.property.lane_simulator import Parts, execute
 
 from pitboss.games import runtime as games_runtime
-from pitboss.wallet import runtime
 from pitboss.wallet.rules import awards, batch, movements
+from pitboss.wallet.runtime import lanes, poster
 
-_FILES = {"awards": awards, "batch": batch, "movements": movements, "lane": runtime, "rounds": games_runtime}
+_FILES = {
+    "awards": awards,
+    "batch": batch,
+    "movements": movements,
+    "lane": lanes,
+    "poster": poster,
+    "rounds": games_runtime,
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Mutant:
         changed = execute(_FILES[self.file], self.old, self.new)
         if self.file == "lane":
             return Parts(lanes=changed)
+        if self.file == "poster":
+            return Parts(poster=changed)
         if self.file == "rounds":
             return Parts(rounds=changed)
         if self.file == "batch":
@@ -131,8 +140,8 @@ MUTANTS = (
         "Deltas(award.remaining, -award.remaining, 0, 0)",
     ),
     Mutant("a win goes to an award that has ended", "awards", "max(going_on or mine)", "max(mine)"),
-    Mutant("awards have no terms", "lane", "        facts.terms = bonus.tell_terms(terms)\n", ""),
-    Mutant("an award that is given now has no terms", "lane", "awarded.add(pair)", "pass"),
+    Mutant("awards have no terms", "poster", "        facts.terms = bonus.tell_terms(terms)\n", ""),
+    Mutant("an award that is given now has no terms", "poster", "awarded.add(pair)", "pass"),
     Mutant(
         "who is excluded gets an award",
         "batch",
@@ -177,12 +186,14 @@ MUTANTS = (
         "zip(batch, results, strict=True)",
         "zip(batch, reversed(results), strict=True)",
     ),
-    Mutant("half of a broken batch is forgotten", "lane", "                await self._serve(batch[middle:])\n", ""),
+    Mutant(
+        "half of a broken batch is forgotten", "lane", "                await self._serve_alone(batch[middle:])\n", ""
+    ),
     Mutant(
         "a batch is posted once more",
         "lane",
-        "return await self._poster.post(requests)",
-        "await self._poster.post(requests)\n                for leg in [leg for request in requests for leg in request.legs]:\n                    leg.key = leg.key[::-1]\n                return await self._poster.post(requests)",
+        "return await self._post(requests)",
+        "await self._post(requests)\n                for leg in [leg for request in requests for leg in request.legs]:\n                    leg.key = leg.key[::-1]\n                return await self._post(requests)",
     ),
     Mutant(
         "a lost connection counts as done",
@@ -197,38 +208,68 @@ MUTANTS = (
         "",
     ),
     Mutant("an award is not seen by the next batch", "awards", "        wallet.has_awards = True\n", ""),
-    Mutant("wallets need not stand", "lane", "            if relied:\n", "            if False:\n"),
+    Mutant("wallets need not stand", "poster", "        if relied:\n", "        if False:\n"),
     Mutant(
         "keys of a failed batch are known",
-        "lane",
+        "poster",
         "        for book in facts.books.values() if facts is not None else ():\n",
         "        self._keys.put_all(facts.known if facts is not None else {})\n"
         "        for book in facts.books.values() if facts is not None else ():\n",
     ),
     Mutant(
         "sessions outlive a change of their wallet",
-        "lane",
+        "poster",
         "            facts.wallets.update(read)\n",
         "            for pair, wallet in read.items():\n"
         "                wallet.notes = self._notes.setdefault(pair, {}) if hasattr(self, '_notes') else wallet.notes\n"
         "                self._notes = getattr(self, '_notes', {pair: wallet.notes})\n"
         "            facts.wallets.update(read)\n",
     ),
-    Mutant("nothing makes a lane wary", "lane", "self._wary_for = WARY_BATCHES", "self._wary_for = 0"),
-    Mutant("a wary lane takes its keys for new", "lane", "elif not trusting:", "elif False:"),
+    Mutant("nothing makes a lane wary", "poster", "self._wary_for = WARY_BATCHES", "self._wary_for = 0"),
+    Mutant("a wary lane takes its keys for new", "poster", "elif not trusting:", "elif False:"),
     Mutant(
         "what refused requests took for new is not checked",
-        "lane",
-        "            if supposed:\n",
-        "            if False:\n",
+        "poster",
+        "        if supposed:\n",
+        "        if False:\n",
     ),
     Mutant(
         "wallets read at two moments need not stand",
-        "lane",
+        "poster",
         "for pair in marked if pair in missing]",
         "for pair in ()]",
     ),
-    Mutant("a batch id is used twice", "lane", "                self._next_batch_id += 1\n", ""),
+    Mutant("a batch id is used twice", "poster", "            self._next_batch_id += 1\n", "            pass\n"),
+    Mutant(
+        "a batch that was not written is answered",
+        "lane",
+        "        return error is None\n",
+        "        return True\n",
+    ),
+    Mutant(
+        "an answer leaves before the commit",
+        "lane",
+        "        await asyncio.wait([flight.task])\n",
+        "        if not flight.task.done():\n            return True\n",
+    ),
+    Mutant(
+        "a decision outlives the one it was made on",
+        "lane",
+        "            self._poster.forget(decision)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "awards and limits are read while they change",
+        "poster",
+        "for pair, wallet in wallets.items() if wallet.has_awards or wallet.has_limits}\n            rare",
+        "for pair in ()}\n            rare",
+    ),
+    Mutant(
+        "stale keys are kept after a failure",
+        "poster",
+        "self._keys.forget((request.tenant_id, request.source_id, leg.reverses))",
+        "pass",
+    ),
     Mutant("games need not be as remembered", "rounds", "        if self._played:\n", "        if False:\n"),
     Mutant(
         "excluded players bet",
@@ -246,17 +287,12 @@ MUTANTS = (
 )
 
 IMPATIENT = (
+    Mutant("holds are read while they change", "poster", "            rare.update(held.values())\n", ""),
     Mutant(
         "wallets are remembered after a failure",
-        "lane",
+        "poster",
         "            self._wallets.forget((request.tenant_id, request.wallet_id))\n",
         "",
-    ),
-    Mutant(
-        "stale keys are kept after a failure",
-        "lane",
-        "self._keys.forget((request.tenant_id, request.source_id, leg.reverses))",
-        "pass",
     ),
     Mutant("rounds of a failed batch are remembered", "rounds", "if committed and facts.exists:", "if facts.exists:"),
     Mutant(
@@ -267,13 +303,13 @@ IMPATIENT = (
     ),
     Mutant(
         "wallets outlive a lost connection",
-        "lane",
+        "poster",
         "        self._store.drop()\n        self._wallets.clear()\n",
         "        self._store.drop()\n",
     ),
     Mutant(
         "wallets are trusted after a failure",
-        "lane",
+        "poster",
         "self._wallets.get(pair) if trusting else None",
         "self._wallets.get(pair)",
     ),

@@ -43,9 +43,8 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import WalletStatus
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.wallet import runtime
 from pitboss.wallet.errors import LanesBusy
-from pitboss.wallet.runtime import Lane
+from pitboss.wallet.runtime import Lane, poster
 from pitboss_sdk.money import CURRENCIES, decimal_from_minor, minor_from_decimal
 
 STEPS = int(os.environ.get("STATE_MACHINE_STEPS", "10000"))
@@ -509,7 +508,7 @@ def test_no_history_breaks_a_promise(world: World) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(world: World, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == fault)
-    monkeypatch.setattr(runtime, "BatchWalk", mutant.parts().walk)
+    monkeypatch.setattr(poster, "BatchWalk", mutant.parts().walk)
     LedgerMachine.world = world
     rules = settings(
         max_examples=120,

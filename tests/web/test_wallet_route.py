@@ -15,7 +15,8 @@ from pitboss.games.contracts import Endpoint, Holder
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.telemetry import Metrics
 from pitboss.wallet.contracts import WalletRequest, WalletResult
-from pitboss.wallet.runtime import Lane, Lanes
+from pitboss.wallet.rules import BatchFacts
+from pitboss.wallet.runtime import Decision, Lane, Lanes
 from pitboss.web.wallet_listener import listen
 from pitboss.web.wallet_route import WalletRoute
 from pitboss_sdk.games import CallKind, DialectRefusal, DialectResponse, RawCall, Refusal, WalletAnswer, WalletCall
@@ -57,8 +58,13 @@ class Broken:
 class Poster:
     """Answers each request with a balance."""
 
-    async def post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
-        return [WalletResult(None, 700) for _ in requests]
+    async def decide(self, requests: Sequence[WalletRequest]) -> Decision:
+        results = [WalletResult(None, 700) for _ in requests]
+        return Decision(frozenset({1}), requests, BatchFacts({}, {}, 0, {}), results, [], frozenset())
+
+    async def write(self, decision: Decision) -> None: ...
+
+    def forget(self, decision: Decision) -> None: ...
 
     def drop(self) -> None: ...
 

@@ -263,12 +263,12 @@ async def _open_wallet_route(
 
 
 def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> Lanes:
-    from pitboss.platform.db import LaneConnection
+    from pitboss.platform.db import LaneConnections
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
 
     lanes: list[Lane] = []
     for number in range(settings.lanes):
-        connection = LaneConnection(ground.url, f"pitboss lane {number}", ground.signer)
+        connection = LaneConnections(ground.url, f"pitboss lane {number}", ground.signer)
         poster = DatabasePoster(number, connection, spend_orders=policies.spend_orders, zones=policies.zones)
         lanes.append(Lane(poster, observe_batch=ground.metrics.lane_batch_calls.observe))
     ground.metrics.lane_oldest_seconds.set_function(lambda: max(lane.oldest_wait_ms() for lane in lanes) / 1000)
@@ -343,7 +343,7 @@ def _public(keys: tuple[NamedKey, ...]) -> tuple[PublicKey, ...]:
 
 async def _run_worker(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.broker import create_broker
-    from pitboss.platform.db import LaneConnection
+    from pitboss.platform.db import LaneConnections
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
@@ -354,7 +354,7 @@ async def _run_worker(settings: Settings, metrics: Metrics) -> None:
 
     async with lay_cell_ground(settings, "worker", metrics) as ground:
         lanes = Lanes(
-            [Lane(DatabasePoster(WORKER_LANE, LaneConnection(ground.url, "pitboss worker lane", ground.signer)))]
+            [Lane(DatabasePoster(WORKER_LANE, LaneConnections(ground.url, "pitboss worker lane", ground.signer)))]
         )
         drivers = Drivers(
             load_host(read_cell_file(settings.cell_file)).plugins,

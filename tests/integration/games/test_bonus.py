@@ -19,7 +19,7 @@ from pitboss.bootstrap import ENDPOINT_SECONDS
 from pitboss.cli.simulate.calls import Call, Leg
 from pitboss.kernel.ids import new_uuid
 from pitboss.ledger import service as ledger
-from pitboss.platform.db import ContextSigner, LaneConnection
+from pitboss.platform.db import ContextSigner, LaneConnections
 from pitboss.policy.contracts import TenantPolicy
 from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
 from pitboss.worker.bonus_jobs import SETTLE_JOB, bonus_jobs
@@ -79,7 +79,7 @@ async def expire(games: GamesUnderTest) -> None:
 @asynccontextmanager
 async def worker_lanes(games: GamesUnderTest) -> AsyncIterator[Lanes]:
     signer = ContextSigner(games.database.context_keys)
-    lanes = Lanes([Lane(DatabasePoster(1000, LaneConnection(games.database.worker_url, "test worker lane", signer)))])
+    lanes = Lanes([Lane(DatabasePoster(1000, LaneConnections(games.database.worker_url, "test worker lane", signer)))])
     lanes.start()
     try:
         yield lanes

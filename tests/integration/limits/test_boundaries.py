@@ -23,7 +23,7 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Exclusion, LimitKind, Period, PlayerLimit
-from pitboss.platform.db import ContextSigner, Database, LaneConnection
+from pitboss.platform.db import ContextSigner, Database, LaneConnections
 from pitboss.policy.contracts import EffectivePolicy, TenantPolicy
 from pitboss.policy.service import resolve_policy
 from pitboss.wallet.runtime import DatabasePoster, Lane
@@ -108,7 +108,7 @@ def house(module_cell_database: PlaneDatabase) -> Iterator[House]:
 async def desk(request: pytest.FixtureRequest, house: House) -> AsyncIterator[Desk]:
     zone: str = request.param
     signer = ContextSigner(house.database.context_keys)
-    store = LaneConnection(house.database.app_url, "boundaries", signer)
+    store = LaneConnections(house.database.app_url, "boundaries", signer)
     number = int(new_uuid().hex[:4], 16)
     lane = Lane(DatabasePoster(number, store, zones={house.scope.tenant_id: zone}))
     with Clock(house.database).taken_over() as clock:

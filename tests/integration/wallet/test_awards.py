@@ -20,7 +20,7 @@ from pitboss.kernel.statements import WritePart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Finding, Op
 from pitboss.ledger.store import posting
-from pitboss.platform.db import ContextSigner, LaneConnection
+from pitboss.platform.db import ContextSigner, LaneConnections
 from pitboss.policy.contracts import SpendOrder, TenantPolicy
 from pitboss.policy.service import resolve_policy
 from pitboss.wallet.contracts import WalletRequest, WalletResult
@@ -33,7 +33,7 @@ POLICY = resolve_policy(TenantPolicy(), None, datetime.now(UTC).date())
 Meanwhile = Callable[[], Awaitable[object]]
 
 
-class Disturbed(LaneConnection):
+class Disturbed(LaneConnections):
     """A lane's connection on which something happens between the decision and the first write."""
 
     def __init__(self, house: House, meanwhile: Meanwhile | None = None, *, without: str = "") -> None:
@@ -42,13 +42,13 @@ class Disturbed(LaneConnection):
         self._without = without
         self.writes = 0
 
-    async def write(self, parts: Sequence[WritePart]) -> None:
+    async def write(self, tenant_ids: frozenset[int], parts: Sequence[WritePart]) -> None:
         """Let it happen once, then write, without the check that is to be missed."""
         self.writes += 1
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
-        await super().write([part for part in parts if part.sql or part.check != self._without])
+        await super().write(tenant_ids, [part for part in parts if part.sql or part.check != self._without])
 
 
 async def order(house: House, seat: Seat, amount: int, required: int, lasts: timedelta = timedelta(days=1)) -> Award:
@@ -75,7 +75,7 @@ def grant(house: House, seat: Seat, award: Award) -> WalletRequest:
     return WalletRequest(seat.tenant_id, seat.wallet_id, house.source_id, (leg,))
 
 
-def lane_over(store: LaneConnection, number: int = 1, order: SpendOrder = SpendOrder.BONUS_FIRST) -> Lane:
+def lane_over(store: LaneConnections, number: int = 1, order: SpendOrder = SpendOrder.BONUS_FIRST) -> Lane:
     return Lane(DatabasePoster(number, store, spend_orders={1: order}))
 
 
@@ -147,8 +147,8 @@ async def test_a_commit_whose_answer_was_lost_turns_an_award_real_once(house: Ho
     class Lossy(Disturbed):
         """Loses the answer to the commit of a bet."""
 
-        async def write(self, parts: Sequence[WritePart]) -> None:
-            await super().write(parts)
+        async def write(self, tenant_ids: frozenset[int], parts: Sequence[WritePart]) -> None:
+            await super().write(tenant_ids, parts)
             if self.writes == 1:
                 raise ConnectionResetError("after the commit")
 

@@ -25,7 +25,7 @@ from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op
-from pitboss.platform.db import ContextSigner, LaneConnection
+from pitboss.platform.db import ContextSigner, LaneConnections
 from pitboss.platform.embedded import PostgresServer
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.errors import LanesBusy
@@ -262,15 +262,16 @@ async def test_a_context_that_ran_out_while_the_machine_slept_is_renewed(house: 
     (seat,) = await house.add_players(1)
     await fund(house, [seat])
     signer = ContextSigner(house.database.context_keys)
-    connection = LaneConnection(house.database.app_url, "sleeper", signer)
+    connection = LaneConnections(house.database.app_url, "sleeper", signer)
     lane = Lane(DatabasePoster(1, connection))
 
     async def sleep(seconds: int) -> None:
         """Leave the connection as it is after that time."""
-        raw = await connection.ready(frozenset({seat.tenant_id}))
-        token = signer.sign([seat.tenant_id], raw.get_server_pid(), lifetime_seconds=300 - seconds)
-        await raw.execute("select set_config('pitboss.ctx', $1, false)", token)
-        connection._signed_at = epoch_seconds() - seconds
+        for each in (connection._reader, connection._writer):
+            raw = await each.ready(frozenset({seat.tenant_id}))
+            token = signer.sign([seat.tenant_id], raw.get_server_pid(), lifetime_seconds=300 - seconds)
+            await raw.execute("select set_config('pitboss.ctx', $1, false)", token)
+            each._signed_at = epoch_seconds() - seconds
 
     with structlog.testing.capture_logs():
         async with running(lane):
@@ -278,6 +279,7 @@ async def test_a_context_that_ran_out_while_the_machine_slept_is_renewed(house: 
             result = await lane.submit(house.request(seat, Op.BET, "after", 1))
             assert (result.refusal, result.balance_minor) == (None, 9_999)
             await sleep(3600)
-            connection._signed_at = epoch_seconds()  # and nobody noticed: not an answer, and above all no final one
+            for each in (connection._reader, connection._writer):
+                each._signed_at = epoch_seconds()  # and nobody noticed: not an answer, and above all no final one
             with pytest.raises(LanesBusy):
                 await lane.submit(house.request(seat, Op.BET, "unseen", 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
@@ -28,9 +28,9 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, WalletStatus
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.wallet.contracts import WalletRequest, WalletResult
+from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.errors import LanesBusy
-from pitboss.wallet.runtime import DatabasePoster, Lane
+from pitboss.wallet.runtime import DatabasePoster, Decision, Lane
 from pitboss.wallet.service import make_leg
 from pitboss_sdk.games import Refusal
 
@@ -78,12 +78,12 @@ class CountsDeadlocks:
 
     def __init__(self, poster: DatabasePoster) -> None:
         self._poster = poster
-        self.drop, self.close = poster.drop, poster.close
+        self.decide, self.forget, self.drop, self.close = poster.decide, poster.forget, poster.drop, poster.close
         self.deadlocks = 0
 
-    async def post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
+    async def write(self, decision: Decision) -> None:
         try:
-            return await self._poster.post(requests)
+            await self._poster.write(decision)
         except asyncpg.DeadlockDetectedError:
             self.deadlocks += 1
             raise

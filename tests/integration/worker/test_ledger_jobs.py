@@ -17,7 +17,7 @@ from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, ActorKind
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Balance, Op, Wallet
-from pitboss.platform.db import ContextSigner, Database, LaneConnection
+from pitboss.platform.db import ContextSigner, Database, LaneConnections
 from pitboss.platform.telemetry import Metrics
 from pitboss.wallet import service as wallets
 from pitboss.wallet.errors import MovementRefused
@@ -28,7 +28,7 @@ from pitboss.worker.ledger_jobs import ledger_jobs
 
 @asynccontextmanager
 async def open_lanes(database: PlaneDatabase, url: str) -> AsyncIterator[Lanes]:
-    connection = LaneConnection(url, "test lane", ContextSigner(database.context_keys))
+    connection = LaneConnections(url, "test lane", ContextSigner(database.context_keys))
     lanes = Lanes([Lane(DatabasePoster(1000, connection))])
     lanes.start()
     try:

@@ -15,7 +15,7 @@ from pitboss.kernel.scope import Origin
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Balance
 from pitboss.permissions.service import deployment_actor, deployment_command
-from pitboss.platform.db import ContextSigner, LaneConnection
+from pitboss.platform.db import ContextSigner, LaneConnections
 from pitboss.platform.settings import Settings, load_settings, require
 from pitboss.plughost.runtime import load_host, read_cell_file
 from pitboss.policy.runtime import Policies
@@ -81,7 +81,7 @@ async def _credit(
     reference: str,
     reason: str,
 ) -> tuple[MovementOrder, WalletResult, Balance]:
-    connection = LaneConnection(
+    connection = LaneConnections(
         require(settings, "cell_database_url"),
         "pitboss player credit",
         ContextSigner(require(settings, "context_keys")),

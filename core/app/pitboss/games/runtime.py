@@ -120,10 +120,10 @@ class RoundBook:
         others = {name: seen for name, seen in self._looked_at.items() if name not in self._changed}
         return [*parts, plan_seen(others)] if others else parts
 
-    def settle(self, *, committed: bool) -> None:
-        """Remember the rounds of a batch that was committed; forget them where nobody can tell."""
+    def settle(self, *, stands: bool) -> None:
+        """Remember the rounds as the batch leaves them, once it is planned; forget them where it failed."""
         for name, facts in self._rounds.items():
-            if committed and facts.exists:
+            if stands and facts.exists:
                 facts.stored, facts.dirty = True, False
                 facts.seen_version, facts.seen_state = facts.last_version, facts.state
                 self._remembered.put(name, facts)

@@ -207,32 +207,6 @@ class LaneConnection:
             self._covered, self._signed_at = wanted, epoch_seconds()
         return connection
 
-    async def prepare(self, tenant_ids: frozenset[int]) -> None:
-        """Make the connection ready for `read` and `write` under these tenants."""
-        await self.ready(tenant_ids)
-
-    async def read(self, parts: Sequence[ReadPart]) -> list[str]:
-        """Read several parts at one moment; return each one's JSON text, `[]` for null."""
-        values: list[Any] = []
-        for part in parts:
-            values += part.args
-        sql = compose_reads(tuple([(part.sql, len(part.args)) for part in parts]))
-        row = await self._prepared().fetchrow(sql, *values)
-        return [column or "[]" for column in row or ()]
-
-    async def write(self, parts: Sequence[WritePart]) -> None:
-        """Carry out several parts as one statement and transaction; raise `SerializationError` when a check fails."""
-        values: list[Any] = []
-        for part in parts:
-            values += part.args
-        sql = compose_writes(tuple([(part.sql, part.check, len(part.args)) for part in parts]))
-        await self._prepared().fetch(sql, *values)
-
-    def _prepared(self) -> asyncpg.Connection:
-        if self._connection is None:
-            raise ConnectionResetError("the connection was dropped")
-        return self._connection
-
     def drop(self) -> None:
         """Let go of the connection at once; the next use opens another."""
         if self._connection is not None:
@@ -244,6 +218,45 @@ class LaneConnection:
         """Close the connection in order."""
         if self._connection is not None:
             await self._connection.close()
+
+
+class LaneConnections:
+    """What a lane reads and writes by: two connections, so that it can read while a batch is being committed."""
+
+    def __init__(self, url: str, name: str, signer: ContextSigner) -> None:
+        self._reader = LaneConnection(url, f"{name} reader", signer)
+        self._writer = LaneConnection(url, name, signer)
+
+    async def read(self, tenant_ids: frozenset[int], parts: Sequence[ReadPart]) -> list[str]:
+        """Read several parts at one moment; return each one's JSON text, `[]` for null."""
+        values: list[Any] = []
+        for part in parts:
+            values += part.args
+        sql = compose_reads(tuple([(part.sql, len(part.args)) for part in parts]))
+        connection = await self._reader.ready(tenant_ids)
+        row = await connection.fetchrow(sql, *values)
+        return [column or "[]" for column in row or ()]
+
+    async def write(self, tenant_ids: frozenset[int], parts: Sequence[WritePart]) -> None:
+        """Carry out several parts as one statement and transaction; raise `SerializationError` when a check fails."""
+        if not parts:
+            return
+        values: list[Any] = []
+        for part in parts:
+            values += part.args
+        sql = compose_writes(tuple([(part.sql, part.check, len(part.args)) for part in parts]))
+        connection = await self._writer.ready(tenant_ids)
+        await connection.fetch(sql, *values)
+
+    def drop(self) -> None:
+        """Let go of both connections at once; the next use opens others."""
+        self._reader.drop()
+        self._writer.drop()
+
+    async def close(self) -> None:
+        """Close both connections in order."""
+        await self._reader.close()
+        await self._writer.close()
 
 
 class Database:

@@ -105,8 +105,8 @@ class BatchBook(Protocol):
         """Return the parts that write the room's rows of the batch; they fail when a row is not as it was read."""
         ...
 
-    def settle(self, *, committed: bool) -> None:
-        """Remember the rows of a batch that was committed; forget them where nobody can tell."""
+    def settle(self, *, stands: bool) -> None:
+        """Remember the rows as the batch leaves them, once it is planned; forget them where it failed."""
         ...
 
 

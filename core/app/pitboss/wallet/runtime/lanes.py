@@ -1,0 +1,258 @@
+"""Lanes: the edge that combines concurrent requests into one decided, posted and committed batch.
+
+A lane takes whatever waits (no timer) and has it decided and written in one transaction. An answer leaves only after
+the commit. When a connection breaks and the outcome is unknown, the same batch goes again: keys make it safe.
+
+While one batch is written the next is decided, on what the first will leave behind. It is written once the first is
+committed, and decided again when that was not (ADR 0010).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import asyncpg
+import structlog
+
+from pitboss.kernel.clock import monotonic_seconds
+from pitboss.wallet.contracts import WalletRequest, WalletResult
+from pitboss.wallet.errors import LanesBusy
+from pitboss.wallet.runtime.decisions import Decision, Overtaken
+
+MAX_BATCH: Final = 128
+"""The knee of the cost curve lies at 64 to 128 requests a commit."""
+MAX_QUEUE: Final = 4096
+ATTEMPTS: Final = 4
+OVERTAKEN_ATTEMPTS: Final = 24
+"""How often a batch is decided again after others were faster; each of them got through meanwhile."""
+AHEAD: Final = 24
+"""Requests that must wait before a batch is decided while another is written; fewer let more come."""
+
+_LOG = structlog.get_logger("pitboss.wallet")
+_CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
+_SHUTTING_DOWN = (asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
+_OVERTAKEN = (asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError, asyncpg.SerializationError, Overtaken)
+
+Told = Callable[[WalletResult | None], None]
+"""Is called once with the decision; None says that the request could not be carried out and may be sent again."""
+_Waiting = tuple[WalletRequest, Told, float]
+
+
+class Poster(Protocol):
+    """Where a lane's batches go: each is decided, written in one transaction, and only then answered."""
+
+    async def decide(self, requests: Sequence[WalletRequest]) -> Decision:
+        """Decide a batch, on what the decisions before it will leave behind."""
+        ...
+
+    async def write(self, decision: Decision) -> None:
+        """Write and commit a batch; raise when it did not happen, or when nobody can tell.
+
+        Then nothing counts that was decided after it and is not written.
+        """
+        ...
+
+    def forget(self, decision: Decision) -> None:
+        """Let go of a decision that will not be written."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of a connection that broke; the next batch opens another."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection in order."""
+        ...
+
+
+class _Flight(NamedTuple):
+    """A batch that is being written."""
+
+    batch: Sequence[_Waiting]
+    decision: Decision
+    task: asyncio.Task[None]
+
+
+class Lane:
+    """One queue; one batch is written while the next is decided."""
+
+    def __init__(self, poster: Poster, *, observe_batch: Callable[[int], None] = lambda _size: None) -> None:
+        self._poster = poster
+        self._observe_batch = observe_batch
+        self._queue: deque[_Waiting] = deque()
+        self._flight: _Flight | None = None
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    def oldest_wait_ms(self) -> float:
+        """Return how long the oldest queued request has waited."""
+        return (monotonic_seconds() - self._queue[0][2]) * 1000 if self._queue else 0.0
+
+    def queue(self, request: WalletRequest, told: Told) -> None:
+        """Queue a request; raise `LanesBusy` when the queue is full or the lane is closing."""
+        if self._closing or len(self._queue) >= MAX_QUEUE:
+            raise LanesBusy("too many calls are waiting")
+        self._queue.append((request, told, monotonic_seconds()))
+        if (self._flight is None or len(self._queue) == AHEAD) and not self._wake.is_set():
+            self._wake.set()
+
+    def submit(self, request: WalletRequest) -> asyncio.Future[WalletResult]:
+        """Queue a request and return its decision to come; raise `LanesBusy`, now or from the future."""
+        future: asyncio.Future[WalletResult] = asyncio.get_running_loop().create_future()
+
+        def told(result: WalletResult | None) -> None:
+            if future.done():
+                return
+            if result is None:
+                future.set_exception(LanesBusy("the call could not be carried out; try again"))
+            else:
+                future.set_result(result)
+
+        self.queue(request, told)
+        return future
+
+    async def run(self) -> None:
+        """Serve until closed and empty."""
+        while self._queue or self._flight is not None or not self._closing:
+            if self._flight is not None and self._flight.task.done():
+                flight, self._flight = self._flight, None
+                await self._conclude(flight, landed=await self._has_landed(flight))
+            elif len(self._queue) >= (1 if self._flight is None else AHEAD):
+                batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+                self._observe_batch(len(batch))
+                await self._serve(batch)
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+        await self._poster.close()
+
+    def close(self) -> None:
+        """Take nothing new; `run` ends when all that waits is answered."""
+        self._closing = True
+        self._wake.set()
+
+    async def _serve(self, batch: Sequence[_Waiting]) -> None:
+        """Decide a batch, and write it once the one before it has landed; what fails goes again by itself."""
+        decision: Decision | None
+        try:
+            decision = await self._poster.decide([request for request, _, _ in batch])
+        except Exception:  # noqa: BLE001 - it is tried again, and then told
+            decision = None
+        before, self._flight = self._flight, None
+        landed = before is None or await self._has_landed(before)
+        if decision is not None and landed:
+            task = asyncio.get_running_loop().create_task(self._poster.write(decision))
+            task.add_done_callback(lambda _: self._wake.set())
+            self._flight = _Flight(batch, decision, task)
+            # A statement leaves for the server when a turn of the loop ends: answers are told while that works on it.
+            for _ in range(2):
+                await asyncio.sleep(0)
+        elif decision is not None:
+            self._poster.forget(decision)
+        if before is not None:
+            await self._conclude(before, landed=landed)
+        if self._flight is None:
+            await self._serve_alone(batch)
+
+    async def _has_landed(self, flight: _Flight) -> bool:
+        """Return, once it is known, whether a batch was written."""
+        await asyncio.wait([flight.task])
+        error = flight.task.exception()
+        if isinstance(error, (*_CONNECTION_LOST, *_SHUTTING_DOWN)):
+            self._poster.drop()
+        return error is None
+
+    async def _conclude(self, flight: _Flight, *, landed: bool) -> None:
+        """Answer a batch that was written; one that was not goes again."""
+        if landed:
+            _tell(flight.batch, flight.decision.results)
+        else:
+            await self._serve_alone(flight.batch)
+
+    async def _serve_alone(self, batch: Sequence[_Waiting]) -> None:
+        """Answer a batch with nothing else under way.
+
+        One that raises is bisected, so that one bad request cannot fail its neighbours.
+        """
+        results: Sequence[WalletResult | None]
+        try:
+            results = await self._post_surely([request for request, _, _ in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it is, every waiting call gets its answer
+            away = isinstance(error, (*_CONNECTION_LOST, *_SHUTTING_DOWN))
+            if len(batch) > 1 and not away:
+                middle = len(batch) // 2
+                await self._serve_alone(batch[:middle])
+                await self._serve_alone(batch[middle:])
+                return
+            _LOG.error("wallet.batch_failed", error_type=type(error).__name__)
+            results = [None] * len(batch)
+        _tell(batch, results)
+
+    async def _post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
+        decision = await self._poster.decide(requests)
+        await self._poster.write(decision)
+        return decision.results
+
+    async def _post_surely(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
+        """Post until the outcome is known, over as many connections as it takes."""
+        lost = overtaken = 0
+        while True:
+            try:
+                return await self._post(requests)
+            except (*_CONNECTION_LOST, *_SHUTTING_DOWN) as error:
+                self._poster.drop()
+                lost += 1
+                _LOG.warning("wallet.connection_lost", error_type=type(error).__name__, count=lost)
+                if lost == ATTEMPTS:
+                    raise
+                await asyncio.sleep(0.05 * 4**lost)
+            except _OVERTAKEN:
+                overtaken += 1
+                if overtaken == OVERTAKEN_ATTEMPTS:
+                    raise
+                await asyncio.sleep(0.0005 * overtaken)
+
+
+def _tell(batch: Sequence[_Waiting], results: Sequence[WalletResult | None]) -> None:
+    for (_, told, _), result in zip(batch, results, strict=True):
+        try:
+            told(result)
+        except Exception as error:  # noqa: BLE001 - one listener's fault is not its neighbours'
+            _LOG.exception("wallet.answer_failed", error_type=type(error).__name__)
+
+
+class Lanes:
+    """All lanes of a process; a wallet always has the same one."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to serve, on the running event loop."""
+        self._tasks = [
+            asyncio.create_task(lane.run(), name=f"lane-{number}") for number, lane in enumerate(self._lanes)
+        ]
+
+    async def close(self) -> None:
+        """Answer all that waits, then end."""
+        for lane in self._lanes:
+            lane.close()
+        await asyncio.gather(*self._tasks)
+
+    def queue(self, request: WalletRequest, told: Told, *, patience_ms: int) -> None:
+        """Queue a request; raise `LanesBusy` when an answer within `patience_ms` is not to be expected."""
+        self._lane(request, patience_ms).queue(request, told)
+
+    def submit(self, request: WalletRequest, *, patience_ms: int) -> asyncio.Future[WalletResult]:
+        """Queue a request and return its decision to come; raise `LanesBusy` like `queue`."""
+        return self._lane(request, patience_ms).submit(request)
+
+    def _lane(self, request: WalletRequest, patience_ms: int) -> Lane:
+        lane = self._lanes[(request.tenant_id * 1_000_003 + request.wallet_id) % len(self._lanes)]
+        if lane.oldest_wait_ms() > patience_ms:
+            raise LanesBusy("the queue is not moving")
+        return lane
