@@ -289,6 +289,18 @@ REFUSED: dict[str, tuple[Callable[[Cell], tuple[bytes, str]], str]] = {
         ),
         "permissions.forbidden",
     ),
+    "a player who reads": (
+        lambda cell: sign_call(
+            make_call(CallKind.READ_TENANT, TenantCall(order(), Actor(ActorKind.PLAYER, "p"), BY.origin)), cell.key
+        ),
+        "permissions.forbidden",
+    ),
+    "a tenant of another zone that is read": (
+        lambda cell: sign_call(
+            make_call(CallKind.READ_TENANT, TenantCall(order(locality="br"), BY.actor, BY.origin)), cell.key
+        ),
+        "hosting.order_refused",
+    ),
     "a directory signed by the wrong key": (
         lambda cell: sign_call(
             make_call(CallKind.STORE_DIRECTORY, sign_snapshot("eu-1", 9, DirectoryContent(), cell.key)), cell.key
