@@ -16,10 +16,11 @@ from tests.bench.stage import TPCB_SCALE, Stage
 
 from pitboss.platform.db import parse_url
 from pitboss.platform.embedded import wheel_binaries
-from pitboss.wallet.contracts import WalletRequest
+from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.runtime import Lane
 
 LANES: Final = 2
+UNDER_WAY: Final = 2
 TPCB_DATABASE: Final = "bench_tpcb"
 _BUILT_PER_SECOND: Final = 40_000
 
@@ -133,7 +134,10 @@ class LanePool:
 
 
 class LaneCase:
-    """Postings in process: each lane is handed `batch_size` requests and asked again when all are answered.
+    """Postings in process: each lane is handed `batch_size` requests, and others when these are answered.
+
+    Two such handfuls are under way in each lane, so that one can be decided while the other is written; what asks is
+    called back, as the listener is.
 
     `calls` has one series for each lane that takes part. Time and CPU include the building of the requests,
     unless they are `built_before`.
@@ -166,7 +170,11 @@ class LaneCase:
                 ready.extend([self._build(calls) for _ in range(wanted - len(ready))])
         latencies: list[float] = []
         began, cpu_began = perf_counter(), process_time()
-        driven = [self._drive(number, began + seconds, latencies) for number in range(len(self._calls))]
+        driven = [
+            self._drive(number, began + seconds, latencies, later)
+            for number in range(len(self._calls))
+            for later in range(UNDER_WAY)
+        ]
         counts = await gather_counts(driven)
         took, cpu = perf_counter() - began, process_time() - cpu_began
         latencies.sort()
@@ -175,18 +183,40 @@ class LaneCase:
     def _build(self, calls: Calls) -> list[WalletRequest]:
         return [calls.build() for _ in range(self._batch_size)]
 
-    async def _drive(self, number: int, until: float, latencies: list[float]) -> int:
+    async def _drive(self, number: int, until: float, latencies: list[float], later: int) -> int:
         lane, calls, ready = self._pool.lanes[number], self._calls[number], self._ready[number]
+        # Handfuls that come at the same moment would be one batch for ever.
+        await asyncio.sleep(later / 1000)
         count = 0
         while perf_counter() < until and (ready or not self._built_before):
             batch = ready.popleft() if self._built_before else self._build(calls)
             asked = perf_counter()
-            for result in await asyncio.gather(*[lane.submit(request) for request in batch]):
-                if result.refusal is not None:
-                    raise CaseFailed(f"a call was refused: {result.refusal} {result.detail}")
+            handful = _Handful(len(batch))
+            for request in batch:
+                lane.queue(request, handful.told)
+            await handful.answered.wait()
+            if handful.refused:
+                raise CaseFailed(f"a call was refused: {handful.refused[0]}")
             latencies.append(perf_counter() - asked)
             count += len(batch)
         return count
 
     async def close(self) -> None:
         """The lanes are the pool's."""
+
+
+class _Handful:
+    """Requests that were handed to a lane together."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self.answered = asyncio.Event()
+        self.refused: list[str] = []
+
+    def told(self, result: WalletResult | None) -> None:
+        """Take an answer."""
+        if result is None or result.refusal is not None:
+            self.refused.append("it was not carried out" if result is None else f"{result.refusal} {result.detail}")
+        self._left -= 1
+        if not self._left:
+            self.answered.set()

@@ -55,14 +55,6 @@ class WalletStatus(IntEnum):
     BLOCKED = 2
 
 
-class HoldState(IntEnum):
-    """A hold is open until it is captured, released, or both in parts."""
-
-    OPEN = 1
-    CAPTURED = 2
-    RELEASED = 3
-
-
 class Balance(msgspec.Struct, frozen=True):
     """The four buckets of a wallet in minor units; the player's claim is real + bonus + held − debt."""
 

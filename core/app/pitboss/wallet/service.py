@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -28,10 +29,9 @@ from pitboss_sdk.games import Refusal
 
 MANUAL_SOURCE = "manual"
 """The maker of references that operators type."""
-SYSTEM_SOURCE = "system"
-"""The maker of references that the platform derives."""
 MANUAL_PATIENCE_MS = 2_000
 PAGE: Final = 100
+PAGES_A_RUN: Final = 20
 MAX_CREDIT_MINOR: Final = 10**15
 """Far above any deposit by hand, and far enough below 64 bits that sums of balances stay exact."""
 
@@ -174,19 +174,27 @@ async def settle_awards(lanes: Lanes, scope: TenantScope, wallet_ids: Iterable[i
 
     Lanes do so before they decide anything on a wallet; asking for its balance is enough. Again it moves nothing.
     """
-    for wallet_id in sorted(set(wallet_ids)):
-        await lanes.submit(WalletRequest(scope.tenant_id, wallet_id, 0, ()), patience_ms=MANUAL_PATIENCE_MS)
+    asked = [
+        lanes.submit(WalletRequest(scope.tenant_id, wallet_id, 0, ()), patience_ms=MANUAL_PATIENCE_MS)
+        for wallet_id in sorted(set(wallet_ids))
+    ]
+    await asyncio.gather(*asked)
 
 
-async def settle_ended_awards(session: AsyncSession, lanes: Lanes, scope: TenantScope) -> int:
-    """Settle the wallets of all awards that have ended and were not looked at since; return how many awards.
+async def settle_ended_awards(
+    session: AsyncSession, lanes: Lanes, scope: TenantScope, *, page_size: int = PAGE, pages: int = PAGES_A_RUN
+) -> int:
+    """Settle the wallets of awards that have ended and were not looked at since; return of how many nothing is left.
 
-    They are done in pages. One whose money is still there stays to be looked at, and so does, for a day, one that was
-    ordered and never booked: its booking may be under way.
+    They are done in pages, and no more of them than a job has time for. One whose money is still there stays to be
+    looked at, and so does, for a day, one that was ordered and never booked: its booking may be under way.
     """
     after: UUID | None = None
     count = 0
-    while page := await bonus.list_ended(session, scope, after, PAGE):
+    for _ in range(pages):
+        page = await bonus.list_ended(session, scope, after, page_size)
+        if not page:
+            break
         await settle_awards(lanes, scope, [found.wallet_id for found in page])
         count += await bonus.close_settled(session, scope, page)
         after = page[-1].award_id

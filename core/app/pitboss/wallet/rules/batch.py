@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import msgspec
 
 from pitboss.ledger.contracts import (
-    HoldState,
     KnownKey,
     Op,
     OpenHold,
@@ -33,7 +32,7 @@ from pitboss.wallet.rules.movements import (
 from pitboss_sdk.games import STICKY, Refusal
 from pitboss_sdk.money import MAX_MINOR
 
-__all__ = ["BatchFacts", "BatchWalk", "HoldState"]
+__all__ = ["BatchFacts", "BatchWalk"]
 
 REFUSAL_NUMBERS: Mapping[Refusal, int] = {
     Refusal.INSUFFICIENT_FUNDS: 1,
