@@ -190,6 +190,17 @@ async def test_drift_of_all_finds_what_has_no_folder(
     assert 'aurora: 1 differences\n  tenant  file: nothing  held: "held, but it has no folder"' in found.output
 
 
+async def test_a_closed_tenant_needs_no_folder(deployment: Deployment, settings: Settings, tenants_dir: Path) -> None:
+    await run_apply(deployment)
+    async with deployment.control.transaction() as session:
+        await session.execute(text("update tenant set state = 'closed'"))
+    (tenants_dir / "aurora").rename(tenants_dir / ".aurora")
+    found = await asyncio.to_thread(run, settings, "drift", "aurora")
+    assert (found.exit_code, "note: the tenant is closed, and its folder is gone" in found.output) == (0, True)
+    nobody = await asyncio.to_thread(run, settings, "drift", "nobody")
+    assert (nobody.exit_code, "is not registered" in str(nobody.exception)) == (1, True)
+
+
 async def test_a_suspended_tenant_is_no_drift_but_told(deployment: Deployment, settings: Settings) -> None:
     await run_apply(deployment)
     async with deployment.control.transaction() as session:

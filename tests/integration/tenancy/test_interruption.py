@@ -148,7 +148,13 @@ async def test_a_rerun_heals_a_killed_process(
 @pytest.mark.crash
 @pytest.mark.parametrize(
     ("step", "table"),
-    [("reserve", "tenant"), ("prepare", "plugin_enablement"), ("activate", "brand"), ("store", "directory_snapshot")],
+    [
+        ("reserve", "tenant"),
+        ("prepare", "plugin_enablement"),
+        ("prepare", "brand_theme"),
+        ("activate", "brand"),
+        ("store", "directory_snapshot"),
+    ],
 )
 async def test_a_rerun_heals_a_kill_inside_a_transaction(
     deployment: Deployment,

@@ -19,6 +19,7 @@ from pitboss.hosting.contracts import Touch
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.settings import load_settings
 from pitboss.tenancy.contracts import TenantRecord
+from pitboss.tenancy.errors import TenantNotFound
 
 _FOLLOWING = {"directory", "ledger"}
 """What an apply changes because something else changes; it stands in no file."""
@@ -74,7 +75,9 @@ async def find_drift(deployment: Deployment, slug: str) -> Drift:
     has_folder = slug in deployment.workshop.list_tenants()
     if not has_folder:
         if record is None:
-            await read_held(deployment, slug)
+            raise TenantNotFound(f"tenant {slug} has no folder and is not registered")
+        if record.state is TenantState.CLOSED:
+            return Drift(slug, (), ("the tenant is closed, and its folder is gone",))
         return Drift(slug, (Difference("tenant", None, "held, but it has no folder"),))
     folder = deployment.workshop.check(slug)
     if record is None:
