@@ -24,8 +24,8 @@ from pitboss.platform.db import ContextSigner, LaneConnections
 from pitboss.policy.contracts import SpendOrder, TenantPolicy
 from pitboss.policy.service import resolve_policy
 from pitboss.wallet.contracts import WalletRequest, WalletResult
-from pitboss.wallet.runtime import DatabasePoster, Lane
-from pitboss.wallet.service import make_leg
+from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
+from pitboss.wallet.service import make_leg, settle_ended_awards
 from pitboss_sdk.games import Refusal
 
 TESTER = Actor(ActorKind.OPERATOR, "tester")
@@ -218,3 +218,31 @@ async def test_an_award_that_was_staked_in_the_batch_that_gave_it_is_known_to_ot
         back = await second.submit(house.request(seat, Op.BET_ROLLBACK, "back", 0, "all of it"))
         assert (back.refusal, back.balance_minor) == (None, 100)
     assert await find_faults(house) == set()
+
+
+async def test_ended_awards_are_settled_page_by_page(house: House) -> None:
+    async with open_cell(house.database) as cell, cell.transaction(house.scope) as session:
+        house.source_id = await ledger.ensure_source(session, house.scope, bonus.SOURCE)
+    seats = await house.add_players(5)
+    lanes = Lanes([lane_over(Disturbed(house))])
+    lanes.start()
+    counts: list[int] = []
+    try:
+        for seat in seats:
+            award = await order(house, seat, 100, 1000, timedelta(seconds=1))
+            request = grant(house, seat, award)
+            assert (await lanes.submit(request, patience_ms=1000)).refusal is None
+        unbooked = await order(house, seats[0], 100, 1000, timedelta(seconds=0))
+        await asyncio.sleep(1.1)
+        for pages in (1, 2, 3, 3):
+            worker_url = house.database.worker_url
+            async with open_cell(house.database, worker_url) as cell, cell.transaction(house.scope) as session:
+                counts.append(await settle_ended_awards(session, lanes, house.scope, page_size=2, pages=pages))
+    finally:
+        await lanes.close()
+    assert counts == [2, 3, 0, 0]
+    for seat in seats:
+        assert (await journal(house, seat))[-1] == (Op.AWARD_FORFEIT, 0, -100)
+    # It was ordered a day ago, so nobody waits for its booking any more.
+    (row,) = await house.administer("select settled_at from award_terms where award_id = $1", unbooked.award_id)
+    assert row[0] is not None

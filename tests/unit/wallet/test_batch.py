@@ -93,7 +93,9 @@ def test_a_forfeit_takes_bonus_money_and_no_more_than_there_is() -> None:
     assert [award.remaining for award in decided.facts.awards.values()] == [0, 60]
 
 
-@pytest.mark.parametrize(("op", "allowed"), [(Op.BET, False), (Op.DEPOSIT, False), (Op.HOLD, True), (Op.WIN, True)])
+@pytest.mark.parametrize(
+    ("op", "allowed"), [(Op.BET, False), (Op.DEPOSIT, False), (Op.AWARD, False), (Op.HOLD, True), (Op.WIN, True)]
+)
 def test_who_is_excluded_stakes_and_deposits_nothing_and_gets_what_is_owed(op: Op, allowed: bool) -> None:
     for until, wanted in ((NOW + 1, allowed), (NOW, True), (NOW - 1, True)):
         decided = walk(real=100)
