@@ -29,8 +29,11 @@ class Policies:
         """Which money stakes take first, by tenant number; a tenant without a policy is not in it."""
 
     async def get(self, session: AsyncSession, scope: TenantScope) -> EffectivePolicy:
-        """Return what applies now; raise `PolicyMissing`, `LicenceUnknown` or `PackNotLoaded`."""
-        return await get_policy(session, scope, self._packs, utc_now())
+        """Return what applies now, and let lanes know; raise `PolicyMissing`, `LicenceUnknown` or `PackNotLoaded`."""
+        policy = await get_policy(session, scope, self._packs, utc_now())
+        # Whoever registers first at a tenant that has just come must not wait until it is renewed.
+        self.zones[scope.tenant_id], self.spend_orders[scope.tenant_id] = policy.time_zone, policy.spend_order
+        return policy
 
     async def find(self, session: AsyncSession, scope: TenantScope) -> EffectivePolicy | None:
         """Return what applies now, where it is known and no licence has to be chosen."""
@@ -42,8 +45,7 @@ class Policies:
     async def renew(self, session: AsyncSession, scope: TenantScope) -> None:
         """Bring what lanes know of one tenant to what its policy says now."""
         try:
-            policy = await self.get(session, scope)
-            self.zones[scope.tenant_id], self.spend_orders[scope.tenant_id] = policy.time_zone, policy.spend_order
+            await self.get(session, scope)
         except PitbossError as error:
             self._forget(scope.tenant_id)
             _LOG.error("policy.unknown", tenant=scope.slug, error_code=error.code)
