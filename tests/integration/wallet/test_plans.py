@@ -233,6 +233,9 @@ insert into award (tenant_id, wallet_id, granted_version, granted_minor, remaini
 select 1, wallet_id, v, 5, 5 from wallet, generate_series(2, 3) v;
 insert into award_entry (tenant_id, wallet_id, version, granted_version, d_remaining)
 select tenant_id, wallet_id, granted_version + 1, granted_version, 1 from award;
+insert into award_terms (tenant_id, award_id, wallet_id, amount_minor, required_minor, expires_at, reference, reason)
+select 1, award_id, wallet_id, 5, 5, now() + interval '1 day', award_id::text, ''
+from (select wallet_id, uuidv7() as award_id from award) a;
 insert into usage (tenant_id, wallet_id, kind, period, window_start, used_minor)
 select 1, wallet_id, kind, 1, current_date, 5 from wallet, generate_series(1, 3) kind;
 insert into player_limit (tenant_id, wallet_id, kind, period, amount_minor)
