@@ -81,7 +81,15 @@ class Parts:
     def make_lane(self, number: int, store: MemoryStore, orders: dict[int, SpendOrder], remembered: int) -> Any:
         self._poster["REMEMBERED"] = remembered
         self._poster["epoch_microseconds"] = store.read_clock
-        return self._lanes["Lane"](self._poster["DatabasePoster"](number, store, spend_orders=orders))
+        poster = self._poster["DatabasePoster"](number, store, spend_orders=orders)
+        forget = poster.forget
+
+        def forget_both(decision: Any) -> None:
+            store.forget()
+            forget(decision)
+
+        poster.forget = forget_both
+        return self._lanes["Lane"](poster)
 
     def set_up(self, *, ahead: int, wary_batches: int, remembered_rounds: int) -> None:
         """Choose what all lanes of a seed have in common."""

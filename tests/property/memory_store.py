@@ -77,8 +77,8 @@ class MemoryStore:
         self._decided.answers.append((request, msgspec.structs.replace(result, legs=tuple(result.legs))))
 
     def forget(self) -> None:
-        """Forget what was decided in a batch that cannot be."""
-        self._decided.answers = []
+        """Forget what was decided in a batch that will not be written."""
+        self._decided = Decided()
 
     def slow_down(self) -> None:
         """Take time over each journey from now on."""
@@ -110,18 +110,10 @@ class MemoryStore:
     async def write(self, tenant_ids: frozenset[int], parts: Sequence[WritePart]) -> None:
         """Check first and write later, as a statement does that waits for a lock in between.
 
-        When it fails, what was decided after it counts as little as itself. What was decided without writing anything
-        took effect when it was read.
+        What was decided without writing anything took effect when it was read.
         """
         assert tenant_ids == {TENANT}
         decided, self._decided = self._decided, Decided()
-        try:
-            await self._write(decided, parts)
-        except BaseException:
-            self._decided = Decided()
-            raise
-
-    async def _write(self, decided: Decided, parts: Sequence[WritePart]) -> None:
         if not parts:
             self._settle(decided, [], -1, -1)
             return

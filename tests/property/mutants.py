@@ -243,19 +243,25 @@ MUTANTS = (
     Mutant(
         "a batch that was not written is answered",
         "lane",
-        "        return error is None\n",
-        "        return True\n",
+        "            await self._serve_again(batch, lost=isinstance(error, (*_CONNECTION_LOST, *_SHUTTING_DOWN)))\n",
+        "            _tell_soon(batch, decision.results)\n",
     ),
     Mutant(
         "an answer leaves before the commit",
         "lane",
-        "        await asyncio.wait([flight.task])\n",
-        "        if not flight.task.done():\n            return True\n",
+        "            await self._poster.write(decision)\n        except",
+        "            _tell_soon(batch, decision.results)\n            await self._poster.write(decision)\n        except",
     ),
     Mutant(
         "a decision outlives the one it was made on",
         "lane",
-        "            self._poster.forget(decision)\n",
+        "            self._poster.forget(ahead[1])\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what was decided ahead is never served",
+        "lane",
+        "            await self._serve_alone(ahead[0])\n",
         "            pass\n",
     ),
     Mutant(

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from contextvars import copy_context
+from typing import Final, Protocol
 
 import asyncpg
 import structlog
@@ -29,7 +30,7 @@ ATTEMPTS: Final = 4
 OVERTAKEN_ATTEMPTS: Final = 24
 """How often a batch is decided again after others were faster; each of them got through meanwhile."""
 AHEAD: Final = 24
-"""Requests that must wait before a batch is decided while another is written; fewer let more come."""
+"""Requests that must wait, at least, before a batch is decided while another is written; fewer let more come."""
 
 _LOG = structlog.get_logger("pitboss.wallet")
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
@@ -68,12 +69,8 @@ class Poster(Protocol):
         ...
 
 
-class _Flight(NamedTuple):
-    """A batch that is being written."""
-
-    batch: Sequence[_Waiting]
-    decision: Decision
-    task: asyncio.Task[None]
+_Decided = tuple[Sequence[_Waiting], Decision | None]
+"""A batch, and what was decided on it unless that failed."""
 
 
 class Lane:
@@ -83,7 +80,9 @@ class Lane:
         self._poster = poster
         self._observe_batch = observe_batch
         self._queue: deque[_Waiting] = deque()
-        self._flight: _Flight | None = None
+        self._writing = 0
+        self._ahead: asyncio.Task[_Decided] | None = None
+        self._context = copy_context()
         self._wake = asyncio.Event()
         self._closing = False
 
@@ -96,8 +95,11 @@ class Lane:
         if self._closing or len(self._queue) >= MAX_QUEUE:
             raise LanesBusy("too many calls are waiting")
         self._queue.append((request, told, monotonic_seconds()))
-        if (self._flight is None or len(self._queue) == AHEAD) and not self._wake.is_set():
-            self._wake.set()
+        if not self._writing:
+            if not self._wake.is_set():
+                self._wake.set()
+        elif len(self._queue) >= self._writing and self._ahead is None:
+            self._decide_ahead()
 
     def submit(self, request: WalletRequest) -> asyncio.Future[WalletResult]:
         """Queue a request and return its decision to come; raise `LanesBusy`, now or from the future."""
@@ -116,14 +118,10 @@ class Lane:
 
     async def run(self) -> None:
         """Serve until closed and empty."""
-        while self._queue or self._flight is not None or not self._closing:
-            if self._flight is not None and self._flight.task.done():
-                flight, self._flight = self._flight, None
-                await self._conclude(flight, landed=await self._has_landed(flight))
-            elif len(self._queue) >= (1 if self._flight is None else AHEAD):
-                batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
-                self._observe_batch(len(batch))
-                await self._serve(batch)
+        self._context = copy_context()  # what is decided ahead is no part of the call that was the last to come
+        while self._queue or self._ahead is not None or not self._closing:
+            if self._queue or self._ahead is not None:
+                await self._serve()
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -134,43 +132,52 @@ class Lane:
         self._closing = True
         self._wake.set()
 
-    async def _serve(self, batch: Sequence[_Waiting]) -> None:
-        """Decide a batch, and write it once the one before it has landed; what fails goes again by itself."""
-        decision: Decision | None
+    async def _decide(self) -> _Decided:
+        """Take what waits and decide it."""
+        batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+        self._observe_batch(len(batch))
         try:
-            decision = await self._poster.decide([request for request, _, _ in batch])
+            return batch, await self._poster.decide([request for request, _, _ in batch])
         except Exception:  # noqa: BLE001 - it is tried again, and then told
-            decision = None
-        before, self._flight = self._flight, None
-        landed = before is None or await self._has_landed(before)
-        if decision is not None and landed:
-            task = asyncio.get_running_loop().create_task(self._poster.write(decision))
-            task.add_done_callback(lambda _: self._wake.set())
-            self._flight = _Flight(batch, decision, task)
-            # A statement leaves for the server when a turn of the loop ends: answers are told while that works on it.
-            for _ in range(2):
-                await asyncio.sleep(0)
-        elif decision is not None:
-            self._poster.forget(decision)
-        if before is not None:
-            await self._conclude(before, landed=landed)
-        if self._flight is None:
+            return batch, None
+
+    def _decide_ahead(self) -> None:
+        self._ahead = asyncio.get_running_loop().create_task(self._decide(), context=self._context)
+
+    async def _take_ahead(self) -> _Decided | None:
+        """Return what was decided meanwhile, if anything was."""
+        ahead, self._ahead = self._ahead, None
+        return await ahead if ahead is not None else None
+
+    async def _serve(self) -> None:
+        """Decide a batch, unless that is done, and write it; what fails goes again by itself."""
+        batch, decision = await self._take_ahead() or await self._decide()
+        if decision is None:
             await self._serve_alone(batch)
+            return
+        # Batches of one size: a smaller one would be decided early and pay for as many journeys.
+        self._writing = max(AHEAD, len(batch))
+        if len(self._queue) >= self._writing:
+            self._decide_ahead()
+        try:
+            await self._poster.write(decision)
+        except Exception as error:  # noqa: BLE001 - it is tried again, and then told
+            self._writing = 0
+            await self._serve_again(batch, lost=isinstance(error, (*_CONNECTION_LOST, *_SHUTTING_DOWN)))
+            return
+        self._writing = 0
+        _tell_soon(batch, decision.results)
 
-    async def _has_landed(self, flight: _Flight) -> bool:
-        """Return, once it is known, whether a batch was written."""
-        await asyncio.wait([flight.task])
-        error = flight.task.exception()
-        if isinstance(error, (*_CONNECTION_LOST, *_SHUTTING_DOWN)):
+    async def _serve_again(self, batch: Sequence[_Waiting], *, lost: bool) -> None:
+        """Serve a batch that was not written, and then the one that was decided on what it would leave behind."""
+        ahead = await self._take_ahead()
+        if ahead is not None and ahead[1] is not None:
+            self._poster.forget(ahead[1])
+        if lost:
             self._poster.drop()
-        return error is None
-
-    async def _conclude(self, flight: _Flight, *, landed: bool) -> None:
-        """Answer a batch that was written; one that was not goes again."""
-        if landed:
-            _tell(flight.batch, flight.decision.results)
-        else:
-            await self._serve_alone(flight.batch)
+        await self._serve_alone(batch)
+        if ahead is not None:
+            await self._serve_alone(ahead[0])
 
     async def _serve_alone(self, batch: Sequence[_Waiting]) -> None:
         """Answer a batch with nothing else under way.
@@ -189,7 +196,7 @@ class Lane:
                 return
             _LOG.error("wallet.batch_failed", error_type=type(error).__name__)
             results = [None] * len(batch)
-        _tell(batch, results)
+        _tell_soon(batch, results)
 
     async def _post(self, requests: Sequence[WalletRequest]) -> list[WalletResult]:
         decision = await self._poster.decide(requests)
@@ -214,6 +221,12 @@ class Lane:
                 if overtaken == OVERTAKEN_ATTEMPTS:
                     raise
                 await asyncio.sleep(0.0005 * overtaken)
+
+
+def _tell_soon(batch: Sequence[_Waiting], results: Sequence[WalletResult | None]) -> None:
+    """Answer in a turn of the loop's to come: what leaves for the server leaves as a turn ends, and goes first."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.call_soon, _tell, batch, results)
 
 
 def _tell(batch: Sequence[_Waiting], results: Sequence[WalletResult | None]) -> None:
