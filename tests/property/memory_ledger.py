@@ -19,7 +19,7 @@ from tests.property.model import Model
 
 from pitboss.bonus import store as bonus_store
 from pitboss.games.store import rounds as rounds_store
-from pitboss.kernel.clock import utc_now
+from pitboss.kernel.clock import epoch_microseconds, utc_now
 from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger.contracts import Op, OpenHold
 from pitboss.ledger.store import posting
@@ -179,6 +179,10 @@ class MemoryLedger:
     def read_award_entries(self, args: Sequence[Any]) -> Iterable[Any]:
         for name in table(args, 3):
             yield from ((*name, *entry) for entry in sorted(self.award_entries.get(name, {}).items()))
+
+    def read_times(self, args: Sequence[Any]) -> Iterable[Any]:
+        """Everything was booked today."""
+        yield from ((*name, epoch_microseconds()) for name in table(args, 3) if (name[1], name[2]) in self.journal)
 
     def read_usage(self, args: Sequence[Any]) -> Iterable[Any]:
         pairs = set(table(args, 2))
@@ -432,6 +436,7 @@ _READS: dict[str, Callable[[MemoryLedger, Sequence[Any]], Any]] = {
     posting._READ_HOLDS: MemoryLedger.read_holds,
     posting._READ_AWARDS: MemoryLedger.read_awards,
     posting._READ_AWARD_ENTRIES: MemoryLedger.read_award_entries,
+    posting._READ_TIMES: MemoryLedger.read_times,
     posting._READ_USAGE: MemoryLedger.read_usage,
     bonus_store._READ: MemoryLedger.read_terms,
     limits_store._READ: MemoryLedger.read_limits,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import copy
 import os
-from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import permutations
-from typing import Any, ClassVar, TypeVar
-from uuid import UUID
+from typing import Any, ClassVar
 
-import asyncpg
 import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
@@ -28,29 +23,20 @@ from hypothesis.stateful import (
 )
 from tests.factories.databases import PlaneDatabase
 from tests.factories.figures import write_figures
-from tests.factories.money import House, Seat
-from tests.factories.players import make_origin, make_policy, open_cell
-from tests.property.asks import GAME, make_request, read_answer
+from tests.factories.money import Seat
+from tests.property.ledger_world import CODES, World
 from tests.property.model import Answer, Ask, Model, Purse, Step
 from tests.property.mutants import MUTANTS
 
-from pitboss.bonus import service as bonus
-from pitboss.games import service as games
 from pitboss.games.rules import compute_round_id
 from pitboss.kernel.ids import new_uuid
-from pitboss.kernel.scope import Actor, ActorKind
-from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import WalletStatus
-from pitboss.limits import service as limits
-from pitboss.limits.contracts import Limit, LimitKind, Period
-from pitboss.wallet.errors import LanesBusy
-from pitboss.wallet.runtime import Lane, poster
+from pitboss.limits.contracts import LimitKind
+from pitboss.wallet.runtime import poster
 from pitboss_sdk.money import CURRENCIES, decimal_from_minor, minor_from_decimal
 
 STEPS = int(os.environ.get("STATE_MACHINE_STEPS", "10000"))
 STEPS_A_RUN = 50
-PATIENCE = 5
-CODES = {0: "JPY", 2: "EUR", 3: "KWD", 8: "BTC"}
 FAULTS = [
     "reversed twice",
     "content is not compared",
@@ -60,108 +46,6 @@ FAULTS = [
 ]
 LANES = st.integers(0, 2)
 WALLETS = st.integers(0, 2)
-TESTER = Actor(ActorKind.OPERATOR, "tester")
-Result = TypeVar("Result")
-
-
-class World:
-    """The servers' side: two lanes of one process, one of another, all of them for every wallet."""
-
-    def __init__(self, database: PlaneDatabase) -> None:
-        self.house = House(database)
-        self.runner = asyncio.Runner()
-        self.steps = 0
-        self.lanes: list[Lane] = []
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self.runner.run(work)
-
-    async def open(self) -> None:
-        self.house.admin = await asyncpg.connect(self.house.database.admin_url)
-        await self.house.open(list(CODES.values()))
-        posters = [self.house.make_poster(number, name) for number, name in ((1, "web a"), (2, "web a"), (1, "web b"))]
-        self.lanes = [Lane(poster) for poster in posters]
-        self._tasks = [asyncio.create_task(lane.run()) for lane in self.lanes]
-
-    async def close(self) -> None:
-        for lane in self.lanes:
-            lane.close()
-        await asyncio.gather(*self._tasks)
-        if self.house.admin is not None:
-            await self.house.admin.close()
-
-    async def ask(self, *sent: tuple[int, Ask, Seat]) -> list[Answer]:
-        """Send asks at the same time, each through its lane."""
-        return await asyncio.gather(*[self._send(*each) for each in sent])
-
-    async def _send(self, lane: int, ask: Ask, seat: Seat) -> Answer:
-        """Send an ask again until it is answered, as a provider does, but not for ever."""
-        for _ in range(PATIENCE):
-            with contextlib.suppress(LanesBusy):
-                return read_answer(await self._submit(lane, ask, seat))
-        raise AssertionError(f"{ask} is never answered")
-
-    def _submit(self, lane: int, ask: Ask, seat: Seat) -> asyncio.Future[Any]:
-        request = make_request(
-            ask,
-            tenant_id=seat.tenant_id,
-            account_id=self.house.revenue[seat.currency],
-            wallet_id=seat.wallet_id,
-            source_id=self.house.source_id,
-            player_id=seat.player_id,
-            currency=seat.currency,
-        )
-        return self.lanes[lane].submit(request)
-
-    async def set_status(self, seat: Seat, status: WalletStatus) -> None:
-        scope = self.house.scope
-        async with open_cell(self.house.database) as cell, cell.transaction(scope) as session:
-            await ledger.set_wallet_status(session, scope, seat.player_id, status)
-
-    async def launch(self, seat: Seat, *, fails: bool) -> Seat:
-        """Open another game session of the seat; with `fails`, the one that it had turns out not to have opened."""
-        scope = self.house.scope
-        async with open_cell(self.house.database) as cell, cell.transaction(scope) as session:
-            game = await games.get_game(session, scope, GAME)
-            opened = await games.open_session(
-                session,
-                scope,
-                player_id=seat.player_id,
-                wallet_id=seat.wallet_id,
-                game=game,
-                policy=make_policy(),
-                actor=TESTER,
-                origin=make_origin(),
-            )
-            if fails:
-                await games.finish_launch(session, scope, UUID(seat.session), opened=False)
-        return replace(seat, session=str(opened))
-
-    async def set_limit(self, seat: Seat, kind: LimitKind, amount_minor: int | None) -> None:
-        scope = self.house.scope
-        async with open_cell(self.house.database) as cell, cell.transaction(scope) as session:
-            wallet = await ledger.get_wallet(session, scope, seat.player_id, seat.currency)
-            if amount_minor is None:
-                await limits.remove_limit(session, scope, wallet, kind, Period.MONTH, TESTER, make_origin())
-            else:
-                limit = Limit(kind, Period.MONTH, amount_minor)
-                await limits.set_limit(session, scope, wallet, limit, TESTER, make_origin())
-
-    async def order_award(self, seat: Seat, ref: str, required_minor: int) -> None:
-        """Write down the terms of an award that is booked afterwards, under its id."""
-        await self.house.administer(_ORDER, seat.tenant_id, ref, seat.wallet_id, required_minor)
-
-    async def end_award(self, seat: Seat, ref: str, *, by_time: bool) -> None:
-        """End an award by its time, which no wallet moves with, or by an operator."""
-        scope = self.house.scope
-        if by_time:
-            await self.house.administer(_EXPIRE, ref)
-            return
-        async with open_cell(self.house.database) as cell, cell.transaction(scope) as session:
-            await bonus.cancel(
-                session, scope, UUID(ref), [seat.wallet_id], reason="test", actor=TESTER, origin=make_origin()
-            )
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -462,12 +346,6 @@ select round_id, wallet_id, bet_real, bet_bonus, win_minor, bets, first_version,
 where tenant_id = $1 and round_id = any($2::text[]::uuid[])
 """
 _AWARDS = "select granted_version, remaining_minor, wagered_minor from award where tenant_id = $1 and wallet_id = $2"
-_ORDER = """
-insert into award_terms (tenant_id, award_id, wallet_id, amount_minor, required_minor, ordered_at, expires_at,
-    reference, reason)
-values ($1, $2::text::uuid, $3, 1, $4, now() - interval '1 hour', now() + interval '1 day', $2, 'test')
-"""
-_EXPIRE = "update award_terms set expires_at = now() - interval '1 second' where award_id = $1::text::uuid"
 _HOLDS = """
 select opened_version, amount_minor, captured_minor, released_minor from hold where tenant_id = $1 and wallet_id = $2
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.factories.ports import free_port
 from tests.factories.web import CONTENT
 
+from pitboss.directory.contracts import TenantState
 from pitboss.games.contracts import Endpoint, Holder
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.telemetry import Metrics
@@ -122,3 +124,45 @@ async def test_a_dialect_that_breaks_does_not_keep_its_caller_waiting(ask: Any, 
     await lanes.close()
     failed = [entry["error_type"] for entry in logs if entry["event"] == "wallet.dialect_failed"]
     assert failed == (["ZeroDivisionError"] if place in PLACES else [])
+
+
+class Arriving(Surroundings):
+    """A cell that knows of tenants and does not answer at their addresses."""
+
+    is_loaded = True
+
+    def __init__(self, *, settled: bool) -> None:
+        super().__init__(Broken("nowhere"))
+        self._settled = settled
+
+    def find(self, _tenant: str, _plugin: str) -> Any:
+        return None
+
+    def find_plugin(self, _plugin: str) -> Any:
+        return SimpleNamespace(driver=SimpleNamespace(render_refusal=self._say))
+
+    @staticmethod
+    def _say(refusal: Refusal) -> DialectResponse:
+        return DialectResponse(503 if refusal is Refusal.UNAVAILABLE else 404, b"{}")
+
+    def is_settled(self, _tenant: str) -> bool:
+        return self._settled
+
+    def find_elsewhere_by_slug(self, _slug: str) -> None:
+        return None
+
+    def find_tenant_by_slug(self, slug: str) -> Any:
+        state = TenantState.CLOSED if slug == "closed" else TenantState.ACTIVE
+        return None if slug == "nobody" else SimpleNamespace(state=state)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "settled", "status"),
+    [("new", False, 503), ("new", True, 404), ("closed", False, 404), ("nobody", False, 404)],
+)
+async def test_a_tenant_that_just_arrived_is_not_unknown_for_good(tenant: str, status: int, *, settled: bool) -> None:
+    around: Any = Arriving(settled=settled)
+    route = WalletRoute(around, around, Lanes([]), around, Metrics())
+    told: list[DialectResponse] = []
+    route.begin("POST", f"/wallet/{tenant}/broken/balance", {}, b"{}", told.append)
+    assert [response.status for response in told] == [status]

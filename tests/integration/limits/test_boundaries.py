@@ -54,8 +54,10 @@ class Desk:
         (seat,) = await self.house.add_players(1)
         return seat
 
-    async def ask(self, seat: Seat, op: Op, amount_minor: int) -> Refusal | None:
-        request = self.house.request(seat, op, str(new_uuid()), amount_minor)
+    async def ask(
+        self, seat: Seat, op: Op, amount_minor: int, reference: str = "", reverses: str = ""
+    ) -> Refusal | None:
+        request = self.house.request(seat, op, reference or str(new_uuid()), amount_minor, reverses)
         return (await self.lane.submit(request)).refusal
 
     async def change(self, seat: Seat, kind: LimitKind, period: Period, amount_minor: int | None) -> PlayerLimit | None:
@@ -189,6 +191,55 @@ async def test_a_new_limit_counts_from_the_first_instant_of_its_window(
     await desk.clock.set(following)
     assert await desk.ask(seat, op, 101) is Refusal.LIMIT_REACHED
     assert await desk.ask(seat, op, 100) is None
+
+
+UNDONE = [
+    (MALTA, Period.DAY, "2035-06-15T22:00"),
+    (MALTA, Period.DAY, "2035-10-28T23:00"),
+    (MALTA, Period.WEEK, "2035-03-25T22:00"),
+    (BRAZIL, Period.MONTH, "2036-03-01T03:00"),
+]
+
+
+@pytest.mark.parametrize("kind", [LimitKind.STAKE, LimitKind.LOSS], ids=lambda kind: kind.name.lower())
+@pytest.mark.parametrize("limited_late", [False, True], ids=["", "limited late"])
+@pytest.mark.parametrize(("desk", "period", "begins"), UNDONE, indirect=["desk"])
+async def test_what_is_undone_later_leaves_no_more_to_stake(
+    desk: Desk, kind: LimitKind, period: Period, begins: str, *, limited_late: bool
+) -> None:
+    first, seat = utc(begins), await desk.seat()
+    bets = [str(new_uuid()) for _ in range(3)]
+    await desk.clock.set(first - timedelta(days=1))
+    assert await desk.ask(seat, Op.DEPOSIT, FUNDS_MINOR) is None
+    if not limited_late:
+        await desk.change(seat, kind, period, 100)
+    await desk.clock.set(first - INSTANT)
+    assert await desk.ask(seat, Op.BET, 100, bets[0]) is None
+    await desk.clock.set(first)
+    assert await desk.ask(seat, Op.BET_ROLLBACK, 0, reverses=bets[0]) is None
+    if limited_late:
+        await desk.change(seat, kind, period, 100)
+    assert await desk.ask(seat, Op.BET, 60, bets[1]) is None
+    assert await desk.ask(seat, Op.BET, 41) is Refusal.LIMIT_REACHED
+    # What was staked in the window and is undone in it may be staked again.
+    assert await desk.ask(seat, Op.BET_ROLLBACK, 0, reverses=bets[1]) is None
+    assert await desk.ask(seat, Op.BET, 100) is None
+    assert await desk.ask(seat, Op.BET, 1) is Refusal.LIMIT_REACHED
+
+
+@pytest.mark.parametrize("desk", [MALTA], indirect=True)
+async def test_what_is_undone_in_a_longer_window_may_be_staked_again(desk: Desk) -> None:
+    seat, bet = await desk.seat(), str(new_uuid())
+    await desk.clock.set(utc("2035-06-12T10:00"))
+    assert await desk.ask(seat, Op.DEPOSIT, FUNDS_MINOR) is None
+    await desk.change(seat, LimitKind.STAKE, Period.DAY, 100)
+    await desk.change(seat, LimitKind.STAKE, Period.MONTH, 150)
+    assert await desk.ask(seat, Op.BET, 100, bet) is None
+    await desk.clock.set(utc("2035-06-13T10:00"))
+    assert await desk.ask(seat, Op.BET, 51) is Refusal.LIMIT_REACHED
+    assert await desk.ask(seat, Op.BET_ROLLBACK, 0, reverses=bet) is None
+    assert await desk.ask(seat, Op.BET, 101) is Refusal.LIMIT_REACHED
+    assert await desk.ask(seat, Op.BET, 100) is None
 
 
 WAITS = [

@@ -38,6 +38,7 @@ READS = {
     "awards": (posting.ask_awards(SEATS), {"award": 2, "journal": 3}),
     "terms of awards": (bonus.ask_terms(SEATS), {"award_terms": 2}),
     "award entries": (posting.ask_award_entries([(1, 1, 3)]), {"award_entry": 3}),
+    "times": (posting.ask_times([(1, 1, 3)]), {"journal": 3}),
     "usage": (posting.ask_usage(SEATS, date(2026, 11, 1)), {"usage": 2}),
     "limits": (limits.ask_limits(SEATS), {"player_limit": 2}),
     "sessions": (rounds_store.ask_sessions([(1, 1, ROUND)]), {"game_session": 2}),

@@ -315,6 +315,10 @@ class Endpoints:
         """Return the endpoint of a served tenant's enabled plugin."""
         return self._endpoints.get((tenant_slug, plugin_slug))
 
+    def is_settled(self, tenant_slug: str) -> bool:
+        """Return whether what a tenant has enabled is known here, and all of it is served."""
+        return tenant_slug in self._stamps
+
     def find_plugin(self, plugin_slug: str) -> LoadedPlugin | None:
         """Return a loaded plugin of kind `games`, so that even a stranger is refused in its dialect's shape."""
         plugin = self._plugins.get(plugin_slug)

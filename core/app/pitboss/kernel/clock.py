@@ -11,7 +11,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def utc_now() -> datetime:
     """Return the present moment, aware, in UTC."""
-    return _EPOCH + timedelta(microseconds=time.time_ns() // 1000)
+    return from_microseconds(time.time_ns() // 1000)
+
+
+def from_microseconds(moment_us: int) -> datetime:
+    """Return a moment that is given in microseconds since 1970, aware, in UTC."""
+    return _EPOCH + timedelta(microseconds=moment_us)
 
 
 def epoch_seconds() -> int:

@@ -43,10 +43,19 @@ def decide_limits(
 
 
 def compute_usage(
-    limits: Sequence[Limit], movement: Mapping[LimitKind, int], today: date
+    limits: Sequence[Limit], movement: Mapping[LimitKind, int], today: date, counted_on: date | None = None
 ) -> dict[tuple[int, int, date], int]:
-    """Return what `movement` adds to each counted window; negative where a movement is undone."""
-    return {_name_window(limit, today): movement[limit.kind] for limit in limits if movement.get(limit.kind)}
+    """Return what `movement` adds to each counted window; negative where a movement is undone.
+
+    What undoes a movement that was `counted_on` an earlier day changes the windows that hold both days: money that
+    was staked yesterday leaves no more to stake today.
+    """
+    day = today if counted_on is None else counted_on
+    return {
+        window: movement[limit.kind]
+        for limit in limits
+        if movement.get(limit.kind) and (window := _name_window(limit, today)) == _name_window(limit, day)
+    }
 
 
 def decide_change(

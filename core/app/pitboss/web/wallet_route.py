@@ -166,8 +166,10 @@ class WalletRoute:
         plugin = self._endpoints.find_plugin(plugin_slug)
         if plugin is None:
             return problem(404, "there is nothing here"), "tenant_unknown"
-        # A cell that has not read its directory yet knows nobody; a final answer would be a wrong one.
-        refusal = Refusal.TENANT_UNKNOWN if self._directory.is_loaded else Refusal.UNAVAILABLE
+        # A cell that has not read its directory, or a new tenant's addresses, yet: a final answer would be a wrong one.
+        found = self._directory.find_tenant_by_slug(tenant)
+        away = found is not None and found.state is not TenantState.CLOSED and not self._endpoints.is_settled(tenant)
+        refusal = Refusal.UNAVAILABLE if away or not self._directory.is_loaded else Refusal.TENANT_UNKNOWN
         return plugin.driver.render_refusal(refusal), refusal.value
 
     def _seat(self, begun: _Begun, call: WalletCall) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, func, select, text
+from sqlalchemy import Row, Select, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
@@ -341,17 +342,26 @@ async def seed_usage(
     """Write what a wallet used of a window before it had the limit: `sign` × player's change over `ops`.
 
     The window is named by its first day and counts from `since`, where that day begins in the licence's time zone.
+    What undoes a movement from before it is no movement of this window.
 
     From here on the wallet is marked as limited and claimed until the transaction ends, so that no posting
     falls between sum and limit.
     """
     await change_terms(session, scope, wallet_id, has_limits=True)
+    original = aliased(JournalRow)
+    undoes_an_earlier_one = exists().where(
+        original.tenant_id == JournalRow.tenant_id,
+        original.wallet_id == JournalRow.wallet_id,
+        original.version == JournalRow.reverses_version,
+        original.created_at < since,
+    )
     used = await session.scalar(
         select(func.coalesce(func.sum(sign * (JournalRow.d_real + JournalRow.d_bonus - JournalRow.d_debt)), 0)).where(
             JournalRow.tenant_id == scope.tenant_id,
             JournalRow.wallet_id == wallet_id,
             JournalRow.op.in_([int(op) for op in ops]),
             JournalRow.created_at >= since,
+            ~undoes_an_earlier_one,
         )
     )
     statement = insert(UsageRow).values(

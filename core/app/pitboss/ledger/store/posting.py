@@ -60,6 +60,13 @@ from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[]) as n(ten
 join award_entry e on e.tenant_id = n.tenant_id and e.wallet_id = n.wallet_id and e.version = n.version
 """
 
+_READ_TIMES = """
+select json_agg(json_build_array(j.tenant_id, j.wallet_id, j.version,
+    (extract(epoch from j.created_at) * 1000000)::bigint))
+from unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[]) as n(tenant_id, wallet_id, version)
+join journal j on j.tenant_id = n.tenant_id and j.wallet_id = n.wallet_id and j.version = n.version
+"""
+
 _READ_USAGE = """
 select json_agg(json_build_array(u.tenant_id, u.wallet_id, u.kind, u.period, u.window_start, u.used_minor))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
@@ -166,6 +173,7 @@ Key = tuple[int, int, bytes]
 _WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool, int]])
 _KEY_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str, int]])
 _AWARD_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, str]])
+_FOURS = msgspec.json.Decoder(list[tuple[int, int, int, int]])
 _FIVES = msgspec.json.Decoder(list[tuple[int, int, int, int, int]])
 _USAGE_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, date, int]])
 _HOLD_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, datetime]])
@@ -230,6 +238,16 @@ def tell_award_entries(text: str) -> dict[Triple, list[tuple[int, int]]]:
     for row in _FIVES.decode(text):
         entries.setdefault((row[0], row[1], row[2]), []).append((row[3], row[4]))
     return entries
+
+
+def ask_times(bookings: Sequence[Triple]) -> ReadPart:
+    """Return the part that reads when each (tenant, wallet, version) was booked."""
+    return ReadPart(_READ_TIMES, _columns(bookings, 3))
+
+
+def tell_times(text: str) -> dict[Triple, int]:
+    """Return what `ask_times` read: microseconds since 1970 of each booking."""
+    return {(row[0], row[1], row[2]): row[3] for row in _FOURS.decode(text)}
 
 
 def ask_usage(pairs: Sequence[Pair], since: date) -> ReadPart:

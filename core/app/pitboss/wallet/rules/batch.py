@@ -352,12 +352,17 @@ class BatchWalk:
                 False,
             )
         )
-        self._count(op, deltas, wallet, draft)
+        self._count(op, deltas, wallet, draft, original)
 
-    def _count(self, op: Op, deltas: Deltas, wallet: WalletState, draft: Draft) -> None:
+    def _count(self, op: Op, deltas: Deltas, wallet: WalletState, draft: Draft, original: KnownKey | None) -> None:
         if op in _UNCOUNTED or (wallet.tenant_id, wallet.wallet_id) not in self.facts.limits:
             return
         counted = compute_movement(deltas, deposit=op is Op.DEPOSIT, stake=op in (Op.BET, Op.BET_ROLLBACK))
+        version = original.version if original is not None else 0
+        day = self.facts.counted_on.get((wallet.tenant_id, wallet.wallet_id, version))
+        if day is not None:
+            draft.undone.append((day, counted))
+            return
         for kind, minor in counted.items():
             draft.movement[kind] = draft.movement.get(kind, 0) + minor
 
@@ -391,7 +396,7 @@ class BatchWalk:
                 self._remember(key, known)
         if booked:
             self.touched[pair] = wallet
-        if draft.new_holds or draft.holds or draft.awards or draft.movement:
+        if draft.new_holds or draft.holds or draft.awards or draft.movement or draft.undone:
             self._accept_rare(pair, draft)
 
     def _accept_rare(self, pair: Pair, draft: Draft) -> None:
@@ -407,8 +412,11 @@ class BatchWalk:
         for tenant_id, wallet_id, version, granted, part in draft.entries:
             self.facts.award_entries.setdefault((tenant_id, wallet_id, version), []).append((granted, part))
         limits = self.facts.limits.get(pair)
-        if limits and draft.movement:
-            for window, minor in compute_usage(limits, draft.movement, self.facts.days[pair[0]]).items():
+        if not limits:
+            return
+        today = self.facts.days[pair[0]]
+        for day, movement in ((today, draft.movement), *draft.undone):
+            for window, minor in compute_usage(limits, movement, today, day).items():
                 full = (*pair, *window)
                 self.facts.usage[full] = self.facts.usage.get(full, 0) + minor
                 posting.usage[full] = posting.usage.get(full, 0) + minor

@@ -34,6 +34,8 @@ class BatchFacts(msgspec.Struct):
     terms: Mapping[tuple[int, int, str], Terms] = {}
     """Terms of awards by tenant, wallet and the reference of the booking that granted it."""
     award_entries: dict[Triple, list[tuple[int, int]]] = {}
+    counted_on: Mapping[Triple, date] = {}
+    """Day on which a booking that may be undone was counted, for wallets with limits; else it was today."""
     holds: dict[Triple, OpenHold] = {}
     spend_orders: Mapping[int, SpendOrder] = {}
 
@@ -41,13 +43,25 @@ class BatchFacts(msgspec.Struct):
 class Draft:
     """What one request would write; dropped whole when a leg is refused."""
 
-    __slots__ = ("awards", "entries", "holds", "known", "movement", "new_awards", "new_holds", "results", "staked")
+    __slots__ = (
+        "awards",
+        "entries",
+        "holds",
+        "known",
+        "movement",
+        "new_awards",
+        "new_holds",
+        "results",
+        "staked",
+        "undone",
+    )
 
     def __init__(self) -> None:
         self.staked: tuple[int, int] = (0, 0)
         self.known: dict[FullKey, KnownKey] = {}
         self.results: list[LegResult] = []
         self.movement: dict[LimitKind, int] = {}
+        self.undone: list[tuple[date, dict[LimitKind, int]]] = []
         self.awards: dict[Triple, OpenAward] = {}
         self.entries: list[tuple[int, int, int, int, int]] = []
         self.holds: dict[Triple, OpenHold] = {}

@@ -8,11 +8,11 @@ key or round is there already; then the batch is decided again from what is read
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Final, Protocol
 
 from pitboss.bonus import service as bonus
-from pitboss.kernel.clock import epoch_microseconds, utc_now
+from pitboss.kernel.clock import epoch_microseconds, from_microseconds, utc_now
 from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import KnownKey, Op, Outcome, WalletState
@@ -32,6 +32,7 @@ WARY_BATCHES: Final = 32
 """How long a lane reads what others may have changed, after a decision from memory was overtaken."""
 
 _RESOLVING: Final = (Op.CAPTURE, Op.VOID)
+_UNDOABLE: Final = (Op.BET, Op.WIN)
 Key = tuple[int, int, bytes]
 
 
@@ -270,14 +271,24 @@ class DatabasePoster:
     async def _read_rare(self, tenant_ids: frozenset[int], facts: BatchFacts, marked: Sequence[Pair]) -> None:
         """Read awards and limits of the few wallets that are marked as having some."""
         pairs = sorted(marked)
-        facts.days = self._find_days({pair[0] for pair in pairs})
+        now = utc_now()
+        today = {tenant_id: self._find_day(tenant_id, now) for tenant_id in {pair[0] for pair in pairs}}
+        facts.days = {tenant_id: day for tenant_id, day in today.items() if day is not None}
         since = min(map(limits.compute_earliest_window, facts.days.values()), default=date.max)
         bookings = [
             (key[0], known.wallet_id, known.version)
             for key, known in facts.known.items()
             if known.outcome == Outcome.ACCEPTED and known.d_bonus
         ]
-        awards, terms, entries, bounds, usage = await self._store.read(
+        undoable = [
+            (key[0], known.wallet_id, known.version)
+            for key, known in facts.known.items()
+            if known.outcome == Outcome.ACCEPTED
+            and known.op in _UNDOABLE
+            and (key[0], known.wallet_id) in facts.wallets
+            and facts.wallets[key[0], known.wallet_id].has_limits
+        ]
+        awards, terms, entries, bounds, usage, times = await self._store.read(
             tenant_ids,
             [
                 ledger.ask_awards(pairs),
@@ -285,6 +296,7 @@ class DatabasePoster:
                 ledger.ask_award_entries(bookings),
                 limits.ask_limits(pairs),
                 ledger.ask_usage(pairs, since),
+                ledger.ask_times(undoable),
             ],
         )
         facts.awards = ledger.tell_awards(awards)
@@ -292,13 +304,16 @@ class DatabasePoster:
         facts.award_entries = ledger.tell_award_entries(entries)
         facts.limits = limits.tell_limits(bounds)
         facts.usage = ledger.tell_usage(usage)
+        facts.counted_on = {
+            booking: day
+            for booking, moment_us in ledger.tell_times(times).items()
+            if (day := self._find_day(booking[0], from_microseconds(moment_us))) is not None
+        }
 
-    def _find_days(self, tenant_ids: set[int]) -> dict[int, date]:
-        """Return the day that limits count in: of each tenant's licence, or of UTC where no zones were given at all."""
-        now, zones = utc_now(), self._zones
-        if zones is None:
-            return dict.fromkeys(tenant_ids, now.date())
-        return {tenant_id: compute_local_day(now, zones[tenant_id]) for tenant_id in tenant_ids if tenant_id in zones}
+    def _find_day(self, tenant_id: int, moment: datetime) -> date | None:
+        """Return the day that limits count a moment in: of the tenant's licence, of UTC where nobody gave zones."""
+        zone = "UTC" if self._zones is None else self._zones.get(tenant_id)
+        return None if zone is None else compute_local_day(moment, zone)
 
     def _remember(self, facts: BatchFacts) -> None:
         self._wallets.put_all(facts.wallets)
