@@ -77,7 +77,8 @@ class Surroundings:
     """Stands for endpoints, holders and directory: one address and one player that are known."""
 
     def __init__(self, dialect: Any) -> None:
-        self.endpoint = Endpoint(TenantScope(1, "aurora", "eu-1"), "broken", dialect, 1, "broken", {"EUR": 1}, 1000)
+        scope = TenantScope(1, "aurora", "eu-1")
+        self.endpoint = Endpoint(scope, "broken", dialect, 1, "broken", {"EUR": 1}, 1000, demands_session=False)
 
     def find(self, _tenant: str, _plugin: str) -> Endpoint:
         return self.endpoint

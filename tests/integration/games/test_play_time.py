@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -296,3 +297,21 @@ async def test_operators_set_play_time_and_strangers_do_not(games: GamesUnderTes
     assert shown["play_time_limits"] == []
     answer = await games.client.put(path, json=body, headers=games.web.operator)
     assert answer.json()["play_time_limits"][0]["minutes"] == 600
+
+
+async def test_a_bet_without_a_session_gets_around_no_limit_of_time(games: GamesUnderTest) -> None:
+    await demand(games, TenantPolicy())
+    player = await games.enter()
+    holder = await games.hold(player)
+    nameless = msgspec.structs.replace(holder, session="")
+    assert await bet(games, nameless, "before") == ""
+    await demand(games, TenantPolicy(mandatory_limits=frozenset({LimitKind.SESSION_TIME})))
+    for number in range(300):
+        if await bet(games, nameless, f"after-{number}") == "101":
+            break
+        await asyncio.sleep(0.1)
+    else:
+        raise AssertionError("it is taken for ever")
+    assert await bet(games, holder, "with a session") == ""
+    won = await games.call(Call("betwin", "before", (Leg("win", "win", 500),)), nameless)
+    assert won.balance is not None

@@ -127,6 +127,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     revenue_accounts: Mapping[str, int]
     """Game revenue account by currency."""
     patience_ms: int
+    demands_session: bool
+    """Whether a bet that names no session is refused."""
 
 
 class SessionFacts(msgspec.Struct, frozen=True, gc=False):

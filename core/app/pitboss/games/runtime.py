@@ -324,11 +324,11 @@ class Endpoints:
         plugin = self._plugins.get(plugin_slug)
         return plugin if plugin is not None and plugin.manifest.kind == "games" else None
 
-    async def renew(self, session: AsyncSession, scope: TenantScope) -> None:
+    async def renew(self, session: AsyncSession, scope: TenantScope, *, demands_session: bool) -> None:
         """Bring one tenant's endpoints to what it has enabled now; if nothing changed, its dialects stay."""
         enabled = await plughost.list_enabled(session, scope)
         house = await ledger.list_account_numbers(session, scope, AccountKind.GAME_REVENUE)
-        stamp = (scope, *[(found.slug, found.updated_at) for found in enabled], *sorted(house.items()))
+        stamp = (scope, demands_session, *[(found.slug, found.updated_at) for found in enabled], *sorted(house.items()))
         if self._stamps.get(scope.slug) == stamp:
             return
         built = await plughost.load_dialects(session, scope, self._plugins, self._secrets)
@@ -343,6 +343,7 @@ class Endpoints:
                 source_name=source,
                 revenue_accounts={currency: number for (name, currency), number in house.items() if name == slug},
                 patience_ms=dialect.answer_within_ms // PATIENCE_SHARE,
+                demands_session=demands_session,
             )
         self._endpoints = {key: found for key, found in self._endpoints.items() if key[0] != scope.slug}
         self._endpoints |= {(scope.slug, slug): endpoint for slug, endpoint in fresh.items()}

@@ -42,13 +42,14 @@ class Policies:
         except PitbossError:
             return None
 
-    async def renew(self, session: AsyncSession, scope: TenantScope) -> None:
-        """Bring what lanes know of one tenant to what its policy says now."""
+    async def renew(self, session: AsyncSession, scope: TenantScope) -> EffectivePolicy | None:
+        """Bring what lanes know of one tenant to what its policy says now, and return that where it is known."""
         try:
-            await self.get(session, scope)
+            return await self.get(session, scope)
         except PitbossError as error:
             self._forget(scope.tenant_id)
             _LOG.error("policy.unknown", tenant=scope.slug, error_code=error.code)
+            return None
 
     def keep_only(self, tenant_ids: AbstractSet[int]) -> None:
         """Forget tenants that are not among `tenant_ids`."""

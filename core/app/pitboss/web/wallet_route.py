@@ -35,6 +35,7 @@ from pitboss_sdk.games import (
     WalletAnswer,
     WalletCall,
 )
+from pitboss_sdk.jurisdiction import LimitKind
 
 PREFIX: Final = "/wallet/"
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -50,8 +51,10 @@ async def renew_endpoints(endpoints: Endpoints, policies: Policies, database: Da
     scopes = [directory.scope_of(tenant) for tenant in directory.tenants() if tenant.state in served]
     for scope in scopes:
         async with database.transaction(scope) as session:
-            await policies.renew(session, scope)
-            await endpoints.renew(session, scope)
+            policy = await policies.renew(session, scope)
+            # Play time is kept by sessions: where it is demanded, or nobody can tell, no bet goes without one.
+            timed = policy is None or LimitKind.SESSION_TIME in policy.mandatory_limits
+            await endpoints.renew(session, scope, demands_session=timed)
     endpoints.keep_only({scope.slug for scope in scopes})
     policies.keep_only({scope.tenant_id for scope in scopes})
 
