@@ -21,7 +21,7 @@ from pitboss.tenancy.contracts import (
     TenantFile,
     TenantFolder,
 )
-from pitboss.tenancy.errors import FolderExists
+from pitboss.tenancy.errors import FolderExists, TenantFilesInvalid
 from pitboss.tenancy.rules import (
     claims_of,
     find_clashes,
@@ -299,3 +299,35 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         "nova/tenant.toml",
     ]
     assert (tmp_path / "nova/tenant.toml").read_bytes() == b"two"
+
+
+@pytest.mark.parametrize(
+    "name", ["plugins/../../aurora/tenant.toml", "../aurora/tenant.toml", "theme/..", "/proc/pitboss.toml", "", "."]
+)
+def test_no_name_leads_a_file_out_of_the_folder(aurora: Path, name: str) -> None:
+    tenants = aurora.parent
+    before = sorted(tenants.rglob("*"))
+    with pytest.raises(TenantFilesInvalid, match="leads out of the folder"):
+        write_folder(tenants, "nova", {"tenant.toml": b"one", name: b"stolen"})
+    assert sorted(tenants.rglob("*")) == before
+    assert (aurora / "tenant.toml").read_text() == GOOD
+
+
+def test_a_link_in_the_way_is_not_written_through(aurora: Path) -> None:
+    (aurora.parent / ".nova.new").symlink_to("aurora")
+    with pytest.raises(TenantFilesInvalid, match="leads out of the folder"):
+        write_folder(aurora.parent, "nova", {"tenant.toml": b"stolen"})
+    assert (aurora / "tenant.toml").read_text() == GOOD
+
+
+def test_a_replacement_that_was_cut_off_loses_nothing(tmp_path: Path) -> None:
+    write_folder(tmp_path, "nova", {"tenant.toml": b"one"})
+    (tmp_path / "nova").rename(tmp_path / ".nova.old")  # cut off here: the fresh folder is not in its place
+    with pytest.raises(FolderExists):
+        write_folder(tmp_path, "nova", {"tenant.toml": b"two"})
+    assert (tmp_path / "nova/tenant.toml").read_bytes() == b"one"
+    (tmp_path / "nova").rename(tmp_path / ".nova.old")
+    (tmp_path / ".nova.new").write_bytes(b"no folder can be written here")
+    with pytest.raises(OSError, match="nova.new"):
+        write_folder(tmp_path, "nova", {"tenant.toml": b"two"}, replace=True)
+    assert (tmp_path / "nova/tenant.toml").read_bytes() == b"one"

@@ -28,7 +28,7 @@ from pitboss.tenancy.contracts import (
     TenantFolder,
     TenantRecord,
 )
-from pitboss.tenancy.errors import CellUnknown, ChangeRefused, FolderExists, TenantNotFound
+from pitboss.tenancy.errors import CellUnknown, ChangeRefused, FolderExists, TenantFilesInvalid, TenantNotFound
 
 
 def list_folders(tenants_dir: Path) -> list[str]:
@@ -95,12 +95,18 @@ def render_folder(folder: TenantFolder) -> dict[str, bytes]:
 
 
 def write_folder(tenants_dir: Path, slug: str, files: Mapping[str, bytes], *, replace: bool = False) -> Path:
-    """Write a tenant's folder, whole or not at all; raise `FolderExists` unless it may be replaced."""
+    """Write a tenant's folder, whole or not at all; raise `FolderExists` unless it may be replaced.
+
+    Raises `TenantFilesInvalid` for a name that leads out of the folder, whoever gave it.
+    """
     target, fresh, old = tenants_dir / slug, tenants_dir / f".{slug}.new", tenants_dir / f".{slug}.old"
+    if old.exists() and not target.exists():  # a replacement was cut off, and this is the only copy
+        old.rename(target)
     if not replace and (target.exists() or target.is_symlink()):
         raise FolderExists(f"{target} exists; nothing was written")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
+    _refuse_ways_out(tenants_dir.resolve() / fresh.name, slug, files)
     for name, content in files.items():
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +116,17 @@ def write_folder(tenants_dir: Path, slug: str, files: Mapping[str, bytes], *, re
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _refuse_ways_out(home: Path, slug: str, names: Iterable[str]) -> None:
+    """Raise unless each name is of a file below `home`, which is not there yet."""
+    problems = [
+        Problem(f"{slug}/{name}", "", "leads out of the folder")
+        for name in names
+        if ".." in Path(name).parts or home not in (home / name).resolve().parents
+    ]
+    if problems:
+        raise TenantFilesInvalid(problems)
 
 
 def _claims(file: Path) -> Mapping[str, str]:
