@@ -207,6 +207,8 @@ async def test_what_is_held_is_read_by_calls_as_it_is_directly(
     [
         (BrandTheme(colour="#ffffff"), "themes.colour_unusable"),
         (BrandTheme(colour="#0b6e4f", logo=b"<svg/>"), "themes.image_unusable"),
+        (BrandTheme(colour="#1f53b8; } body { display: none"), "hosting.order_refused"),
+        (BrandTheme(colour="red"), "hosting.order_refused"),
     ],
 )
 async def test_a_cell_judges_a_theme_itself(cell: Cell, direct: Deployment, theme: BrandTheme, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,7 @@ from tests.factories.keys import derive_public_key
 
 from pitboss.directory.contracts import DirectoryContent, SigningKey
 from pitboss.directory.rules import sign_snapshot
-from pitboss.hosting.contracts import MAX_AGE_SECONDS, Call, CallKind
+from pitboss.hosting.contracts import MAX_AGE_SECONDS, Call, CallKind, HeldTenant, TenantOrder
 from pitboss.hosting.errors import CallRefused
 from pitboss.hosting.rules import sign_call, verify_call
 
@@ -90,3 +91,44 @@ def _sign_bytes(body: bytes, key: SigningKey) -> str:
 
     purpose = b"pitboss call from control to a cell\n"
     return f"{key.key_id}:{Ed25519PrivateKey.from_private_bytes(key.seed).sign(purpose + body).hex()}"
+
+
+def held(plugin: str = "softswiss", brand: str = "aurora", **theme: object) -> bytes:
+    """Return what a cell says that it holds of a tenant."""
+    return msgspec.json.encode(
+        {
+            "plugins": [{"slug": plugin, "config": {}, "config_version": 1}],
+            "policy": {},
+            "themes": {brand: {"colour": "#0b6e4f", **theme}},
+            "touches": [],
+        }
+    )
+
+
+def ordered(plugin: str = "softswiss", brand: str = "aurora", **theme: object) -> bytes:
+    """Return what a cell is asked to hold."""
+    place = {"tenant_id": 1, "slug": "aurora", "cell": "eu-1", "locality": "eu", "currencies": ["EUR"]}
+    themes = {brand: {"colour": "#0b6e4f", **theme}}
+    return msgspec.json.encode({**place, "plugins": {plugin: {}}, "themes": themes})
+
+
+@pytest.mark.parametrize(("write", "shape"), [(held, HeldTenant), (ordered, TenantOrder)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"plugin": "../../aurora/tenant"},
+        {"plugin": "Soft"},
+        {"brand": "../aurora"},
+        {"brand": "a\n"},
+        {"colour": "#1f53b8; } @import url(/x); body { display: none"},
+        {"colour": "red"},
+        {"names": {"es": ""}},
+        {"names": {"es": "x" * 81}},
+        {"names": {"e" * 40: "x"}},
+        {"names": {f"l{number}": "x" for number in range(17)}},
+    ],
+)
+def test_what_is_no_name_or_colour_is_not_read(write: Callable[..., bytes], shape: type, wrong: dict[str, Any]) -> None:
+    msgspec.json.decode(write(names={"es": "Aurora Sur"}), type=shape)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(write(**wrong), type=shape)

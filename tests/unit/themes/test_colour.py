@@ -76,3 +76,9 @@ def test_the_platforms_own_brand_is_as_legible() -> None:
             assert compute_contrast(tokens["brand"], background) >= TEXT_CONTRAST
             assert compute_contrast(tokens["ring"], background) >= EDGE_CONTRAST
         assert compute_contrast(tokens["on-brand"], tokens["brand"]) >= TEXT_CONTRAST
+
+
+@pytest.mark.parametrize("colour", ["red", "", "#12345", "#1234567", "#1f53b8; } body { display: none", "#1f53b8\n"])
+def test_what_is_no_colour_is_refused(colour: str) -> None:
+    with pytest.raises(ColourUnusable, match="is no colour"):
+        derive_palette(colour)

@@ -12,8 +12,9 @@ import msgspec
 
 from pitboss.kernel.scope import Actor, Origin
 from pitboss.plughost.contracts import LoadedPack, LoadedPlugin
-from pitboss.tenancy.contracts import PlanEntry
+from pitboss.tenancy.contracts import PlanEntry, Slug
 from pitboss.themes.contracts import BrandTheme
+from pitboss_sdk.manifest import Slug as PluginSlug
 
 CALLS_PATH = "/control/v1/calls"
 """Where the web of a cell takes calls."""
@@ -73,10 +74,10 @@ class TenantOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cell: str
     locality: str
     currencies: tuple[str, ...]
-    plugins: Mapping[str, Mapping[str, Any]]
+    plugins: Mapping[PluginSlug, Mapping[str, Any]]
     packs: tuple[str, ...] = ()
     policy: Mapping[str, Any] = {}
-    themes: Mapping[str, BrandTheme] = {}
+    themes: Mapping[Slug, BrandTheme] = {}
     leaving_brands: tuple[str, ...] = ()
     leaving_currencies: tuple[str, ...] = ()
 
@@ -100,7 +101,7 @@ class CellPlan(msgspec.Struct, frozen=True):
 class HeldPlugin(msgspec.Struct, frozen=True):
     """A plugin that the cell has enabled for a tenant; secrets are references."""
 
-    slug: str
+    slug: PluginSlug
     config: Mapping[str, Any]
     config_version: int
 
@@ -119,7 +120,7 @@ class HeldTenant(msgspec.Struct, frozen=True):
 
     plugins: tuple[HeldPlugin, ...]
     policy: Mapping[str, Any]
-    themes: Mapping[str, BrandTheme]
+    themes: Mapping[Slug, BrandTheme]
     touches: tuple[Touch, ...]
 
 

@@ -10,6 +10,9 @@ from msgspec import Meta
 
 from pitboss.tenancy.contracts import Name
 
+MAX_NAMES: Final = 16
+Names = Annotated[Mapping[Annotated[str, Meta(max_length=35)], Name], Meta(max_length=MAX_NAMES)]
+"""What a brand is called, by language."""
 Colour = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}\Z", description="six hexadecimal digits after #")]
 ImageType = Literal["image/png", "image/webp"]
 
@@ -29,14 +32,14 @@ class BrandThemeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     colour: Colour
     logo: Annotated[str, Meta(max_length=80)] = ""
-    names: Mapping[str, Name] = {}
+    names: Names = {}
 
 
 class BrandTheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a tenant gives for a brand, with the logo's content."""
+    """What a tenant gives for a brand, with the logo's content; it travels, so both ends hold it to its shape."""
 
-    colour: str
-    names: Mapping[str, str] = {}
+    colour: Colour
+    names: Names = {}
     logo: bytes | None = None
 
 

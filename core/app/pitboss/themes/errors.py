@@ -6,7 +6,7 @@ from pitboss_sdk.errors import ErrorKind, PitbossError
 
 
 class ColourUnusable(PitbossError):
-    """No shade of the colour can be read both in light and in dark; the detail names the nearest that can."""
+    """It is no colour, or no shade of it can be read in light and in dark; then the detail names the nearest that can."""
 
     code = "themes.colour_unusable"
     kind = ErrorKind.INVALID

@@ -6,6 +6,7 @@ Lightness is that of OKLab (Björn Ottosson, 2020), in which a shade keeps its h
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from pitboss.themes.errors import ColourUnusable
 
 MAX_SHIFT: Final = 0.40
 """A shade whose lightness (0 to 1) is further away is another colour."""
+_COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _STEP: Final = 0.005
 _HALVINGS: Final = 12
 
@@ -36,7 +38,12 @@ Triple = tuple[float, float, float]
 
 
 def derive_palette(colour: str) -> Palette:
-    """Return the shades of a brand's colour that can be read; raise `ColourUnusable` where one is another colour."""
+    """Return the shades of a brand's colour that can be read; raise `ColourUnusable` where one is another colour.
+
+    What is derived stands in a stylesheet as it is, so that what is no colour is refused here too.
+    """
+    if not _COLOUR.fullmatch(colour):
+        raise ColourUnusable(f"{colour!r} is no colour: six hexadecimal digits after #")
     shades = {mode.name: _shift(colour, mode) for mode in (LIGHT, DARK)}
     for mode in (LIGHT, DARK):
         shift = abs(_lightness(shades[mode.name]) - _lightness(colour))
