@@ -23,15 +23,19 @@ from tests.factories.web import (
     WebUnderTest,
     apply_policies,
     cell_settings,
+    make_tenant,
     open_cell,
     store_directory,
 )
 from tests.web.test_status import BROWSER_PROGRAM, LOOKS, Outline, wait_for, words
 
+from pitboss.bootstrap import open_cell_web
+from pitboss.directory.contracts import DirectoryContent
 from pitboss.games import service as games
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.settings import Settings
+from pitboss.platform.telemetry import Metrics
 from pitboss.themes.contracts import BrandTheme
 from pitboss.themes.rules.colour import compute_contrast
 from pitboss.themes.service import apply_themes
@@ -94,6 +98,42 @@ async def test_a_front_page_speaks_the_brands_languages_and_escapes_its_name(web
     assert "<del>" not in page
     assert '<html lang="pt-BR">' in (await fetch(web, "/?lang=pt-BR")).text
     assert '<html lang="en">' in (await fetch(web, "/?lang=fr", **{"accept-language": "fr"})).text
+
+
+async def test_a_front_page_prefers_a_language_that_the_brand_has(cell_database: PlaneDatabase, redis_url: str) -> None:
+    settings, aurora = cell_settings(cell_database, redis_url), make_tenant(1, "aurora")
+    brand = msgspec.structs.replace(aurora.brands[0], languages=("en", "es"))
+    await store_directory(settings, DirectoryContent(tenants=(msgspec.structs.replace(aurora, brands=(brand,)),)))
+    async with open_cell_web(settings, Metrics()) as front:
+        web = WebUnderTest(front, settings, Metrics())
+        page = (await fetch(web, "/", **{"accept-language": "pt-BR,es;q=0.9"})).text
+    assert '<html lang="es">' in page
+
+
+async def test_a_front_page_without_a_known_policy_keeps_the_platforms_age(
+    cell_database: PlaneDatabase, redis_url: str
+) -> None:
+    settings = cell_settings(cell_database, redis_url)
+    await store_directory(settings)  # and no policy was applied
+    async with open_cell_web(settings, Metrics()) as front:
+        seen = words((await fetch(WebUnderTest(front, settings, Metrics()), "/")).text)
+    assert "Only for people of 18 years or more." in seen
+
+
+async def test_a_front_page_shows_the_first_games_that_are_in_play(web: WebUnderTest) -> None:
+    assert web.settings.cell_database_url is not None
+    database = Database(create_engine(web.settings.cell_database_url), "eu-1", ContextSigner(web.settings.context_keys))
+    scope = TenantScope(1, "aurora", "eu-1")
+    offered = tuple(GameInfo(f"code-{900 - n}", f"Title {n:03}", "Studio", "slots", "h") for n in range(203))
+    async with database.transaction(scope) as session:
+        await games.sync_catalogue(session, scope, "softswiss", offered, ACTOR, ORIGIN)
+        await games.set_game_enabled(session, scope, "code-899", enabled=False, actor=ACTOR, origin=ORIGIN)
+        first = await games.list_offered(session, scope, most=3)
+    await database.engine.dispose()
+    assert [game.title for game in first] == ["Title 000", "Title 002", "Title 003"]
+    page = (await fetch(web, "/")).text
+    shown = re.findall(r"<strong>(Title \d+)</strong>", page)
+    assert shown == [f"Title {n:03}" for n in range(201) if n != 1]
 
 
 async def test_a_brand_without_a_theme_looks_as_the_platform_does(web: WebUnderTest) -> None:

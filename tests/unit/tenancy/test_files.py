@@ -328,6 +328,6 @@ def test_a_replacement_that_was_cut_off_loses_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "nova/tenant.toml").read_bytes() == b"one"
     (tmp_path / "nova").rename(tmp_path / ".nova.old")
     (tmp_path / ".nova.new").write_bytes(b"no folder can be written here")
-    with pytest.raises(OSError, match="nova.new"):
+    with pytest.raises(OSError, match=r"\.nova\.new"):
         write_folder(tmp_path, "nova", {"tenant.toml": b"two"}, replace=True)
     assert (tmp_path / "nova/tenant.toml").read_bytes() == b"one"

@@ -32,6 +32,19 @@ def test_a_language_is_chosen(asked: str | None, accepted: str, language: str) -
 
 
 @pytest.mark.parametrize(
+    ("asked", "accepted", "language"),
+    [
+        (None, "pt-BR,es;q=0.9", "es"),
+        ("pt-BR", "es", "es"),
+        ("es", "en", "es"),
+        (None, "pt-BR, fr", "en"),
+    ],
+)
+def test_a_language_is_one_that_the_page_has(asked: str | None, accepted: str, language: str) -> None:
+    assert choose_language(asked, accepted, "en", ("en", "es")) == language
+
+
+@pytest.mark.parametrize(
     ("amount_minor", "currency", "language", "text"),
     [
         (123456789, "EUR", "en", "1,234,567.89 EUR"),

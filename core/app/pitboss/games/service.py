@@ -121,9 +121,9 @@ async def sync_catalogue(
         )
 
 
-async def list_games(session: AsyncSession, scope: TenantScope, plugin: str | None = None) -> list[Game]:
-    """Return the tenant's catalogue."""
-    return await catalogue.list_games(session, scope, plugin)
+async def list_offered(session: AsyncSession, scope: TenantScope, *, most: int) -> list[Game]:
+    """Return the first of the tenant's games that are in play, by title."""
+    return await catalogue.list_offered(session, scope, most)
 
 
 async def list_game_page(

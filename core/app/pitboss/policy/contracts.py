@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,9 @@ Count = Annotated[int, Meta(ge=0, le=100_000)]
 Positive = Annotated[int, Meta(ge=1, le=100_000)]
 Years = Annotated[int, Meta(ge=0, le=150)]
 Minor = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+MINIMUM_AGE_YEARS: Final = 18
+"""The platform's own, which holds wherever no law or tenant says more, and where what they say is not known."""
 
 
 class SpendOrder(StrEnum):

@@ -18,6 +18,7 @@ from pitboss.kernel.scope import TenantScope
 from pitboss.permissions.contracts import VISITOR
 from pitboss.permissions.service import require
 from pitboss.platform.db import Database
+from pitboss.policy.contracts import MINIMUM_AGE_YEARS
 from pitboss.policy.runtime import Policies
 from pitboss.themes import service as themes
 from pitboss.themes.contracts import Served
@@ -60,17 +61,17 @@ async def show_front(
     if brand is None or tenant is None:
         return await answer_status(request, lang)
     require(VISITOR, "games.game.view")
-    asked = choose_language(lang, request.headers.get("accept-language", ""), brand.default_language)
-    language = asked if asked in brand.languages else brand.default_language
+    accepted = request.headers.get("accept-language", "")
+    language = choose_language(lang, accepted, brand.default_language, brand.languages)
     async with cast("Database", request.app.state.database).transaction(tenant) as session:
         served = await themes.find_served(session, tenant, brand.slug)
-        offered = [game for game in await games.list_games(session, tenant) if game.enabled]
+        offered = await games.list_offered(session, tenant, most=_MOST_GAMES)
         policy = await policies.find(session, tenant)
     return render_page(
         "brand.html",
         look=_look_of(brand, served, language),
-        games=sorted(offered, key=lambda game: game.title)[:_MOST_GAMES],
-        minimum_age_years=policy.minimum_age_years if policy else None,
+        games=offered,
+        minimum_age_years=policy.minimum_age_years if policy else MINIMUM_AGE_YEARS,
         texts=texts_of(language),
         language=language,
         languages=brand.languages,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pitboss_sdk.money import decimal_from_minor, get_currency
@@ -102,10 +102,15 @@ def texts_of(language: str) -> dict[str, str]:
     return {key: words[column] for key, words in _WORDS.items()}
 
 
-def choose_language(asked: str | None, accepted: str, otherwise: str = _DEFAULT) -> str:
-    """Return the language that was asked for, else the best of an Accept-Language header, else the last."""
+def choose_language(
+    asked: str | None, accepted: str, otherwise: str = _DEFAULT, offered: Sequence[str] = LANGUAGES
+) -> str:
+    """Return the language that was asked for, else the best of an Accept-Language header, else `otherwise`.
+
+    Only one of those that are `offered` is chosen.
+    """
     for wanted in (asked or "", *_by_quality(accepted)):
-        for language in LANGUAGES:
+        for language in offered:
             if wanted and language.lower().partition("-")[0] == wanted.lower().partition("-")[0]:
                 return language
     return otherwise

@@ -55,12 +55,17 @@ async def _ensure_version(session: AsyncSession, scope: TenantScope, plugin: str
     return (await session.execute(select(GameVersionRow.version_id).filter_by(**values))).scalar_one()
 
 
-async def list_games(session: AsyncSession, scope: TenantScope, plugin: str | None = None) -> list[Game]:
-    """Return a tenant's catalogue by plugin and code."""
-    statement = _games(scope)
-    if plugin is not None:
-        statement = statement.where(GameRow.plugin == plugin)
+async def list_games(session: AsyncSession, scope: TenantScope, plugin: str) -> list[Game]:
+    """Return a plugin's games by code."""
+    statement = _games(scope).where(GameRow.plugin == plugin)
     return [_game(row, version_hash) for row, version_hash in await session.execute(statement)]
+
+
+async def list_offered(session: AsyncSession, scope: TenantScope, most: int) -> list[Game]:
+    """Return the first of a tenant's enabled games by title."""
+    statement = _games(scope).where(GameRow.enabled).order_by(None)
+    found = await session.execute(statement.order_by(GameRow.title, GameRow.plugin, GameRow.code).limit(most))
+    return [_game(row, version_hash) for row, version_hash in found]
 
 
 async def list_game_page(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pitboss.policy.contracts import Claim, EffectivePolicy, ResolvedFigure, Retention, Speaker
+from pitboss.policy.contracts import MINIMUM_AGE_YEARS, Claim, EffectivePolicy, ResolvedFigure, Retention, Speaker
 from pitboss_sdk.jurisdiction import (
     CountsFrom,
     Evidence,
@@ -83,7 +83,7 @@ def _is_shorter(one: Retention, other: Retention) -> bool:
 FOR_EVER: Final = Retention(None, CountsFrom.ACCOUNT_CLOSED)
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "minimum_age_years": _highest(18),
+    "minimum_age_years": _highest(MINIMUM_AGE_YEARS),
     "limit_increase_wait_hours": _highest(24),
     "mandatory_limits": _all_of(),
     "limit_ceilings_minor": _lowest(None),
