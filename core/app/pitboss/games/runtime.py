@@ -309,7 +309,7 @@ class Endpoints:
         self._plugins = plugins
         self._secrets = secrets
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
-        self._stamps: dict[str, tuple[object, ...]] = {}
+        self._stamps: dict[str, tuple[tuple[object, ...], object]] = {}
 
     def find(self, tenant_slug: str, plugin_slug: str) -> Endpoint | None:
         """Return the endpoint of a served tenant's enabled plugin."""
@@ -325,11 +325,22 @@ class Endpoints:
         return plugin if plugin is not None and plugin.manifest.kind == "games" else None
 
     async def renew(self, session: AsyncSession, scope: TenantScope, *, demands_session: bool) -> None:
-        """Bring one tenant's endpoints to what it has enabled now; if nothing changed, its dialects stay."""
+        """Bring one tenant's endpoints to what it has enabled now; if nothing changed, its dialects stay.
+
+        A file of secrets that cannot be used takes nobody out of service: what was served goes on as it is.
+        """
         enabled = await plughost.list_enabled(session, scope)
         house = await ledger.list_account_numbers(session, scope, AccountKind.GAME_REVENUE)
-        stamp = (scope, demands_session, *[(found.slug, found.updated_at) for found in enabled], *sorted(house.items()))
-        if self._stamps.get(scope.slug) == stamp:
+        wanted = (
+            scope,
+            demands_session,
+            *[(found.slug, found.updated_at) for found in enabled],
+            *sorted(house.items()),
+        )
+        # Asked before the values, so that what is written meanwhile is seen the next time.
+        stamp = (wanted, self._secrets.get_version())
+        before = self._stamps.get(scope.slug)
+        if before == stamp:
             return
         built = await plughost.load_dialects(session, scope, self._plugins, self._secrets)
         fresh: dict[str, Endpoint] = {}
@@ -345,6 +356,12 @@ class Endpoints:
                 patience_ms=dialect.answer_within_ms // PATIENCE_SHARE,
                 demands_session=demands_session,
             )
+        if before is not None and before[0] == wanted:
+            for slug in built.problems:
+                _LOG.warning("games.secrets_not_read", tenant=scope.slug, plugin=slug)
+                kept = self.find(scope.slug, slug)
+                if kept is not None:
+                    fresh[slug] = kept
         self._endpoints = {key: found for key, found in self._endpoints.items() if key[0] != scope.slug}
         self._endpoints |= {(scope.slug, slug): endpoint for slug, endpoint in fresh.items()}
         if not built.problems:

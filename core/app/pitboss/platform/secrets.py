@@ -39,6 +39,15 @@ class SecretStore:
             raise SecretsUnavailable(f"{self._path}: no value for {', '.join(lacking)}")
         return {name: table[name] for name in wanted}
 
+    def get_version(self) -> tuple[int, ...] | None:
+        """Return what differs as soon as the file is another or was written to, None where there is none; it opens nothing."""
+        try:
+            status = None if self._path is None else self._path.stat()
+        except OSError:
+            return None
+        # The time of change, not of the contents: who may read the file counts, and tools set the other one back.
+        return None if status is None else (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
+
     def _read(self) -> dict[str, Any]:
         if self._path is None:
             raise SecretsUnavailable("PITBOSS_SECRETS_FILE is not set")

@@ -30,6 +30,10 @@ class Secrets(Protocol):
         """Return the values of `names`; raise a `PitbossError` that names those without one."""
         ...
 
+    def get_version(self) -> object:
+        """Return what differs as soon as a value may be another; cheap enough to be asked again and again."""
+        ...
+
 
 def check_config(plugin: LoadedPlugin, table: Mapping[str, Any], *, locality: str, file: str) -> tuple[str, ...]:
     """Return the names of the secrets that a tenant's table refers to.
