@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import click
 import msgspec
@@ -225,7 +225,7 @@ def export_command(
     files = tenancy.render_folder(folder)
     target = tenancy.write_folder(tenants_dir, folder.tenant.slug, files, replace=replace)
     click.echo(f"{target} is written: {', '.join(sorted(files))}")
-    for note in _notes(held, folder):
+    for note in list_notes(held, folder):
         click.echo(f"note: {note}", err=True)
     try:
         Workshop(msgspec.structs.replace(workshop.settings, tenants_dir=tenants_dir)).check(folder.tenant.slug)
@@ -237,7 +237,10 @@ def export_command(
 def promote(
     folder: TenantFolder, slug: str, place: CellPlace, environment: Environment | None, domains: tuple[str, ...]
 ) -> TenantFolder:
-    """Return the files of another tenant with the same contents: its own public id, slug, cell and domains."""
+    """Return the files of another tenant with the same contents: its own public id, slug, cell and domains.
+
+    Secrets whose names begin with the old slug are named after the new one, so that they get values of their own.
+    """
     tenant = folder.tenant
     brands = tenant.brands
     if domains:
@@ -253,10 +256,41 @@ def promote(
         environment=environment or tenant.environment,
         brands=brands,
     )
-    return msgspec.structs.replace(folder, tenant=moved)
+    plugins = {plugin: _rename_secrets(table, tenant.slug, slug) for plugin, table in folder.plugins.items()}
+    return msgspec.structs.replace(folder, tenant=moved, plugins=plugins)
 
 
-def _notes(held: Held, folder: TenantFolder) -> Iterator[str]:
+def _rename_secrets(value: Any, old: str, new: str) -> Any:
+    if _is_secret(value):
+        name: str = value["secret"]
+        return {"secret": f"{new}-{name.removeprefix(f'{old}-')}"} if name.startswith(f"{old}-") else value
+    if isinstance(value, Mapping):
+        table = cast("Mapping[str, Any]", value)
+        return {key: _rename_secrets(inner, old, new) for key, inner in table.items()}
+    if isinstance(value, list):
+        return [_rename_secrets(inner, old, new) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, Mapping) and {*value} == {"secret"} and isinstance(value["secret"], str)
+
+
+def _list_texts(value: Any, key: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield key, text and whether it is a secret's name of every text in a plugin's table, however deep."""
+    if _is_secret(value):
+        yield key, value["secret"], True
+    elif isinstance(value, str):
+        yield key, value, False
+    elif isinstance(value, Mapping):
+        for name, inner in cast("Mapping[str, Any]", value).items():
+            yield from _list_texts(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(cast("list[Any]", value)):
+            yield from _list_texts(inner, f"{key}[{index}]")
+
+
+def list_notes(held: Held, folder: TenantFolder) -> Iterator[str]:
     """Yield what files do not say, and what still speaks of the tenant that was exported."""
     if held.record.state is not TenantState.ACTIVE:
         yield f"{held.record.slug} is {held.record.state}; files say nothing of that"
@@ -265,12 +299,16 @@ def _notes(held: Held, folder: TenantFolder) -> Iterator[str]:
     old = {held.record.slug, *(domain for brand in held.record.brands for domain in brand.domains)}
     old -= {folder.tenant.slug, *(domain for brand in folder.tenant.brands for domain in brand.domains)}
     for plugin, table in folder.plugins.items():
-        for key, value in table.items():
-            shown = value if isinstance(value, str) else ""
-            if shown and any(name in shown for name in old):
-                yield f"plugins/{plugin}.toml: {key} = {shown!r} speaks of the exported tenant; is it right here too?"
-            elif shown and "://" in shown:
-                yield f"plugins/{plugin}.toml: {key} = {shown!r} is an address; is it right here too?"
+        before = {text for _, text, is_secret in _list_texts(held.folder.plugins[plugin], "") if is_secret}
+        for key, text, is_secret in _list_texts(table, ""):
+            place = f"plugins/{plugin}.toml: {key}"
+            if is_secret:
+                if folder.tenant.slug != held.record.slug and text in before:
+                    yield f"{place} is the secret {text!r} of the exported tenant too; in one store both have one value"
+            elif any(name in text for name in old):
+                yield f"{place} = {text!r} speaks of the exported tenant; is it right here too?"
+            elif "://" in text:
+                yield f"{place} = {text!r} is an address; is it right here too?"
 
 
 @click.command("secrets")
