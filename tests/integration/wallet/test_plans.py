@@ -39,7 +39,7 @@ READS = {
     "terms of awards": (bonus.ask_terms(SEATS), {"award_terms": 2}),
     "award entries": (posting.ask_award_entries([(1, 1, 3)]), {"award_entry": 3}),
     "times": (posting.ask_times([(1, 1, 3)]), {"journal": 3}),
-    "usage": (posting.ask_usage(SEATS, date(2026, 11, 1)), {"usage": 2}),
+    "usage": (posting.ask_usage(SEATS, date(2026, 11, 1), date(2026, 11, 21)), {"usage": 2}),
     "limits": (limits.ask_limits(SEATS), {"player_limit": 2}),
     "sessions": (rounds_store.ask_sessions([(1, 1, ROUND)]), {"game_session": 2}),
     "games": (rounds_store.ask_games([(1, "softswiss", "dice")]), {"game": 3}),

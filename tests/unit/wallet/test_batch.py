@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
+from pitboss.bonus.contracts import Terms
 from pitboss.ledger.contracts import Op, OpenAward, WalletState
+from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.wallet.contracts import LegRequest, WalletRequest
 from pitboss.wallet.rules import BatchFacts, BatchWalk
 from pitboss.wallet.service import make_leg
@@ -104,3 +106,29 @@ def test_who_is_excluded_stakes_and_deposits_nothing_and_gets_what_is_owed(op: O
         answer = decided.decide(ask(make_leg(op, 1, "one", 10, 3, expires_at=expires_at)))
         assert (answer.refusal is None) is wanted, (op, until)
         assert answer.refusal in {None, Refusal.PLAYER_BLOCKED}
+
+
+END_OF_DAY = NOW + 12 * 3_600_000_000
+
+
+@pytest.mark.parametrize("op", [Op.BET, Op.DEPOSIT])
+@pytest.mark.parametrize("limited", [True, False])
+def test_what_counts_for_a_day_is_written_before_it_ends(op: Op, *, limited: bool) -> None:
+    decided = walk(real=100)
+    if limited:
+        decided.facts.wallets[1, 1].has_limits = True
+        decided.facts.limits = {(1, 1): [Limit(kind, Period.DAY, 50) for kind in LimitKind]}
+        decided.facts.days, decided.facts.day_ends_us = {1: date(2026, 11, 20)}, {1: END_OF_DAY}
+    assert decided.decide(ask(leg(op, "one", 10))).refusal is None
+    assert decided.posting.right_before_us == (END_OF_DAY if limited else None)
+
+
+def test_a_balance_is_told_where_nobody_knows_the_day() -> None:
+    decided = walk(real=100, awards=(30,))
+    decided.facts.wallets[1, 1].has_limits = True
+    decided.facts.limits = {(1, 1): [Limit(LimitKind.LOSS, Period.DAY, 50)]}
+    decided.facts.awards = {(1, 1, 1): OpenAward(1, 30, 0, reference="given")}
+    decided.facts.terms = {(1, 1, "given"): Terms(100, NOW - 1)}
+    answer = decided.decide(ask())
+    assert (answer.refusal, answer.balance_minor, len(decided.posting.bookings)) == (None, 100, 1)
+    assert decided.decide(ask(leg(Op.BET, "bet", 10))).refusal is Refusal.UNAVAILABLE

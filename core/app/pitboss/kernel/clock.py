@@ -19,6 +19,11 @@ def from_microseconds(moment_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=moment_us)
 
 
+def to_microseconds(moment: datetime) -> int:
+    """Return an aware moment in whole microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
 def epoch_seconds() -> int:
     """Return whole seconds since 1970 of the wall clock."""
     return time.time_ns() // 1_000_000_000

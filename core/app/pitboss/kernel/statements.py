@@ -49,7 +49,8 @@ def compose_writes(parts: tuple[tuple[str, str, int], ...]) -> str:
     """Return one statement that carries out each (SQL, check, number of values), in this order.
 
     PostgreSQL carries out changes that nothing in the statement reads last to first, so they are written that way.
-    Whoever locks rows of several parts in their order waits and does not deadlock.
+    Whoever locks rows of several parts in their order waits and does not deadlock. A part whose check asks what it
+    returned comes before all others.
     """
     changes: list[str] = []
     checks: list[str] = []

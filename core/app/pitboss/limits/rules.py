@@ -19,7 +19,8 @@ def compute_earliest_window(today: date) -> date:
     return min(compute_first_day(period, today) for period in LimitPeriod)
 
 
-def _name_window(limit: Limit, today: date) -> tuple[int, int, date]:
+def name_window(limit: Limit, today: date) -> tuple[int, int, date]:
+    """Return the window of a limit that is open on `today`: kind, period, first day."""
     return (int(limit.kind), int(limit.period), compute_first_day(_LAW[limit.period], today))
 
 
@@ -37,7 +38,7 @@ def decide_limits(
         change_minor = movement.get(limit.kind, 0)
         if change_minor <= 0:
             continue
-        if used_minor.get(_name_window(limit, today), 0) + change_minor > limit.amount_minor:
+        if used_minor.get(name_window(limit, today), 0) + change_minor > limit.amount_minor:
             return limit
     return None
 
@@ -54,7 +55,7 @@ def compute_usage(
     return {
         window: movement[limit.kind]
         for limit in limits
-        if movement.get(limit.kind) and (window := _name_window(limit, today)) == _name_window(limit, day)
+        if movement.get(limit.kind) and (window := name_window(limit, today)) == name_window(limit, day)
     }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
@@ -23,10 +24,11 @@ from pitboss.ledger.contracts import AccountKind, Op
 from pitboss.limits import service as limits
 from pitboss.policy.contracts import EffectivePolicy
 from pitboss.wallet.contracts import LegRequest, MovementOrder, WalletRequest, WalletResult
-from pitboss.wallet.errors import MovementRefused
+from pitboss.wallet.errors import LanesBusy, MovementRefused
 from pitboss.wallet.runtime import Lanes
 from pitboss_sdk.games import Refusal
 
+_LOG = structlog.get_logger("pitboss.wallet")
 MANUAL_SOURCE = "manual"
 """The maker of references that operators type."""
 MANUAL_PATIENCE_MS = 2_000
@@ -173,12 +175,20 @@ async def settle_awards(lanes: Lanes, scope: TenantScope, wallet_ids: Iterable[i
     """Have what is left of awards that have ended taken back, and what was wagered become real.
 
     Lanes do so before they decide anything on a wallet; asking for its balance is enough. Again it moves nothing.
+    All are tried; then the first `LanesBusy` is raised.
     """
-    asked = [
-        lanes.submit(WalletRequest(scope.tenant_id, wallet_id, 0, ()), patience_ms=MANUAL_PATIENCE_MS)
-        for wallet_id in sorted(set(wallet_ids))
-    ]
-    await asyncio.gather(*asked)
+    busy: BaseException | None = None
+    asked: list[asyncio.Future[WalletResult]] = []
+    for wallet_id in sorted(set(wallet_ids)):
+        try:
+            request = WalletRequest(scope.tenant_id, wallet_id, 0, ())
+            asked.append(lanes.submit(request, patience_ms=MANUAL_PATIENCE_MS))
+        except LanesBusy as error:
+            busy = busy or error
+    for outcome in await asyncio.gather(*asked, return_exceptions=True):
+        busy = busy or (outcome if isinstance(outcome, BaseException) else None)
+    if busy is not None:
+        raise busy
 
 
 async def settle_ended_awards(
@@ -195,7 +205,11 @@ async def settle_ended_awards(
         page = await bonus.list_ended(session, scope, after, page_size)
         if not page:
             break
-        await settle_awards(lanes, scope, [found.wallet_id for found in page])
+        try:
+            await settle_awards(lanes, scope, [found.wallet_id for found in page])
+        except LanesBusy as error:
+            # What was not settled stays to be looked at, and keeps no other from it.
+            _LOG.warning("bonus.settling_put_off", tenant=scope.slug, error_code=error.code)
         count += await bonus.close_settled(session, scope, page)
         after = page[-1].award_id
     return count

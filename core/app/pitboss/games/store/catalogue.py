@@ -159,10 +159,11 @@ async def insert_session(
 async def set_session_state(
     session: AsyncSession, scope: TenantScope, session_id: UUID, state: SessionState
 ) -> int | None:
-    """Note how a launch ended; return the session's wallet."""
+    """Note how a launch ended, unless the session was closed meanwhile; return its wallet then."""
     return await session.scalar(
         update(GameSessionRow)
         .where(GameSessionRow.tenant_id == scope.tenant_id, GameSessionRow.session_id == session_id)
+        .where(GameSessionRow.state != int(SessionState.CLOSED))
         .values(state=int(state))
         .returning(GameSessionRow.wallet_id)
     )

@@ -71,7 +71,7 @@ _READ_USAGE = """
 select json_agg(json_build_array(u.tenant_id, u.wallet_id, u.kind, u.period, u.window_start, u.used_minor))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join usage u on u.tenant_id = n.tenant_id and u.wallet_id = n.wallet_id
-where u.window_start >= $3
+where u.window_start >= $3 and (u.period > 1 or u.window_start >= $4)
 """
 
 _WALLET_NUMBERS = """
@@ -250,9 +250,9 @@ def tell_times(text: str) -> dict[Triple, int]:
     return {(row[0], row[1], row[2]): row[3] for row in _FOURS.decode(text)}
 
 
-def ask_usage(pairs: Sequence[Pair], since: date) -> ReadPart:
-    """Return the part that reads what wallets used of limit windows from `since` on."""
-    return ReadPart(_READ_USAGE, [*_columns(pairs, 2), since])
+def ask_usage(pairs: Sequence[Pair], since: date, today: date) -> ReadPart:
+    """Return the part that reads what wallets used of limit windows from `since` on, and of days from `today` on."""
+    return ReadPart(_READ_USAGE, [*_columns(pairs, 2), since, today])
 
 
 def tell_usage(text: str) -> dict[tuple[int, int, int, int, date], int]:

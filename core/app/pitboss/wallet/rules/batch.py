@@ -15,7 +15,7 @@ from pitboss.ledger.contracts import (
     WalletState,
 )
 from pitboss.limits.contracts import LimitKind
-from pitboss.limits.rules import compute_usage, decide_limits
+from pitboss.limits.rules import compute_usage, decide_limits, name_window
 from pitboss.policy.contracts import SpendOrder
 from pitboss.wallet.contracts import BatchBook, LegRequest, LegResult, WalletRequest, WalletResult
 from pitboss.wallet.rules.awards import move_awards, settle_awards
@@ -228,13 +228,11 @@ class BatchWalk:
         limits = self.facts.limits.get((wallet.tenant_id, wallet.wallet_id))
         if not limits:
             return
-        used = {
-            key[2:]: minor
-            for key, minor in self.facts.usage.items()
-            if key[0] == wallet.tenant_id and key[1] == wallet.wallet_id
-        }
+        today, usage = self.facts.days[wallet.tenant_id], self.facts.usage
+        windows = [name_window(limit, today) for limit in limits]
+        used = {window: usage.get((wallet.tenant_id, wallet.wallet_id, *window), 0) for window in windows}
         total = {kind: minor + max(0, draft.movement.get(kind, 0)) for kind, minor in movement.items()}
-        exceeded = decide_limits(limits, used, total, self.facts.days[wallet.tenant_id])
+        exceeded = decide_limits(limits, used, total, today)
         if exceeded is not None:
             raise _Refused(Refusal.LIMIT_REACHED, leg, f"{exceeded.kind.name}_{exceeded.period.name}".lower())
 
@@ -412,9 +410,11 @@ class BatchWalk:
         for tenant_id, wallet_id, version, granted, part in draft.entries:
             self.facts.award_entries.setdefault((tenant_id, wallet_id, version), []).append((granted, part))
         limits = self.facts.limits.get(pair)
-        if not limits:
+        if not limits or not (draft.movement or draft.undone):
             return
-        today = self.facts.days[pair[0]]
+        today, ends_us = self.facts.days[pair[0]], self.facts.day_ends_us[pair[0]]
+        # It counts for the day that it is written on: past midnight it is decided again.
+        posting.right_before_us = min(ends_us, posting.right_before_us or ends_us)
         for day, movement in ((today, draft.movement), *draft.undone):
             for window, minor in compute_usage(limits, movement, today, day).items():
                 full = (*pair, *window)

@@ -28,6 +28,8 @@ class BatchFacts(msgspec.Struct):
     books: dict[Companion, BatchBook]
     days: Mapping[int, date] = {}
     """Today in the time zone of each tenant's licence, where a limit is looked at."""
+    day_ends_us: Mapping[int, int] = {}
+    """When that day ends, in microseconds since 1970."""
     limits: Mapping[Pair, list[Limit]] = {}
     usage: dict[tuple[int, int, int, int, date], int] = {}
     awards: dict[Triple, OpenAward] = {}

@@ -8,18 +8,18 @@ key or round is there already; then the batch is decided again from what is read
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 
 from pitboss.bonus import service as bonus
-from pitboss.kernel.clock import epoch_microseconds, from_microseconds, utc_now
+from pitboss.kernel.clock import epoch_microseconds, from_microseconds, to_microseconds, utc_now
 from pitboss.kernel.statements import ReadPart, WritePart
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import KnownKey, Op, Outcome, WalletState
 from pitboss.ledger.errors import WalletNotFound
 from pitboss.limits import service as limits
 from pitboss.platform.memory import Memory
-from pitboss.policy.service import compute_local_day
+from pitboss.policy.service import compute_day_start, compute_local_day
 from pitboss.wallet.contracts import Companion, RoomMemory, WalletRequest, WalletResult
 from pitboss.wallet.rules import BatchFacts, BatchWalk, SpendOrder
 from pitboss.wallet.runtime.decisions import Decision, Overtaken, Pair
@@ -274,6 +274,7 @@ class DatabasePoster:
         now = utc_now()
         today = {tenant_id: self._find_day(tenant_id, now) for tenant_id in {pair[0] for pair in pairs}}
         facts.days = {tenant_id: day for tenant_id, day in today.items() if day is not None}
+        facts.day_ends_us = {tenant_id: self._find_end_us(tenant_id, day) for tenant_id, day in facts.days.items()}
         since = min(map(limits.compute_earliest_window, facts.days.values()), default=date.max)
         bookings = [
             (key[0], known.wallet_id, known.version)
@@ -295,7 +296,7 @@ class DatabasePoster:
                 bonus.ask_terms(pairs),
                 ledger.ask_award_entries(bookings),
                 limits.ask_limits(pairs),
-                ledger.ask_usage(pairs, since),
+                ledger.ask_usage(pairs, since, min(facts.days.values(), default=date.max)),
                 ledger.ask_times(undoable),
             ],
         )
@@ -314,6 +315,11 @@ class DatabasePoster:
         """Return the day that limits count a moment in: of the tenant's licence, of UTC where nobody gave zones."""
         zone = "UTC" if self._zones is None else self._zones.get(tenant_id)
         return None if zone is None else compute_local_day(moment, zone)
+
+    def _find_end_us(self, tenant_id: int, day: date) -> int:
+        """Return when a day of a tenant's licence ends."""
+        zone = "UTC" if self._zones is None else self._zones[tenant_id]
+        return to_microseconds(compute_day_start(day + timedelta(days=1), zone))
 
     def _remember(self, facts: BatchFacts) -> None:
         self._wallets.put_all(facts.wallets)

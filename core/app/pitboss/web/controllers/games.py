@@ -317,7 +317,12 @@ class GameController(Controller):
                 await games.finish_launch(session, tenant, session_id, opened=bool(url))
         return LaunchView(session_id, url)
 
-    @delete("/me/game-sessions/{session_id:uuid}", permission="games.own_session.edit", responses=problems(401, 404))
+    @delete(
+        "/me/game-sessions/{session_id:uuid}",
+        permission="games.own_session.edit",
+        security=BEARER,
+        responses=problems(401, 404),
+    )
     async def close(
         self,
         session_id: FromPath[UUID],

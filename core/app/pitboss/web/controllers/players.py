@@ -281,6 +281,8 @@ async def close_account(
     Bonus money does not keep it open: the awards end with the account.
     """
     player = await accounts.get_player(session, tenant, public_id)
+    # The player before the wallets, as everywhere: a change of play time at the same moment waits.
+    await accounts.claim_player(session, tenant, player.player_id)
     await ledger.set_wallet_status(session, tenant, player.player_id, WalletStatus.BLOCKED)
     wallets = await ledger.list_wallets(session, tenant, player.player_id)
     holds_money = any(
