@@ -42,6 +42,17 @@ async def test_what_a_caller_brings_is_neither_believed_nor_kept(web: WebUnderTe
     assert not any(CANARY.encode() in body for body in collector.bodies)
 
 
+async def test_a_method_of_a_callers_own_making_is_not_told(web: WebUnderTest) -> None:
+    with tracing() as (collector, _):
+        async with web.client() as client:
+            for made_up in ("CANARY4711", "PROPFIND", "X-35621234567"):
+                await client.request(made_up, "/api/v1/me")
+            await client.put("/api/v1/me")
+    assert [span.facts["http.request.method"] for span in collector.spans()] == ["other", "other", "other", "PUT"]
+    counted = [line for line in web.metrics.render().decode().splitlines() if "pitboss_http_requests_total{" in line]
+    assert {line.partition('method="')[2].partition('"')[0] for line in counted} == {"other", "PUT"}
+
+
 async def test_a_job_carries_the_trace_of_the_request_that_left_it(
     web: WebUnderTest, cell_database: PlaneDatabase
 ) -> None:

@@ -35,8 +35,15 @@ HTTP_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 WalletWatch = Callable[[str, str, str, float], None]
 """Is told tenant, plugin, outcome and seconds of a wallet call when it is answered."""
+
+
+def name_method(method: str) -> str:
+    """Return an HTTP method that the standard knows, else `other`: callers may send any word."""
+    return method if method in _METHODS else "other"
 
 
 class WalletCalls(Collector):
@@ -91,6 +98,13 @@ class Metrics:
         self.record_wallet_call: WalletWatch = self._wallet_calls.note
         """Counts one wallet call; names are those of our own registry, never of the caller's choosing."""
         registry.register(self._wallet_calls)
+        self._add_requests(registry)
+        self._add_books_and_planes(registry)
+        self._add_lanes_and_jobs(registry)
+        self._add_plugins(registry)
+        self._add_telemetry(registry)
+
+    def _add_requests(self, registry: CollectorRegistry) -> None:
         self._http_requests = Counter(
             "pitboss_http_requests_total",
             "HTTP requests besides wallet calls.",
@@ -104,6 +118,9 @@ class Metrics:
             buckets=HTTP_LATENCY_BUCKETS,
             registry=registry,
         )
+        self._http_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def _add_books_and_planes(self, registry: CollectorRegistry) -> None:
         self.ledger_findings = Gauge(
             "pitboss_ledger_findings",
             "What the last verification of a tenant's ledger found wrong; anything but 0 is an alarm.",
@@ -138,6 +155,8 @@ class Metrics:
             ["place"],
             registry=registry,
         )
+
+    def _add_lanes_and_jobs(self, registry: CollectorRegistry) -> None:
         self.lane_oldest_seconds = Gauge(
             "pitboss_lane_oldest_seconds", "How long the oldest wallet call waits for its lane.", registry=registry
         )
@@ -160,6 +179,8 @@ class Metrics:
         self.jobs = Counter(
             "pitboss_jobs_total", "Jobs by what became of them.", ["job_name", "outcome"], registry=registry
         )
+
+    def _add_plugins(self, registry: CollectorRegistry) -> None:
         self._plugin_calls = Counter(
             "pitboss_plugin_calls_total",
             "Calls that plugins make to vendors, by outcome; held and crowded ones were never made.",
@@ -179,6 +200,8 @@ class Metrics:
             ["tenant", "plugin"],
             registry=registry,
         )
+
+    def _add_telemetry(self, registry: CollectorRegistry) -> None:
         self.log_dropped = Counter(
             "pitboss_log_dropped_total", "Parts of log lines that the allow-list held back.", registry=registry
         )
@@ -191,7 +214,6 @@ class Metrics:
         self.trace_fields_dropped = Counter(
             "pitboss_trace_fields_dropped_total", "Fields of spans that the allow-list held back.", registry=registry
         )
-        self._http_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def watch_wallet_calls(self, watch: WalletWatch) -> None:
         """Tell `watch` of each wallet call too; without one, a call pays nothing for it."""
@@ -204,7 +226,7 @@ class Metrics:
         self.record_wallet_call = note_and_tell
 
     def record_request(self, method: str, path_template: str, status: int, seconds: float) -> None:
-        """Count one HTTP request under the template of its path."""
+        """Count one HTTP request under the template of its path; `method` comes from `name_method`."""
         key = (method, path_template, status)
         children = self._http_children.get(key)
         if children is None:

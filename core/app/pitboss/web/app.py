@@ -18,7 +18,7 @@ from pitboss.hosting.contracts import CALLS_PATH
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss.kernel.ids import new_uuid
 from pitboss.platform.db import Database
-from pitboss.platform.telemetry import Metrics, Readiness
+from pitboss.platform.telemetry import Metrics, Readiness, name_method
 from pitboss.platform.traces import NO_SPAN, SpanName, span
 from pitboss.web import brand, docs, health, pages, status
 from pitboss.web.calls import CallDesk, answer_call
@@ -192,9 +192,10 @@ class Front:
             finally:
                 # The template, not the path: paths hold ids, and strangers choose them.
                 template = str(facts.get("path_template") or "unmatched")
+                method = name_method(facts["method"])
                 took = monotonic_seconds() - began
-                self._metrics.record_request(str(facts["method"]), template, answered_status, took)
-                traced.note(method=facts["method"], path_template=template, status=answered_status)
+                self._metrics.record_request(method, template, answered_status, took)
+                traced.note(method=method, path_template=template, status=answered_status)
                 tenant = facts["state"].get("tenant")
                 if tenant is not None:
                     traced.note(tenant=tenant.slug)
