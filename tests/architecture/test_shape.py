@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ Check = Callable[[Path], Iterator[str]]
 ROOM = "core/app/pitboss/ledger"
 TABLE = "class A(CellBase):\n    __tablename__ = 'roulette_wheel'\n"
 FUNCTION = "def spin() -> None:\n" + "    x = 1\n" * 70
+TWO_OF_A_NAME = (
+    "class Wheel:\n" + textwrap.indent(FUNCTION, "    ") + "class Ball:\n    def spin(self) -> None:\n        x = 1\n"
+)
+TWICE_DEFINED = "if x:\n" + textwrap.indent(FUNCTION, "    ") + "else:\n    def spin() -> None:\n        x = 1\n"
 USE_CASE = "async def list_spins(session: AsyncSession) -> None:\n    pass\n"
 
 CHECKS = [
@@ -47,6 +52,8 @@ def test_the_tree_has_its_shape(root: Path, check: Check) -> None:
         (shape.find_missing_packages, {"jurisdictions/mt_x/pitboss_jurisdictions/__init__.py": ""}, "namespace"),
         (shape.find_long_files, {f"{ROOM}/store/journal.py": "x = 1\n" * 501}, "501 lines"),
         (shape.find_long_functions, {f"{ROOM}/store/journal.py": FUNCTION}, "spin: 71 lines"),
+        (shape.find_long_functions, {f"{ROOM}/store/journal.py": TWO_OF_A_NAME}, "Wheel.spin: 71 lines"),
+        (shape.find_long_functions, {f"{ROOM}/store/journal.py": TWICE_DEFINED}, "spin: 71 lines"),
         (
             shape.find_foreign_tables,
             {"core/app/pitboss/limits/tables.py": TABLE, f"{ROOM}/store/x.py": "Q = 'select 1 from roulette_wheel'"},
