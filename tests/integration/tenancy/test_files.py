@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -188,6 +189,22 @@ async def test_drift_of_all_finds_what_has_no_folder(
     found = await asyncio.to_thread(run, settings, "drift", "--all")
     assert found.exit_code == 2
     assert 'aurora: 1 differences\n  tenant  file: nothing  held: "held, but it has no folder"' in found.output
+
+
+async def test_drift_of_all_tells_of_the_others_where_one_cannot_be_told(
+    deployment: Deployment, settings: Settings, tenants_dir: Path
+) -> None:
+    await run_apply(deployment)
+    shutil.rmtree(tenants_dir / "jangada")
+    (tenants_dir / "aardvark").mkdir()
+    found = await asyncio.to_thread(run, settings, "drift", "--all")
+    assert found.exit_code == 1
+    assert "aurora: as its files say" in found.output
+    assert "aardvark: cannot be told: aardvark/tenant.toml: missing" in found.output
+    as_json = await asyncio.to_thread(run, settings, "drift", "--all", "--json")
+    assert as_json.exit_code == 1
+    told = {each["tenant"]: each["fault"] for each in msgspec.json.decode(as_json.stdout)}
+    assert told == {"aardvark": "aardvark/tenant.toml: missing", "aurora": ""}
 
 
 async def test_a_closed_tenant_needs_no_folder(deployment: Deployment, settings: Settings, tenants_dir: Path) -> None:

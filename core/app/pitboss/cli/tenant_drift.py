@@ -20,6 +20,7 @@ from pitboss.permissions.service import deployment_command
 from pitboss.platform.settings import load_settings
 from pitboss.tenancy.contracts import TenantRecord
 from pitboss.tenancy.errors import TenantNotFound
+from pitboss_sdk.errors import PitbossError
 
 _FOLLOWING = {"directory", "ledger"}
 """What an apply changes because something else changes; it stands in no file."""
@@ -35,11 +36,15 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """How a tenant differs from its files. `notes` are no differences: what files cannot say."""
+    """How a tenant differs from its files, or in `fault` why that cannot be told.
+
+    `notes` are no differences: what files cannot say.
+    """
 
     tenant: str
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @click.command("drift", cls=Comparing)
@@ -57,15 +62,25 @@ def drift_command(slugs: tuple[str, ...], all_tenants: bool, as_json: bool) -> N
         print_json(found)
     else:
         click.echo("\n".join(describe(each) for each in found))
+    if any(each.fault for each in found):
+        sys.exit(1)
     sys.exit(2 if any(each.differences for each in found) else 0)
 
 
 async def _find_all(deployment: Deployment, slugs: Sequence[str], *, all_tenants: bool) -> list[Drift]:
-    """Look at each tenant, and for all also at those that are held and have no folder."""
-    if all_tenants:
-        async with deployment.control.transaction() as session:
-            slugs = sorted({*slugs, *(record.slug for record in await tenancy.list_tenants(session))})
-    return [await find_drift(deployment, slug) for slug in slugs]
+    """Look at each tenant; for all also at those that have no folder, and at the next where one cannot be told."""
+    if not all_tenants:
+        return [await find_drift(deployment, slug) for slug in slugs]
+    async with deployment.control.transaction() as session:
+        slugs = sorted({*slugs, *(record.slug for record in await tenancy.list_tenants(session))})
+    return [await _try_drift(deployment, slug) for slug in slugs]
+
+
+async def _try_drift(deployment: Deployment, slug: str) -> Drift:
+    try:
+        return await find_drift(deployment, slug)
+    except PitbossError as error:
+        return Drift(slug, (), fault=error.detail or error.code)
 
 
 async def find_drift(deployment: Deployment, slug: str) -> Drift:
@@ -129,6 +144,8 @@ async def _find_touches(deployment: Deployment, record: TenantRecord) -> dict[st
 
 def describe(drift: Drift) -> str:
     """Return what was found as lines for people."""
+    if drift.fault:
+        return f"{drift.tenant}: cannot be told: {drift.fault}"
     count = len(drift.differences)
     lines = [f"{drift.tenant}: {count} differences" if count else f"{drift.tenant}: as its files say"]
     for each in drift.differences:
