@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -345,10 +346,20 @@ async def test_every_cell_gets_its_directory_whatever_the_others_do(cell: Cell, 
         await session.execute(
             text("insert into cell (cell, locality, address) values ('br-1', 'br', 'http://127.0.0.1:9')")
         )
-    distributor = Distributor(direct.control, directory_key=direct.signing_key, call_key=cell.key, metrics=Metrics())
+    metrics = Metrics()
+
+    def confirmed_at(place: str) -> float | None:
+        return metrics.registry.get_sample_value("pitboss_cell_confirmed_at_seconds", {"place": place})
+
+    distributor = Distributor(direct.control, directory_key=direct.signing_key, call_key=cell.key, metrics=metrics)
     await distributor.renew()
+    began = int(time.time())
     await distributor.distribute()
     assert (await read_state(direct))["cell.directory"] == [(1, "test1")]
+    waited_since = confirmed_at("br-1")
+    assert waited_since is not None, "the alert has nothing to look at where a cell was never reached"
+    assert began <= waited_since <= time.time()
+    assert confirmed_at("eu-1") is not None
     async with direct.control.transaction() as session:
         await session.execute(
             text(
@@ -356,9 +367,12 @@ async def test_every_cell_gets_its_directory_whatever_the_others_do(cell: Cell, 
                 " values (uuidv7(), 'onyx', 'Onyx', 'active', 'br', 'br-1', 'demo', '{BRL}', '{}', '{}')"
             )
         )
+    await asyncio.sleep(1.1)
     await distributor.renew()
     await distributor.distribute()
     assert (await read_state(direct))["cell.directory"] == [(1, "test1"), (2, "test1")]
+    assert confirmed_at("br-1") == waited_since
+    assert (confirmed_at("eu-1") or 0) > began
     async with httpx.AsyncClient() as client, asyncio.timeout(120):
         while True:  # the web takes the new directory over by itself
             answer = await client.post(f"{cell.address}/wallet/onyx/softswiss/play", content=b"{}")

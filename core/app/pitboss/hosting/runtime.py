@@ -205,6 +205,7 @@ class Distributor:
         self._directory_key = directory_key
         self._key = call_key
         self._confirmed: dict[str, tuple[int, float]] = {}
+        self._awaited: set[str] = set()
 
     async def renew(self) -> None:
         """Sign anew what an exchanged key or an apply that was cut off left behind."""
@@ -217,6 +218,7 @@ class Distributor:
         async with self._control.transaction() as session:
             places = await tenancy.list_cells(session)
             published = {place.cell: await tenancy.find_published(session, place.cell) for place in places}
+        self._await_only({place.cell for place in places if place.address})
         due = [
             self._send(place, signed)
             for place in places
@@ -225,6 +227,14 @@ class Distributor:
             and self._is_due(place.cell, signed.version)
         ]
         await asyncio.gather(*due)
+
+    def _await_only(self, cells: set[str]) -> None:
+        """Let the metric tell of `cells`: one that never confirms must grow old too, or nobody is told of it."""
+        for cell in cells - self._awaited:
+            self._metrics.cell_confirmed_at.labels(cell).set(epoch_seconds())
+        for cell in self._awaited - cells:
+            self._metrics.cell_confirmed_at.remove(cell)
+        self._awaited = cells
 
     def _is_due(self, cell: str, version: int) -> bool:
         known_version, at = self._confirmed.get(cell, (0, 0.0))
