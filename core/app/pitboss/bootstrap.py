@@ -408,7 +408,7 @@ def create_jobs(settings: Settings, ground: CellGround, lanes: Lanes, drivers: D
 
     return JobRegistry(
         [
-            *ledger_jobs(ground.database, lanes, ground.metrics),
+            *ledger_jobs(ground.database, lanes, ground.metrics, ground.directory.scopes),
             *bonus_jobs(lanes),
             *game_jobs(drivers),
             *account_jobs(MailSpool(settings.mail_spool_dir)),

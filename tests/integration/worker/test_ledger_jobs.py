@@ -91,7 +91,7 @@ async def test_a_hold_whose_time_is_over_comes_back_once(cell_database: PlaneDat
         capture = wallets.make_leg(Op.CAPTURE, wallet.wallet_id, "c-1", 40, 1, reverses="captured")
         await wallets.post_movement(web_lanes, AURORA, source_id=source_id, leg=capture, wallet_id=wallet.wallet_id)
         assert await balance_of(cell, player) == Balance(80, 0, 80, 0)
-        expire = find(ledger_jobs(worker, lanes, Metrics()), "ledger.expire_holds")
+        expire = find(ledger_jobs(worker, lanes, Metrics(), lambda: [AURORA]), "ledger.expire_holds")
         for _ in range(2):
             async with worker.transaction(AURORA) as session:
                 await expire.handler(session, AURORA, {})
@@ -124,7 +124,8 @@ async def test_the_proof_counts_what_it_finds(cell_database: PlaneDatabase) -> N
         open_lanes(cell_database, cell_database.app_url) as lanes,
     ):
         await enter(cell, lanes, 200)
-        verify = find(ledger_jobs(worker, lanes, metrics), "ledger.verify")
+        served = [AURORA]
+        verify = find(ledger_jobs(worker, lanes, metrics, lambda: served), "ledger.verify")
         async with worker.transaction(AURORA) as session:
             await verify.handler(session, AURORA, {})
         assert findings() == 0
@@ -142,3 +143,8 @@ async def test_the_proof_counts_what_it_finds(cell_database: PlaneDatabase) -> N
         async with worker.transaction(AURORA) as session:
             await verify.handler(session, AURORA, {})
         assert findings() == of_money + 1
+        assert b'pitboss_ledger_findings{tenant="aurora"}' in metrics.render()
+        served.clear()
+        told = metrics.render()
+        assert b"pitboss_ledger_findings{" not in told, "a closed tenant is alerted of for ever"
+        assert b"pitboss_ledger_verified_at_seconds{" not in told

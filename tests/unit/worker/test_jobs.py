@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from pitboss.bootstrap import create_jobs
+from pitboss.directory.runtime import Directory
 from pitboss.platform.outbox import LEASE
 from pitboss.platform.secrets import SecretStore
 from pitboss.platform.settings import Settings
@@ -19,7 +20,7 @@ PROOFS = {"ledger.verify"}
 
 
 def jobs_of_a_cell() -> JobRegistry:
-    ground: Any = SimpleNamespace(database=None, metrics=Metrics())
+    ground: Any = SimpleNamespace(database=None, metrics=Metrics(), directory=Directory("eu-1", ()))
     return create_jobs(Settings(), ground, Lanes([]), Drivers({}, SecretStore(None)))
 
 

@@ -17,7 +17,10 @@ MAX_TRACE_FRAMES: Final = 12
 
 
 class FieldClass(StrEnum):
-    """What kind of value a field holds; it says by itself why no class can hold a person's data as it comes in."""
+    """What kind of value a field holds; its shape keeps out an @, a query and a plus before a number.
+
+    A person's name that looks like a name or words of ours passes: that none is told is held by reading the source.
+    """
 
     NAME = "name"
     """A name out of our code, of a tenant, a plugin or a cell: a letter, no blank, no @."""

@@ -94,6 +94,7 @@ class Metrics:
         disable_created_metrics()  # a time series of start times beside each counter is of no use here
         registry = self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
+        self._preparations: list[Callable[[], None]] = []
         self._wallet_calls = WalletCalls()
         self.record_wallet_call: WalletWatch = self._wallet_calls.note
         """Counts one wallet call; names are those of our own registry, never of the caller's choosing."""
@@ -151,7 +152,7 @@ class Metrics:
         )
         self.cell_confirmed_at = Gauge(
             "pitboss_cell_confirmed_at_seconds",
-            "When a cell last confirmed to control that it has the newest directory, in seconds since 1970.",
+            "When a cell last confirmed its directory to control, or control began to wait for that, in seconds since 1970.",
             ["place"],
             registry=registry,
         )
@@ -247,8 +248,14 @@ class Metrics:
         """Return how many wallet calls this process answered since it started."""
         return sum(self._wallet_calls.counts.values())
 
+    def before_render(self, prepare: Callable[[], None]) -> None:
+        """Call `prepare` before each exposition, to take out what has become untrue."""
+        self._preparations.append(prepare)
+
     def render(self) -> bytes:
         """Return the exposition text."""
+        for prepare in self._preparations:
+            prepare()
         return generate_latest(self.registry)
 
 

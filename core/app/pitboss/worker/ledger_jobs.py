@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -28,8 +28,20 @@ _VERIFY_TIMEOUT_SECONDS: Final = 3000
 _log = structlog.get_logger(__name__)
 
 
-def ledger_jobs(database: Database, lanes: Lanes, metrics: Metrics) -> tuple[Job, ...]:
-    """Return the jobs of the ledger; holds are voided through `lanes`, as all money moves."""
+def ledger_jobs(
+    database: Database, lanes: Lanes, metrics: Metrics, scopes: Callable[[], Sequence[TenantScope]]
+) -> tuple[Job, ...]:
+    """Return the jobs of the ledger; holds are voided through `lanes`, as all money moves.
+
+    Metrics tell of the tenants of `scopes` only: books that are proven no more would be alerted of for ever.
+    """
+    proven: set[str] = set()
+
+    def forget_closed() -> None:
+        for slug in proven - {scope.slug for scope in scopes()}:
+            metrics.ledger_findings.remove(slug)
+            metrics.ledger_verified_at.remove(slug)
+            proven.remove(slug)
 
     async def fold_house(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
         await ledger.fold_house(session, scope)
@@ -53,7 +65,9 @@ def ledger_jobs(database: Database, lanes: Lanes, metrics: Metrics) -> tuple[Job
         metrics.ledger_verified_at.labels(scope.slug).set(epoch_seconds())
         for finding in findings:
             _log.error("ledger.finding", tenant=scope.slug, problem=finding.check, place=finding.subject)
+        proven.add(scope.slug)
 
+    metrics.before_render(forget_closed)
     return (
         Job("ledger.fold_house", fold_house, "ledger.book.edit", _FOLD_SECONDS),
         Job("ledger.expire_holds", expire_holds, "ledger.book.edit", _EXPIRE_SECONDS),
