@@ -21,7 +21,10 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.ledger import service as ledger
 from pitboss.platform.db import ContextSigner, LaneConnections
 from pitboss.policy.contracts import TenantPolicy
+from pitboss.wallet.contracts import WalletRequest, WalletResult
+from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
+from pitboss.wallet.service import settle_ended_awards
 from pitboss.worker.bonus_jobs import SETTLE_JOB, bonus_jobs
 
 
@@ -197,3 +200,33 @@ async def test_an_operator_ends_an_award_once(games: GamesUnderTest) -> None:
     assert await bookings(games, FORFEIT) == [(0, -800)]
     assert (await games.call(Call("rollback", "r1", (Leg("rollback", "x1", 0, "b1"),)), holder)).balance == "5.00"
     assert await bookings(games, FORFEIT) == [(0, -800), (0, -200)]
+
+
+class Busy(Lanes):
+    """Lanes that have no time for the first wallet that is asked for, either when it is queued or afterwards."""
+
+    def __init__(self, lanes: Lanes, *, at_once: bool) -> None:
+        self._lanes, self._at_once, self.spared = lanes, at_once, 0
+
+    def submit(self, request: WalletRequest, *, patience_ms: int) -> asyncio.Future[WalletResult]:
+        self.spared = self.spared or request.wallet_id
+        if request.wallet_id != self.spared:
+            return self._lanes.submit(request, patience_ms=patience_ms)
+        if self._at_once:
+            raise LanesBusy("the queue is not moving")
+        failed: asyncio.Future[WalletResult] = asyncio.get_running_loop().create_future()
+        failed.set_exception(LanesBusy("it could not be carried out"))
+        return failed
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_wallet_that_cannot_be_settled_keeps_no_other_from_it(games: GamesUnderTest, *, at_once: bool) -> None:
+    for _ in range(2):
+        await award(games, await games.enter())
+    await expire(games)
+    async with worker_lanes(games) as lanes, open_database(games.database, games.database.worker_url) as worker:
+        for taken_back in (1, 0):
+            async with worker.transaction(AURORA) as session:
+                assert await settle_ended_awards(session, Busy(lanes, at_once=at_once), AURORA) == taken_back
+    # The one that was put off was the first of the first run, and in the second, alone, it was put off again.
+    assert await bookings(games, FORFEIT) == [(0, -1000)]

@@ -25,6 +25,7 @@ from tests.integration.games.conftest import DEPLOYMENT, GamesUnderTest, Player,
 from pitboss.accounts import service as accounts
 from pitboss.cli.simulate.calls import Call, Leg
 from pitboss.games import service
+from pitboss.games.contracts import SessionState
 from pitboss.ledger import service as ledger
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Period
@@ -315,3 +316,16 @@ async def test_a_bet_without_a_session_gets_around_no_limit_of_time(games: Games
     assert await bet(games, holder, "with a session") == ""
     won = await games.call(Call("betwin", "before", (Leg("win", "win", 500),)), nameless)
     assert won.balance is not None
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_a_game_that_was_ended_while_it_opened_stays_ended(games: GamesUnderTest, *, opened: bool) -> None:
+    player = await games.enter()
+    holder = await games.hold(player)
+    path = f"/api/v1/me/game-sessions/{holder.session}"
+    assert (await games.client.delete(path, headers=player.headers)).status_code == 204
+    async with open_database(games.database) as cell, cell.transaction(AURORA) as session:
+        await service.finish_launch(session, AURORA, UUID(holder.session), opened=opened)
+        state = (await session.execute(text("select state from game_session"))).scalar_one()
+    assert state == SessionState.CLOSED
+    assert await bet(games, holder, "r1") == "101"
