@@ -18,6 +18,8 @@ import pitboss.plughost.service as plughost
 import pitboss.tenancy.service as tenancy
 from pitboss.bootstrap import cli
 from pitboss.cli.tenant_apply import Deployment, plan
+from pitboss.cli.tenant_state import change_state
+from pitboss.directory.contracts import TenantState
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.settings import Settings
 
@@ -141,6 +143,9 @@ async def test_drift_names_what_differs_and_who_changed_it(deployment: Deploymen
     async with deployment.cell.transaction(scope) as session:
         by = deployment.by
         await plughost.disable_plugin(session, scope, "softswiss", actor=by.actor, origin=by.origin)
+    # A state stands in no file: who changed it last changed none of what differs.
+    for state in (TenantState.SUSPENDED, TenantState.ACTIVE):
+        await change_state(deployment, "aurora", state, "review")
     edit(settings.tenants_dir, "aurora", '["aurora.localhost"]', '["aurora.example", "aurora.localhost"]')
     edit(settings.tenants_dir, "aurora", 'currencies = ["EUR"]', 'currencies = ["EUR", "BRL"]')
     state = await read_state(deployment)

@@ -25,6 +25,10 @@ from pitboss_sdk.errors import PitbossError
 _FOLLOWING = {"directory", "ledger"}
 """What an apply changes because something else changes; it stands in no file."""
 
+_OF_STATE = {"tenant.suspended", "tenant.resumed", "tenant.closed"}
+"""Events of a tenant that change nothing that files say."""
+_LOOKED_AT = 50
+
 
 class Difference(msgspec.Struct, frozen=True):
     """One thing that the file says otherwise than it is held; None where one of them says nothing."""
@@ -135,8 +139,9 @@ async def _find_touches(deployment: Deployment, record: TenantRecord) -> dict[st
     touches = {touch.target: touch for touch in held.touches}
     async with deployment.control.transaction() as session:
         for target in targets:
-            page = await list_control_events(session, EventFilter(target=target), page_size=1)
-            for event in page.items:
+            page = await list_control_events(session, EventFilter(target=target), page_size=_LOOKED_AT)
+            event = next((found for found in page.items if found.type not in _OF_STATE), None)
+            if event is not None:
                 actor = f"{event.actor.kind}:{event.actor.name}"
                 touches[target] = Touch(target, event.type, actor, event.occurred_at)
     return touches
