@@ -30,8 +30,8 @@ from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.errors import LanesBusy
-from pitboss.wallet.runtime import DatabasePoster, Decision, Lane
-from pitboss.wallet.service import make_leg
+from pitboss.wallet.runtime import DatabasePoster, Decision, Lane, Lanes
+from pitboss.wallet.service import make_leg, post_movement
 from pitboss_sdk.games import Refusal
 
 TESTER = Actor(ActorKind.OPERATOR, "tester")
@@ -68,6 +68,11 @@ async def test_where_a_licence_counts_its_days_is_not_guessed(house: House) -> N
         )
         assert read_answer(await bet) == Answer(Refusal.UNAVAILABLE.value, None)
         assert read_answer(await neighbour).balance == 9_990
+        leg = make_leg(Op.DEPOSIT, limited.wallet_id, "by hand", 5, house.revenue[limited.currency])
+        with pytest.raises(LanesBusy):
+            await post_movement(
+                Lanes([lane]), house.scope, source_id=house.source_id, leg=leg, wallet_id=limited.wallet_id
+            )
         zones[limited.tenant_id] = "Europe/Malta"
         again = lane.submit(make(house, limited, Step("bet", f"bet {limited.wallet_id}", 10), round_name="r"))
         assert read_answer(await again).balance == 9_990

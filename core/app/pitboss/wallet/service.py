@@ -65,12 +65,14 @@ def make_leg(
 async def post_movement(
     lanes: Lanes, scope: TenantScope, *, source_id: int, leg: LegRequest, wallet_id: int
 ) -> WalletResult:
-    """Post one leg through a lane; raise `MovementRefused` when it is refused.
+    """Post one leg through a lane; raise `MovementRefused` when it is refused, `LanesBusy` when it is for now.
 
     The same reference with the same content again gives the first answer.
     """
     request = WalletRequest(scope.tenant_id, wallet_id, source_id, (leg,))
     result = await lanes.submit(request, patience_ms=MANUAL_PATIENCE_MS)
+    if result.refusal is Refusal.UNAVAILABLE:
+        raise LanesBusy("what applies to the player is not known yet; try again")
     if result.refusal is not None:
         raise MovementRefused(result.refusal, result.detail)
     return result
