@@ -11,6 +11,7 @@ import msgspec
 from pitboss_sdk import hookspecs
 from pitboss_sdk.games import DialectResponse, GamesPlugin, Refusal
 from pitboss_sdk.manifest import GamesCapability, Manifest
+from pitboss_sdk.webhooks import NEVER_STORED, WebhookReceiver
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Highest `max_body_bytes` that a dialect may ask for."""
@@ -26,6 +27,10 @@ GAMES_METHODS: Final = {
 """Methods of a plugin of kind `games`, and whether they are asynchronous."""
 
 
+WEBHOOK_MEMBERS: Final = ("verify_webhook", "translate_webhook", "webhook_headers")
+"""What a class has exactly when its manifest says that webhooks are signed."""
+
+
 def find_contract_faults(driver: object, manifest: Manifest) -> list[str]:
     """Return where the loaded object disagrees with the contract of its kind or with its manifest."""
     if not isinstance(driver, type):
@@ -33,6 +38,7 @@ def find_contract_faults(driver: object, manifest: Manifest) -> list[str]:
     faults = [*_config_faults(driver, manifest), *_attribute_faults(driver, manifest)]
     for method, asynchronous in GAMES_METHODS.items():
         faults += _method_faults(driver, method, asynchronous=asynchronous)
+    faults += _webhook_faults(driver, manifest)
     for name in dir(driver):
         faults += _hook_faults(driver, name)
     if not faults:
@@ -82,7 +88,28 @@ def _attribute_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
         yield "answer_within_ms is not a positive whole number"
 
 
-def _method_faults(driver: type[Any], method: str, *, asynchronous: bool) -> Iterator[str]:
+def _webhook_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
+    if manifest.webhooks.mode != "signed":
+        for name in WEBHOOK_MEMBERS:
+            if inspect.getattr_static(driver, name, None) is not None:
+                yield f"{name} is there, but the manifest says webhooks.mode {manifest.webhooks.mode!r}"
+        return
+    for method in ("verify_webhook", "translate_webhook"):
+        yield from _method_faults(driver, method, asynchronous=False, contract=WebhookReceiver)
+    headers: object = getattr(driver, "webhook_headers", None)
+    if not isinstance(headers, frozenset):
+        yield "webhook_headers is not a frozenset"
+        return
+    for header in sorted(str(name) for name in cast("frozenset[object]", headers)):
+        if header != header.lower() or not header.isascii() or not header.isprintable():
+            yield f"webhook_headers: {header!r} is not a header's name in lower case"
+        if header in NEVER_STORED:
+            yield f"webhook_headers: {header} is never stored"
+
+
+def _method_faults(
+    driver: type[Any], method: str, *, asynchronous: bool, contract: type[Any] = GamesPlugin
+) -> Iterator[str]:
     found: object = inspect.getattr_static(driver, method, None)
     bound = isinstance(found, (classmethod, staticmethod))
     function: object = getattr(driver, method, None) if bound else found
@@ -94,7 +121,7 @@ def _method_faults(driver: type[Any], method: str, *, asynchronous: bool) -> Ite
     if method == "render_refusal" and not bound:
         yield "render_refusal must be a class method: it answers before a tenant is known"
         return
-    wanted = list(inspect.signature(getattr(GamesPlugin, method)).parameters)
+    wanted = list(inspect.signature(getattr(contract, method)).parameters)
     try:
         inspect.signature(getattr(driver, method)).bind(*wanted)
     except (TypeError, ValueError) as error:

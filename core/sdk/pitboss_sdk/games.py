@@ -84,11 +84,16 @@ STICKY = frozenset(
 
 
 class RawCall(msgspec.Struct, frozen=True, gc=False):
-    """A call as it came: the last path segment, header names in lower case, the exact bytes of the body."""
+    """A call as it came: the last path segment, header names in lower case, the exact bytes of the body.
+
+    `received_at_us` is the host's clock in microseconds since 1970, UTC: the only time that a dialect knows, for vendors
+    that sign one.
+    """
 
     operation: str
     headers: Mapping[str, str]
     body: bytes
+    received_at_us: int = 0
 
 
 class Leg(msgspec.Struct, frozen=True, gc=False):

@@ -29,7 +29,7 @@ from pitboss.plughost.contracts import (
 )
 from pitboss.plughost.errors import FileInvalid, LocalityRefused
 from pitboss_sdk import SDK_VERSION
-from pitboss_sdk.manifest import MANIFEST_VERSION, GamesCapability, Manifest
+from pitboss_sdk.manifest import MANIFEST_VERSION, MAX_SKEW_SECONDS, GamesCapability, Manifest, find_webhook_faults
 
 T = TypeVar("T")
 
@@ -90,8 +90,8 @@ def decode_manifest(file: str, text: str) -> Manifest:
     for host in manifest.egress:
         if not (host.startswith("config:") or _HOST.fullmatch(host)):
             raise FileInvalid(file, "egress", f"{host!r} is neither a host name nor config:<field>")
-    if manifest.webhooks.skew_seconds < 0:
-        raise FileInvalid(file, "webhooks.skew_seconds", "must not be negative")
+    for key, reason in find_webhook_faults(manifest):
+        raise FileInvalid(file, key, reason)
     demand_specifier(file, "sdk", manifest.sdk)
     decode_capability(file, manifest)
     return manifest
@@ -113,6 +113,8 @@ def decode_capability(file: str, manifest: Manifest) -> GamesCapability:
             raise FileInvalid(file, "capability.operations", f"{operation!r} cannot be a part of an address")
     if not capability.operations:
         raise FileInvalid(file, "capability.operations", "is empty")
+    if not 0 <= capability.call_skew_seconds <= MAX_SKEW_SECONDS:
+        raise FileInvalid(file, "capability.call_skew_seconds", f"is not from 0 to {MAX_SKEW_SECONDS}")
     return capability
 
 

@@ -20,7 +20,7 @@ from pitboss.directory.runtime import Directory
 from pitboss.games.contracts import Endpoint, Holder
 from pitboss.games.runtime import Endpoints, Holders
 from pitboss.games.service import build_answer, build_request
-from pitboss.kernel.clock import monotonic_seconds
+from pitboss.kernel.clock import epoch_microseconds, monotonic_seconds
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics
 from pitboss.policy.runtime import Policies
@@ -150,7 +150,7 @@ class WalletRoute:
                 raise DialectRefusal(Refusal.OPERATION_UNKNOWN)
             if body is None or len(body) > dialect.max_body_bytes:
                 raise DialectRefusal(Refusal.MALFORMED, _TOO_LARGE)
-            raw = RawCall(operation, headers, body)
+            raw = RawCall(operation, headers, body, epoch_microseconds())
             dialect.verify(raw)
             call = dialect.parse(raw)
         except DialectRefusal as refused:
