@@ -87,7 +87,7 @@ async def run_apply(deployment: Deployment, slug: str = "aurora") -> int:
 _CONTROL = {
     "tenant": "select slug, public_id::text, name, state, locality, cell, environment, currencies, packs, plugins,"
     " activated_at is not null from tenant order by slug",
-    "brand": "select t.slug, b.slug, b.name, languages, default_language from brand b join tenant t using (tenant_id)"
+    "brand": "select t.slug, b.slug, b.name, languages, default_language, pack from brand b join tenant t using (tenant_id)"
     " order by 1, 2",
     "domain": "select domain, brand from domain order by 1",
     "cell": "select cell, locality, directory_version from cell order by 1",

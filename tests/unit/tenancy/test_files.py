@@ -67,6 +67,12 @@ def test_good_files_have_no_problem() -> None:
     assert check(GOOD, {"softswiss": "casino_id = 'a'"}) == []
 
 
+def test_a_brand_may_name_the_only_pack_or_one_of_several() -> None:
+    named = GOOD + 'pack = "mt_mga"\n'
+    assert check(named) == []
+    assert check(named.replace('packs = ["mt_mga"]', 'packs = ["br_spa", "mt_mga"]')) == []
+
+
 def test_a_plugin_without_file_has_an_empty_table() -> None:
     folder, problems = parse_files("aurora", {"tenant.toml": GOOD.encode()})
     assert not problems
@@ -104,6 +110,18 @@ def test_a_plugin_without_file_has_an_empty_table() -> None:
             "given twice, first as brands[0].domains[0]",
         ),
         ("[[brands]]", "[brands]", "brands", "Expected array"),
+        (
+            'packs = ["mt_mga"]',
+            'packs = ["mt_mga", "br_spa"]',
+            "brands[0].pack",
+            "missing; a brand is under one of the tenant's packs: mt_mga, br_spa",
+        ),
+        (
+            'default_language = "en"',
+            'default_language = "en"\npack = "br_spa"',
+            "brands[0].pack",
+            "br_spa is not among the tenant's packs: mt_mga",
+        ),
     ],
 )
 def test_a_fault_names_its_key_and_reason(old: str, new: str, key: str, reason: str) -> None:

@@ -14,6 +14,7 @@ from pitboss.tenancy.rules import (
     build_content,
     diff_facts,
     facts_of,
+    file_from_record,
     find_refusals,
     find_state_refusal,
     merge_record,
@@ -71,6 +72,36 @@ def test_each_difference_has_its_sign() -> None:
         PlanEntry("-", "domains.b.example", "aurora", None),
         PlanEntry("+", "domains.c.example", None, "aurora"),
     ]
+
+
+LICENSED = msgspec.structs.replace(TENANT, packs=("mt_mga",))
+BOTH = msgspec.structs.replace(
+    TENANT, packs=("mt_mga", "br_spa"), brands=(msgspec.structs.replace(BRAND, pack="mt_mga"),)
+)
+
+
+def test_a_brand_that_names_no_pack_has_the_only_one() -> None:
+    assert PlanEntry("+", "brands.aurora.pack", None, "mt_mga") in diff(None, LICENSED)
+    assert [entry.path for entry in diff(None) if entry.path.endswith(".pack")] == []
+    # Another pack for another brand leaves this one where it is, once the file says so.
+    assert diff(record_from_files(LICENSED), BOTH) == [PlanEntry("+", "packs.br_spa", None, True)]
+
+
+@pytest.mark.parametrize("tenant", [TENANT, LICENSED, BOTH])
+def test_a_record_is_written_back_as_a_file_that_says_the_same(tenant: TenantFile) -> None:
+    written = file_from_record(record_from_files(tenant))
+    assert [brand.pack for brand in written.brands] == [brand.pack for brand in tenant.brands]
+    assert record_from_files(written) == record_from_files(tenant)
+
+
+def test_a_cell_is_told_the_licence_of_each_brand() -> None:
+    for tenant, licence in ((TENANT, ""), (LICENSED, "mt_mga"), (BOTH, "mt_mga")):
+        record = msgspec.structs.replace(record_from_files(tenant), tenant_id=3)
+        (told,) = build_content("eu-1", [record], CELLS).tenants
+        assert told.licence_of(told.brands[0]) == licence
+        # A snapshot from before brands had packs: one pack is meant, of several none.
+        old = msgspec.structs.replace(told.brands[0], pack="")
+        assert told.licence_of(old) == ("" if tenant is BOTH else licence)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,12 @@ _ENVIRONMENT = click.Choice(get_args(Environment))
 @click.argument("slug", callback=_check_slug)
 @click.option("--name", help="What the tenant and its brand are called; the slug by default.")
 @click.option("--cell", help="Where it is to live; the cell of the settings by default.")
-@click.option("--pack", "packs", multiple=True, help="A jurisdiction pack; the only one of the cell by default.")
+@click.option(
+    "--pack",
+    "packs",
+    multiple=True,
+    help="A jurisdiction pack; the only one of the cell by default. The brand is under the first.",
+)
 @click.option("--currency", "currencies", multiple=True, help="A currency; that of the packs by default.")
 @click.option(
     "--language",
@@ -103,6 +108,7 @@ def new_command(
         domains=domains or (f"{slug}.localhost",),
         languages=languages,
         default_language=languages[0],
+        pack=packs[0] if len(packs) > 1 else "",
     )
     laws = [host.get_pack(pack).pack.manifest for pack in packs]
     tenant = TenantFile(

@@ -24,13 +24,17 @@ class TenantState(StrEnum):
 
 
 class DirectoryBrand(msgspec.Struct, frozen=True):
-    """What players see. Domains are lower case, without a port."""
+    """What players see. Domains are lower case, without a port; `pack` is the law that players register under.
+
+    A snapshot that was signed before brands had packs has none: the tenant's only one is meant.
+    """
 
     slug: str
     name: str
     domains: tuple[str, ...]
     languages: tuple[str, ...]
     default_language: str
+    pack: str = ""
 
 
 class DirectoryTenant(msgspec.Struct, frozen=True):
@@ -45,6 +49,10 @@ class DirectoryTenant(msgspec.Struct, frozen=True):
     currencies: tuple[str, ...]
     packs: tuple[str, ...]
     plugins: tuple[str, ...]
+
+    def licence_of(self, brand: DirectoryBrand) -> str:
+        """Return the licence of who registers with a brand; empty where the tenant has none, or names none."""
+        return brand.pack or (self.packs[0] if len(self.packs) == 1 else "")
 
 
 class ForeignTenant(msgspec.Struct, frozen=True):

@@ -27,13 +27,14 @@ MAX_FOLDER_BYTES: Final = 1024 * 1024
 
 
 class BrandFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A brand as `tenant.toml` writes it."""
+    """A brand as `tenant.toml` writes it; its `pack` may be left out where the tenant has no other."""
 
     slug: Slug
     name: Name
     domains: tuple[str, ...]
     languages: tuple[str, ...]
     default_language: str
+    pack: str = ""
 
 
 class TenantFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,13 +88,14 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class BrandRecord(msgspec.Struct, frozen=True):
-    """A brand as control holds it; lists are sorted."""
+    """A brand as control holds it; lists are sorted. `pack` is empty only for a tenant without packs."""
 
     slug: str
     name: str
     domains: tuple[str, ...]
     languages: tuple[str, ...]
     default_language: str
+    pack: str = ""
 
 
 class TenantRecord(msgspec.Struct, frozen=True):

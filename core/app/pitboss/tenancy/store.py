@@ -49,7 +49,7 @@ async def _fetch_brands(session: AsyncSession, tenant_ids: Sequence[int]) -> dic
         domains[row.tenant_id, row.brand].append(row.domain)
     brands: dict[int, list[BrandRecord]] = defaultdict(list)
     columns = select(
-        BrandRow.tenant_id, BrandRow.slug, BrandRow.name, BrandRow.languages, BrandRow.default_language
+        BrandRow.tenant_id, BrandRow.slug, BrandRow.name, BrandRow.languages, BrandRow.default_language, BrandRow.pack
     ).where(BrandRow.tenant_id.in_(tenant_ids))
     for row in await session.execute(columns):
         brands[row.tenant_id].append(
@@ -59,6 +59,7 @@ async def _fetch_brands(session: AsyncSession, tenant_ids: Sequence[int]) -> dic
                 domains=tuple(sorted(domains[row.tenant_id, row.slug])),
                 languages=tuple(row.languages),
                 default_language=row.default_language,
+                pack=row.pack,
             )
         )
     return defaultdict(list, {key: sorted(found, key=lambda brand: brand.slug) for key, found in brands.items()})
@@ -121,7 +122,12 @@ async def update_tenant(session: AsyncSession, record: TenantRecord) -> None:
 
 async def upsert_brand(session: AsyncSession, tenant_id: int, brand: BrandRecord) -> None:
     """Add a brand or write what may change of it; its domains are written apart."""
-    values = {"name": brand.name, "languages": list(brand.languages), "default_language": brand.default_language}
+    values = {
+        "name": brand.name,
+        "languages": list(brand.languages),
+        "default_language": brand.default_language,
+        "pack": brand.pack,
+    }
     await session.execute(
         insert(BrandRow)
         .values(tenant_id=tenant_id, slug=brand.slug, **values)

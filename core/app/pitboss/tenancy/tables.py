@@ -88,7 +88,7 @@ class BrandRow(ControlBase):
             "info": table_info(
                 tenant=False,
                 why_no_tenant=_WHY,
-                grants={"app": "select, insert, update (name, languages, default_language), delete"},
+                grants={"app": "select, insert, update (name, languages, default_language, pack), delete"},
             )
         },
     )
@@ -98,6 +98,8 @@ class BrandRow(ControlBase):
     name: Mapped[str] = mapped_column(Text)
     languages: Mapped[list[str]] = mapped_column(ARRAY(Text))
     default_language: Mapped[str] = mapped_column(Text)
+    pack: Mapped[str] = mapped_column(Text)
+    """The law that players of the brand are registered under; empty for a tenant without packs."""
 
 
 class DomainRow(ControlBase):

@@ -51,6 +51,7 @@ def _own(tenant: TenantRecord) -> DirectoryTenant:
                 domains=brand.domains,
                 languages=brand.languages,
                 default_language=brand.default_language,
+                pack=brand.pack,
             )
             for brand in tenant.brands
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast, get_args, get_origin
 
 import msgspec
@@ -119,6 +119,7 @@ def _judge(folder: str, tenant: TenantFile, offer: Offer) -> Iterator[tuple[str,
     for number, brand in enumerate(tenant.brands):
         key = f"brands[{number}]"
         yield from _judge_brand(key, brand)
+        yield from _judge_pack(f"{key}.pack", brand.pack, tenant.packs)
         for index, domain in enumerate(brand.domains):
             here = f"{key}.domains[{index}]"
             if domain in owners:
@@ -139,6 +140,13 @@ def _judge_brand(key: str, brand: BrandFile) -> Iterator[tuple[str, str]]:
             yield f"{key}.{name}", "at least one is needed"
     if brand.default_language not in brand.languages:
         yield f"{key}.default_language", f"{brand.default_language} is not among the brand's languages"
+
+
+def _judge_pack(key: str, pack: str, packs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if pack and pack not in packs:
+        yield key, f"{pack} is not among the tenant's packs: {', '.join(packs) or 'there is none'}"
+    elif not pack and len(set(packs)) > 1:
+        yield key, f"missing; a brand is under one of the tenant's packs: {', '.join(packs)}"
 
 
 def _find_repeats(key: str, values: Iterable[str], suffix: str = "") -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -40,10 +40,16 @@ def record_from_files(tenant: TenantFile) -> TenantRecord:
                 domains=tuple(sorted(brand.domains)),
                 languages=tuple(sorted(brand.languages)),
                 default_language=brand.default_language,
+                pack=brand.pack or _only(tenant.packs),
             )
             for brand in sorted(tenant.brands, key=lambda found: found.slug)
         ),
     )
+
+
+def _only(packs: Sequence[str]) -> str:
+    """Return the pack of a brand that names none: the tenant's only one, or empty."""
+    return packs[0] if len(packs) == 1 else ""
 
 
 def merge_record(tenant: TenantFile, actual: TenantRecord | None) -> TenantRecord:
@@ -74,6 +80,8 @@ def _flatten(record: TenantRecord) -> Iterator[tuple[str, Any]]:
         yield f"brands.{brand.slug}.name", brand.name
         yield f"brands.{brand.slug}.languages", list(brand.languages)
         yield f"brands.{brand.slug}.default_language", brand.default_language
+        if brand.pack:
+            yield f"brands.{brand.slug}.pack", brand.pack
         for domain in brand.domains:
             yield f"domains.{domain}", brand.slug
 

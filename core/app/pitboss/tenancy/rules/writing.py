@@ -53,7 +53,8 @@ def _tenant_lines(tenant: TenantFile) -> Iterator[str]:
     for brand in tenant.brands:
         yield "\n[[brands]]\n"
         for field in BrandFile.__struct_fields__:
-            yield f"{field} = {_value(getattr(brand, field))}\n"
+            if field != "pack" or brand.pack:
+                yield f"{field} = {_value(getattr(brand, field))}\n"
 
 
 def file_from_record(record: TenantRecord) -> TenantFile:
@@ -75,6 +76,7 @@ def file_from_record(record: TenantRecord) -> TenantFile:
                 domains=brand.domains,
                 languages=brand.languages,
                 default_language=brand.default_language,
+                pack=brand.pack if len(record.packs) > 1 else "",
             )
             for brand in record.brands
         ),

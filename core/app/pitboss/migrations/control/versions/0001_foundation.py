@@ -33,10 +33,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_event_occurred_at", "audit_event", ["occurred_at", "event_id"], unique=False)
     op.create_index(
-        "ix_audit_event_target",
-        "audit_event",
-        ["target_type", "target_id", "occurred_at", "event_id"],
-        unique=False,
+        "ix_audit_event_target", "audit_event", ["target_type", "target_id", "occurred_at", "event_id"], unique=False
     )
     op.create_table(
         "cell",
@@ -88,6 +85,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("languages", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("default_language", sa.Text(), nullable=False),
+        sa.Column("pack", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.tenant_id"], name=op.f("fk_brand_tenant_id_tenant")),
         sa.PrimaryKeyConstraint("tenant_id", "slug", name=op.f("pk_brand")),
     )
