@@ -21,8 +21,8 @@ from pitboss.platform.db import Database
 from pitboss.policy.runtime import Policies
 from pitboss.wallet import service as wallets
 from pitboss.wallet.runtime import Lanes
-from pitboss.web.controllers.operators import AmountNotWhole
-from pitboss.web.controllers.players import BEARER, Cursor, PageSize, problems
+from pitboss.web.controllers.operators import require_whole
+from pitboss.web.controllers.players import BEARER, Cursor, PageSize, get_player_and_law, problems
 
 Reason = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z", description="A code, such as `welcome`")]
 
@@ -142,17 +142,13 @@ class AwardController(Controller):
         request: Request[Any, Any, Any],
     ) -> AwardDetailView:
         """Give bonus money by hand, where the licence allows it, through the wallet like all money."""
-        # The framework would take "100" and 100.0 for a number; money is asked to be one.
-        raw: dict[str, Any] = await request.json()
-        for name in ("amount_minor", "wagering_times", "wagering_minor"):
-            if raw.get(name) is not None and type(raw[name]) is not int:
-                raise AmountNotWhole(f"{name}: a whole number is needed")
+        await require_whole(request, "amount_minor", "wagering_times", "wagering_minor")
         required_minor = bonus.compute_required_minor(
             data.amount_minor, times=data.wagering_times, minor=data.wagering_minor
         )
         wanted = AwardOrder(data.reference, data.amount_minor, required_minor, data.expires_at, data.reason)
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, player_id, policies)
             order = await wallets.order_award(
                 session,
                 tenant,

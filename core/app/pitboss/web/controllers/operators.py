@@ -34,6 +34,17 @@ class AmountNotWhole(PitbossError):
     kind = ErrorKind.INVALID
 
 
+async def require_whole(request: Request[Any, Any, Any], *names: str) -> None:
+    """Raise `AmountNotWhole` unless each of these fields of the body that is there was sent as a whole number.
+
+    The framework would take "100" and 100.0 for one; money is asked to be one.
+    """
+    raw: dict[str, Any] = await request.json()
+    for name in names:
+        if raw.get(name) is not None and type(raw[name]) is not int:
+            raise AmountNotWhole(f"{name}: a whole number is needed")
+
+
 class StatusRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an account becomes, and why. Closing is final and refused while there is money."""
 
@@ -127,9 +138,7 @@ class OperatorController(Controller):
         request: Request[Any, Any, Any],
     ) -> CreditView:
         """Deposit by hand, held against the player's limits, through the wallet like all money."""
-        # The framework would take "100" and 100.0 for a number; money is asked to be one.
-        if type((await request.json())["amount_minor"]) is not int:
-            raise AmountNotWhole("amount_minor: a whole number of minor units is needed")
+        await require_whole(request, "amount_minor")
         async with database.transaction(tenant) as session:
             order = await wallets.order_credit(
                 session,
