@@ -12,6 +12,8 @@ from uuid import UUID
 import httpx
 import msgspec
 from tests.factories.databases import PlaneDatabase, settings_for
+from tests.factories.players import AURORA, PASSWORD, make_registration
+from tests.factories.players import open_cell as open_database
 
 from pitboss.bootstrap import open_cell_web, open_control_web
 from pitboss.directory import service as directory
@@ -27,6 +29,7 @@ from pitboss.directory.contracts import (
 from pitboss.directory.rules import sign_snapshot
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
+from pitboss.ledger import service as ledger
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.settings import Settings
 from pitboss.platform.telemetry import Metrics
@@ -129,6 +132,35 @@ async def open_cell(cell: PlaneDatabase, redis_url: str, policy: TenantPolicy = 
     metrics = Metrics()
     async with open_cell_web(settings, metrics) as front:
         yield WebUnderTest(front, settings, metrics)
+
+
+@asynccontextmanager
+async def open_bank(
+    cell_database: PlaneDatabase, redis_url: str, policy: TenantPolicy = STRICT
+) -> AsyncIterator[WebUnderTest]:
+    """Open the web of a cell whose first tenant takes money; its books are proven at the end."""
+    async with open_database(cell_database) as database, database.transaction(AURORA) as session:
+        await ledger.open_house_accounts(session, AURORA, ["EUR"], ["softswiss"])
+    async with open_cell(cell_database, redis_url, policy) as web:
+        yield web
+    async with open_database(cell_database) as database, database.snapshot(AURORA) as session:
+        assert (await ledger.verify_tenant(session, AURORA)).findings == ()
+
+
+def registration_body(**changes: Any) -> dict[str, Any]:
+    """Return what a new player sends, with an address that no other has; what is given is so instead."""
+    return {**msgspec.to_builtins(make_registration()), "password": PASSWORD, **changes}
+
+
+async def register(client: httpx.AsyncClient, **changes: Any) -> tuple[str, dict[str, str]]:
+    """Register and sign in; return the player's id and the headers of the session."""
+    sent = registration_body(**changes)
+    player = await client.post("/api/v1/players", json=sent)
+    assert player.status_code == 201, player.text
+    session = await client.post("/api/v1/sessions", json={"email": sent["email"], "password": sent["password"]})
+    assert session.status_code == 201, session.text
+    assert session.json()["player_id"] == player.json()["player_id"]
+    return player.json()["player_id"], {"authorization": f"Bearer {session.json()['token']}"}
 
 
 @asynccontextmanager

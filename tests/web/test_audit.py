@@ -14,10 +14,10 @@ import httpx
 import msgspec
 import pytest
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, PASSWORD, make_registration
+from tests.factories.players import AURORA
 from tests.factories.players import open_cell as open_database
 from tests.factories.tenants import environment_of
-from tests.factories.web import WebUnderTest, open_cell
+from tests.factories.web import WebUnderTest, open_cell, register
 
 from pitboss.accounts import service as accounts
 from pitboss.accounts.contracts import PlayerStatus, StatusReason
@@ -35,17 +35,6 @@ HOSTS = {"aurora": "aurora.localhost", "jade": "jade.localhost"}
 async def web(cell_database: PlaneDatabase, redis_url: str) -> AsyncIterator[WebUnderTest]:
     async with open_cell(cell_database, redis_url) as opened:
         yield opened
-
-
-async def register(client: httpx.AsyncClient) -> tuple[str, dict[str, str]]:
-    registration = make_registration()
-    body = {
-        **{name: getattr(registration, name) for name in ("email", "password", "first_name", "last_name", "country")},
-        "birth_date": "1990-02-28",
-    }
-    player = (await client.post("/api/v1/players", json=body)).json()
-    session = await client.post("/api/v1/sessions", json={"email": registration.email, "password": PASSWORD})
-    return player["player_id"], {"authorization": f"Bearer {session.json()['token']}"}
 
 
 async def ask(client: httpx.AsyncClient, web: WebUnderTest, **query: Any) -> list[dict[str, Any]]:

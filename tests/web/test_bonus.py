@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,14 +13,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, PASSWORD, make_origin, make_registration
+from tests.factories.players import AURORA, make_origin
 from tests.factories.players import open_cell as open_database
-from tests.factories.web import WebUnderTest, open_cell
+from tests.factories.web import WebUnderTest, open_bank, register
 
 from pitboss.bonus.contracts import AwardOrder
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind
-from pitboss.ledger import service as ledger
 from pitboss.policy.contracts import TenantPolicy
 from pitboss.policy.service import resolve_policy
 from pitboss.wallet import service as wallets
@@ -31,35 +29,10 @@ FORBIDDEN = TenantPolicy(bonus_allowed=False)
 SOON = (datetime.now(UTC) + timedelta(days=7)).isoformat()
 
 
-@asynccontextmanager
-async def opened(database: PlaneDatabase, redis_url: str, policy: TenantPolicy) -> AsyncIterator[WebUnderTest]:
-    async with open_database(database) as cell, cell.transaction(AURORA) as session:
-        await ledger.open_house_accounts(session, AURORA, ["EUR"], ["softswiss"])
-    async with open_cell(database, redis_url, policy) as web:
-        yield web
-    async with open_database(database) as cell, cell.snapshot(AURORA) as session:
-        assert (await ledger.verify_tenant(session, AURORA)).findings == ()
-
-
 @pytest.fixture
 async def web(cell_database: PlaneDatabase, redis_url: str) -> AsyncIterator[WebUnderTest]:
-    async with opened(cell_database, redis_url, CEILING) as web:
+    async with open_bank(cell_database, redis_url, CEILING) as web:
         yield web
-
-
-@pytest.fixture
-async def client(web: WebUnderTest) -> AsyncIterator[httpx.AsyncClient]:
-    async with web.client() as client:
-        yield client
-
-
-async def register(client: httpx.AsyncClient) -> tuple[str, dict[str, str]]:
-    email = make_registration().email
-    person = {"first_name": "Ana", "last_name": "López", "birth_date": "1990-02-28", "country": "MT"}
-    player = await client.post("/api/v1/players", json={"email": email, "password": PASSWORD, **person})
-    assert player.status_code == 201, player.text
-    session = await client.post("/api/v1/sessions", json={"email": email, "password": PASSWORD})
-    return player.json()["player_id"], {"authorization": f"Bearer {session.json()['token']}"}
 
 
 def terms(**changes: Any) -> dict[str, Any]:
@@ -158,7 +131,7 @@ async def test_a_senseless_award_is_refused_before_anything_is_written(
 
 
 async def test_where_bonus_is_forbidden_nobody_gets_any(cell_database: PlaneDatabase, redis_url: str) -> None:
-    async with opened(cell_database, redis_url, FORBIDDEN) as web, web.client() as client:
+    async with open_bank(cell_database, redis_url, FORBIDDEN) as web, web.client() as client:
         player_id, headers = await register(client)
         answer = await client.post(path(player_id), json=terms(), headers=web.operator)
         assert (answer.status_code, answer.json()["code"]) == (409, "bonus.forbidden")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +12,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, PASSWORD, make_registration
+from tests.factories.players import AURORA
 from tests.factories.players import open_cell as open_database
-from tests.factories.web import WebUnderTest, open_cell
+from tests.factories.web import WebUnderTest, open_bank, register, registration_body
 
 from pitboss.kernel.ids import new_uuid
 from pitboss.ledger import service as ledger
@@ -30,44 +29,10 @@ STRICT = TenantPolicy(
 MANDATORY = TenantPolicy(minimum_age_years=21, mandatory_limits=frozenset({LimitKind.DEPOSIT, LimitKind.LOSS}))
 
 
-@asynccontextmanager
-async def opened(cell_database: PlaneDatabase, redis_url: str, policy: TenantPolicy) -> AsyncIterator[WebUnderTest]:
-    async with open_database(cell_database) as database, database.transaction(AURORA) as session:
-        await ledger.open_house_accounts(session, AURORA, ["EUR"], ["softswiss"])
-    async with open_cell(cell_database, redis_url, policy) as web:
-        yield web
-
-
 @pytest.fixture
 async def web(cell_database: PlaneDatabase, redis_url: str) -> AsyncIterator[WebUnderTest]:
-    async with opened(cell_database, redis_url, STRICT) as web:
+    async with open_bank(cell_database, redis_url, STRICT) as web:
         yield web
-
-
-@pytest.fixture
-async def client(web: WebUnderTest) -> AsyncIterator[httpx.AsyncClient]:
-    async with web.client() as client:
-        yield client
-
-
-def registration_body(**changes: Any) -> dict[str, Any]:
-    return {
-        "email": make_registration().email,
-        "password": PASSWORD,
-        "first_name": "Ana",
-        "last_name": "López",
-        "birth_date": "1990-02-28",
-        "country": "MT",
-        **changes,
-    }
-
-
-async def register(client: httpx.AsyncClient, **changes: Any) -> tuple[str, dict[str, str]]:
-    body = registration_body(**changes)
-    player = await client.post("/api/v1/players", json=body)
-    assert player.status_code == 201, player.text
-    session = await client.post("/api/v1/sessions", json={"email": body["email"], "password": PASSWORD})
-    return player.json()["player_id"], {"authorization": f"Bearer {session.json()['token']}"}
 
 
 def limit(amount_minor: int, kind: str = "deposit", period: str = "day") -> dict[str, Any]:
@@ -152,7 +117,7 @@ async def test_no_limit_is_set_above_the_ceiling(client: httpx.AsyncClient) -> N
 async def test_registration_needs_the_limits_and_the_age_that_are_demanded(
     cell_database: PlaneDatabase, redis_url: str
 ) -> None:
-    async with opened(cell_database, redis_url, MANDATORY) as web, web.client() as client:
+    async with open_bank(cell_database, redis_url, MANDATORY) as web, web.client() as client:
         chosen = [limit(500), limit(300, "loss", "week")]
         too_young = (datetime.now(UTC) - timedelta(days=20 * 366)).date().isoformat()
         for changes, word in (

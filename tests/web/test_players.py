@@ -14,9 +14,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, PASSWORD, make_registration
+from tests.factories.players import AURORA, PASSWORD
 from tests.factories.players import open_cell as open_database
-from tests.factories.web import WebUnderTest, open_cell
+from tests.factories.web import WebUnderTest, open_cell, register, registration_body
 
 from pitboss.kernel.ids import new_uuid
 from pitboss.ledger import service as ledger
@@ -33,38 +33,15 @@ async def web(cell_database: PlaneDatabase, redis_url: str) -> AsyncIterator[Web
         yield opened
 
 
-@pytest.fixture
-async def client(web: WebUnderTest) -> AsyncIterator[httpx.AsyncClient]:
-    async with web.client() as opened:
-        yield opened
-
-
-def body_of(**changes: Any) -> dict[str, Any]:
-    registration = make_registration()
-    return {
-        "email": registration.email,
-        "password": PASSWORD,
-        "first_name": "Ana",
-        "last_name": "López",
-        "birth_date": "1990-02-28",
-        "country": "MT",
-        **changes,
-    }
-
-
-async def register(client: httpx.AsyncClient, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
+async def enter(client: httpx.AsyncClient, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """Register and sign in; return what was sent, with the player's id, and the headers of the session."""
-    sent = body_of(**changes)
-    answer = await client.post(PLAYERS, json=sent)
-    assert answer.status_code == 201, answer.text
-    session = await client.post(SESSIONS, json={"email": sent["email"], "password": sent["password"]})
-    assert session.status_code == 201, session.text
-    assert session.json()["player_id"] == answer.json()["player_id"]
-    return {**sent, **answer.json()}, {"authorization": f"Bearer {session.json()['token']}"}
+    sent = registration_body(**changes)
+    player_id, headers = await register(client, **sent)
+    return {**sent, "player_id": player_id}, headers
 
 
 async def test_a_player_comes_sees_and_leaves(client: httpx.AsyncClient) -> None:
-    sent, headers = await register(client, language="pt-BR", phone="+35621234567")
+    sent, headers = await enter(client, language="pt-BR", phone="+35621234567")
     me = (await client.get("/api/v1/me", headers=headers)).json()
     assert me["account"]["status"] == "active"
     assert me["account"]["language"] == "pt-BR"
@@ -90,19 +67,19 @@ async def test_a_player_comes_sees_and_leaves(client: httpx.AsyncClient) -> None
 
 
 async def test_a_closed_player_is_out_for_good(client: httpx.AsyncClient) -> None:
-    sent, headers = await register(client)
+    sent, headers = await enter(client)
     assert (await client.delete("/api/v1/me", headers=headers)).status_code == 204
     assert (await client.get("/api/v1/me", headers=headers)).status_code == 401
     again = await client.post(SESSIONS, json={"email": sent["email"], "password": PASSWORD})
     assert (again.status_code, again.json()["code"]) == (409, "accounts.account_not_active")
-    replayed = await client.post(PLAYERS, json=body_of(email=sent["email"]))
+    replayed = await client.post(PLAYERS, json=registration_body(email=sent["email"]))
     assert (replayed.status_code, replayed.json()["code"]) == (409, "accounts.email_taken")
 
 
 async def test_a_replayed_registration_conflicts_and_changes_nothing(
     client: httpx.AsyncClient, cell_database: PlaneDatabase
 ) -> None:
-    sent = body_of()
+    sent = registration_body()
     first = await client.post(PLAYERS, json=sent)
     before = await count_rows(cell_database)
     for email in (sent["email"], sent["email"].upper()):
@@ -152,20 +129,20 @@ async def count_rows(cell_database: PlaneDatabase) -> tuple[int, ...]:
 async def test_what_is_wrong_is_refused_before_any_row(
     client: httpx.AsyncClient, cell_database: PlaneDatabase, changes: dict[str, Any], status: int
 ) -> None:
-    answer = await client.post(PLAYERS, json=body_of(**changes))
+    answer = await client.post(PLAYERS, json=registration_body(**changes))
     assert answer.status_code == status, answer.text
     assert await count_rows(cell_database) == (0, 0, 0, 0, 0)
 
 
 async def test_names_of_all_scripts_are_kept_as_written(client: httpx.AsyncClient) -> None:
     for first, last in (("José", "Muñoz-O'Hara"), ("Ἀριστοτέλης", "王"), ("ياسمين", "דוד"), ("Zoë 🎲", "d’Été")):
-        _, headers = await register(client, first_name=first, last_name=last)
+        _, headers = await enter(client, first_name=first, last_name=last)
         me = (await client.get("/api/v1/me", headers=headers)).json()
         assert (me["first_name"], me["last_name"]) == (first, last)
 
 
 async def test_unknown_and_wrong_are_told_alike(client: httpx.AsyncClient) -> None:
-    sent, _ = await register(client)
+    sent, _ = await enter(client)
     attempts = [
         {"email": sent["email"], "password": "another password"},
         {"email": "nobody@example.com", "password": PASSWORD},
@@ -182,7 +159,7 @@ async def test_unknown_and_wrong_are_told_alike(client: httpx.AsyncClient) -> No
 
 
 async def test_guessing_ends_in_429_with_the_time_to_wait(client: httpx.AsyncClient) -> None:
-    sent, _ = await register(client)
+    sent, _ = await enter(client)
     answers = [await client.post(SESSIONS, json={"email": sent["email"], "password": "guess"}) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert int(answers[-1].headers["retry-after"]) >= 30
@@ -191,7 +168,7 @@ async def test_guessing_ends_in_429_with_the_time_to_wait(client: httpx.AsyncCli
 async def test_a_forgotten_password_is_replaced_through_the_mail(
     client: httpx.AsyncClient, cell_database: PlaneDatabase, tmp_path: Path
 ) -> None:
-    sent, headers = await register(client, language="es")
+    sent, headers = await enter(client, language="es")
     for email in (sent["email"], "nobody@example.com", "no address"):
         asked = await client.post("/api/v1/password-reset-requests", json={"email": email})
         assert (asked.status_code, asked.json()) == (202, {"status": "accepted"})
@@ -229,7 +206,7 @@ async def run_jobs(cell_database: PlaneDatabase, folder: Path) -> None:
 
 async def test_a_token_of_one_tenant_opens_nothing_at_another(web: WebUnderTest) -> None:
     async with web.client("aurora.localhost") as aurora, web.client("jade.localhost") as jade:
-        sent, headers = await register(aurora)
+        sent, headers = await enter(aurora)
         for path in ("/api/v1/me", "/api/v1/me/balances", "/api/v1/me/history"):
             foreign = await jade.get(path, headers=headers)
             invented = await jade.get(path, headers={"authorization": "Bearer invented"})
@@ -239,7 +216,7 @@ async def test_a_token_of_one_tenant_opens_nothing_at_another(web: WebUnderTest)
         there = await jade.post(SESSIONS, json={"email": sent["email"], "password": PASSWORD})
         assert there.status_code == 401
         # The same person may have an account at each.
-        assert (await jade.post(PLAYERS, json=body_of(email=sent["email"]))).status_code == 201
+        assert (await jade.post(PLAYERS, json=registration_body(email=sent["email"]))).status_code == 201
         assert (await aurora.get("/api/v1/me", headers=headers)).status_code == 200
 
 
@@ -259,13 +236,13 @@ async def test_a_token_of_one_tenant_opens_nothing_at_another(web: WebUnderTest)
     ],
 )
 async def test_a_made_up_query_is_refused(client: httpx.AsyncClient, query: str) -> None:
-    _, headers = await register(client)
+    _, headers = await enter(client)
     answer = await client.get(f"/api/v1/me/history?{query}", headers=headers)
     assert answer.status_code == 422, answer.text
 
 
 async def test_a_currency_without_a_wallet_is_not_found(client: httpx.AsyncClient) -> None:
-    _, headers = await register(client)
+    _, headers = await enter(client)
     answer = await client.get("/api/v1/me/history?currency=BTC", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (404, "ledger.wallet_not_found")
 
@@ -285,9 +262,9 @@ async def test_no_personal_value_reaches_audit_queue_or_another_table(
 ) -> None:
     """Every use case runs over canaries; afterwards they stand in `player_identity` and the mail alone."""
     await prepare_tenant(cell_database)
-    sent, headers = await register(client, **CANARIES)
+    sent, headers = await enter(client, **CANARIES)
     path = f"/api/v1/operator/players/{sent['player_id']}"
-    await client.post(PLAYERS, json=body_of(**CANARIES))
+    await client.post(PLAYERS, json=registration_body(**CANARIES))
     await client.post(SESSIONS, json={"email": CANARIES["email"], "password": "canary-guess-4711"})
     await client.get("/api/v1/me", headers=headers)
     await client.post("/api/v1/password-reset-requests", json={"email": CANARIES["email"]})
@@ -346,7 +323,7 @@ async def dump(cell_database: PlaneDatabase) -> dict[str, str]:
 async def test_ids_of_another_tenant_do_not_exist_for_operators(web: WebUnderTest) -> None:
     """The operator of one tenant's host asks for another tenant's player: as if it did not exist, and untouched."""
     async with web.client("aurora.localhost") as aurora, web.client("jade.localhost") as jade:
-        sent, _ = await register(aurora)
+        sent, _ = await enter(aurora)
         credit = {"amount_minor": 500, "currency": "EUR", "reference": "x-1", "reason": "goodwill"}
         for method, tail, body in (
             ("GET", "", None),

@@ -13,43 +13,19 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, PASSWORD, make_registration
+from tests.factories.players import AURORA
 from tests.factories.players import open_cell as open_database
-from tests.factories.web import WebUnderTest, open_cell
+from tests.factories.web import WebUnderTest, open_bank, register
 
 from pitboss.kernel.ids import new_uuid
-from pitboss.ledger import service as ledger
 from pitboss.limits.contracts import LimitKind, Period
 from pitboss.platform.settings import Settings
 
 
 @pytest.fixture
 async def web(cell_database: PlaneDatabase, redis_url: str) -> AsyncIterator[WebUnderTest]:
-    async with open_database(cell_database) as database, database.transaction(AURORA) as session:
-        await ledger.open_house_accounts(session, AURORA, ["EUR"], ["softswiss"])
-    async with open_cell(cell_database, redis_url) as opened:
+    async with open_bank(cell_database, redis_url) as opened:
         yield opened
-
-
-@pytest.fixture
-async def client(web: WebUnderTest) -> AsyncIterator[httpx.AsyncClient]:
-    async with web.client() as opened:
-        yield opened
-
-
-async def register(client: httpx.AsyncClient) -> tuple[str, dict[str, str]]:
-    registration = make_registration()
-    body = {
-        "email": registration.email,
-        "password": PASSWORD,
-        "first_name": "Ana",
-        "last_name": "López",
-        "birth_date": "1990-02-28",
-        "country": "MT",
-    }
-    player = (await client.post("/api/v1/players", json=body)).json()
-    session = await client.post("/api/v1/sessions", json={"email": registration.email, "password": PASSWORD})
-    return player["player_id"], {"authorization": f"Bearer {session.json()['token']}"}
 
 
 def credit(reference: str, amount_minor: int = 2500, **changes: Any) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import httpx
 import msgspec
 import pytest
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, PASSWORD, make_origin, make_registration
+from tests.factories.players import AURORA, make_origin
 from tests.factories.players import open_cell as open_database
 from tests.factories.ports import free_port
-from tests.factories.web import ROOT, WebUnderTest, apply_policies, cell_settings, store_directory
+from tests.factories.web import ROOT, WebUnderTest, apply_policies, cell_settings, register, store_directory
 
 from pitboss.bootstrap import open_cell_web
 from pitboss.cli.demo_secrets import make_demo_secrets
@@ -77,11 +77,7 @@ class GamesUnderTest:
 
     async def enter(self, deposit_minor: int = 100_00) -> Player:
         """Register, sign in and deposit."""
-        registration = make_registration()
-        body = {**msgspec.to_builtins(registration), "password": PASSWORD}
-        player_id = (await self.client.post("/api/v1/players", json=body)).json()["player_id"]
-        session = await self.client.post("/api/v1/sessions", json={"email": registration.email, "password": PASSWORD})
-        player = Player(player_id, {"authorization": f"Bearer {session.json()['token']}"})
+        player = Player(*await register(self.client))
         if deposit_minor:
             assert (await self.deposit(player, deposit_minor)).status_code == 201
         return player

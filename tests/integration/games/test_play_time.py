@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories.clock import Clock
 from tests.factories.databases import PlaneDatabase
 from tests.factories.packs import load
-from tests.factories.players import AURORA, PASSWORD, make_origin, make_policy, make_registration
+from tests.factories.players import AURORA, make_origin, make_policy
 from tests.factories.players import open_cell as open_database
+from tests.factories.web import register, registration_body
 from tests.integration.games.conftest import DEPLOYMENT, GamesUnderTest, Player, open_games
 
 from pitboss.accounts import service as accounts
@@ -249,22 +250,12 @@ async def test_where_the_licence_demands_session_time_nobody_plays_without_a_lim
     before = await games.enter()
     await demand(games, TenantPolicy(mandatory_limits=frozenset({LimitKind.SESSION_TIME})))
     assert (await games.launch(before)).json()["code"] == "limits.mandatory"
-    registration = make_registration()
-    body = {
-        "email": registration.email,
-        "password": PASSWORD,
-        "first_name": "Ana",
-        "last_name": "López",
-        "birth_date": "1990-02-28",
-        "country": "MT",
-    }
+    body = registration_body()
     refused = await games.client.post("/api/v1/players", json=body)
     assert (refused.status_code, refused.json()["code"]) == (422, "limits.mandatory")
     assert "session_time" in refused.json()["detail"]
     chosen = {**body, "play_time_limits": [{"period": "week", "minutes": 90}]}
-    assert (await games.client.post("/api/v1/players", json=chosen)).status_code == 201
-    session = await games.client.post("/api/v1/sessions", json={"email": registration.email, "password": PASSWORD})
-    headers = {"authorization": f"Bearer {session.json()['token']}"}
+    _, headers = await register(games.client, **chosen)
     shown = (await games.client.get("/api/v1/me/limits", headers=headers)).json()
     assert shown["play_time_limits"] == [
         {"period": "week", "minutes": 90, "next_minutes": None, "next_from": None, "time_zone": "Europe/Malta"}

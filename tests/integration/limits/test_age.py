@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.factories.clock import Clock
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import PASSWORD, make_registration
+from tests.factories.web import registration_body
 from tests.integration.limits.lawful import open_lawful
 
 from pitboss.policy.contracts import TenantPolicy
@@ -45,16 +45,11 @@ async def test_an_account_opens_from_the_first_moment_of_the_birthday(
                 (birthday + timedelta(days=1), 201),
             ):
                 await clock.set(moment)
-                body = {
-                    "email": make_registration().email,
-                    "password": PASSWORD,
-                    "first_name": "Ana",
-                    "last_name": "López",
-                    "birth_date": born,
-                    "country": "MT",
-                    "limits": [{"kind": "loss", "period": "day", "amount_minor": 1}],
-                    "play_time_limits": [{"period": "day", "minutes": 60}],
-                }
+                body = registration_body(
+                    birth_date=born,
+                    limits=[{"kind": "loss", "period": "day", "amount_minor": 1}],
+                    play_time_limits=[{"period": "day", "minutes": 60}],
+                )
                 answer = await client.post("/api/v1/players", json=body)
                 assert (moment, answer.status_code) == (moment, status), answer.text
                 if status == 422:
