@@ -14,6 +14,7 @@ from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op, Verification
 from pitboss.platform.db import ContextSigner, LaneConnections
+from pitboss.policy.contracts import LicenceKey, PlayLaw
 from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.runtime import DatabasePoster, Lane
 from pitboss.wallet.service import make_leg
@@ -108,7 +109,7 @@ with versions as (
     insert into game_version (tenant_id, plugin, code, version_hash)
     select $1, $2, code, 'v1' from unnest(array['dice', 'switched-off']) as c(code) returning *
 )
-insert into game (tenant_id, plugin, code, title, provider, category, version_id, enabled)
+insert into game (tenant_id, plugin, code, title, provider, category, version_id, switched_on)
 select tenant_id, plugin, code, code, 'test', 'table', version_id, code = 'dice' from versions
 """
 _PLAYERS = """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pitboss.platform.settings import NamedKey, Settings
     from pitboss.platform.telemetry import CallRate, Metrics, Readiness
     from pitboss.plughost.contracts import LoadedPlugin
-    from pitboss.plughost.runtime import Drivers
+    from pitboss.plughost.runtime import Drivers, Receivers
     from pitboss.policy.runtime import Policies
     from pitboss.wallet.runtime import Lanes
     from pitboss.web.app import Front
@@ -142,23 +142,11 @@ def _run(settings: Settings, process: str, main: Callable[[Settings, Metrics], C
 
 
 async def _serve_cell(settings: Settings, metrics: Metrics) -> None:
-    from pitboss.web.server import serve
+    from pitboss.web.server import calm_collector, serve
 
     async with open_cell_web(settings, metrics) as front:
-        _calm_collector()
+        calm_collector()
         await serve(front, settings.host, settings.port)
-
-
-def _calm_collector() -> None:
-    """Keep what was made at the start out of the cycle collector, and let it look less often.
-
-    Calls make thousands of objects that die without it; looking at them is work for nothing.
-    """
-    import gc
-
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 @asynccontextmanager
@@ -167,7 +155,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.hosting.runtime import CellDesk
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
-    from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
+    from pitboss.plughost.runtime import Drivers, HealthBoard, Receivers, load_host, read_cell_file
     from pitboss.policy.runtime import Policies
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.calls import CallDesk
@@ -178,6 +166,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
     from pitboss.web.status_source import CellStatusSource
+    from pitboss.web.webhooks import WebhookDesk
 
     async with lay_cell_ground(settings, "web", metrics) as ground:
         plugins = load_host(read_cell_file(settings.cell_file))
@@ -211,6 +200,12 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             readiness=ground.readiness,
             operator_token=require(settings, "operator_token"),
             status_source=source,
+            webhook_desk=WebhookDesk(
+                ground.database,
+                ground.directory,
+                Receivers(plugins.plugins, SecretStore(settings.secrets_file)),
+                metrics,
+            ),
             controllers=(
                 VisitorController,
                 OwnAccountController,
@@ -346,7 +341,7 @@ async def _run_worker(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.db import LaneConnections
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
-    from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
+    from pitboss.plughost.runtime import Drivers, HealthBoard, Receivers, load_host, read_cell_file
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
     from pitboss.worker.probes import Probes
     from pitboss.worker.process import run_worker
@@ -356,15 +351,10 @@ async def _run_worker(settings: Settings, metrics: Metrics) -> None:
         lanes = Lanes(
             [Lane(DatabasePoster(WORKER_LANE, LaneConnections(ground.url, "pitboss worker lane", ground.signer)))]
         )
-        drivers = Drivers(
-            load_host(read_cell_file(settings.cell_file)).plugins,
-            SecretStore(settings.secrets_file),
-            ground.metrics,
-            HealthBoard(ground.redis, f"worker-{os.getpid()}"),
-        )
-        runner = JobRunner(
-            ground.database, ground.directory, create_jobs(settings, ground, lanes, drivers), ground.metrics
-        )
+        plugins, secrets = load_host(read_cell_file(settings.cell_file)).plugins, SecretStore(settings.secrets_file)
+        drivers = Drivers(plugins, secrets, ground.metrics, HealthBoard(ground.redis, f"worker-{os.getpid()}"))
+        jobs = create_jobs(settings, ground, lanes, drivers, Receivers(plugins, secrets))
+        runner = JobRunner(ground.database, ground.directory, jobs, ground.metrics)
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         worker = JobWorker(broker, runner, asyncio.get_running_loop())
         ground.readiness.add("consumers", worker.find_problem)
@@ -381,7 +371,7 @@ async def _run_relay(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.broker import create_broker
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
-    from pitboss.plughost.runtime import Drivers
+    from pitboss.plughost.runtime import Drivers, Receivers
     from pitboss.wallet.runtime import Lanes
     from pitboss.worker.probes import Probes
     from pitboss.worker.process import run_relay
@@ -390,13 +380,16 @@ async def _run_relay(settings: Settings, metrics: Metrics) -> None:
     async with lay_cell_ground(settings, "relay", metrics) as ground:
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         # It runs none of them, so what they would work with may be empty.
-        jobs = create_jobs(settings, ground, Lanes([]), Drivers({}, SecretStore(None)))
+        nothing = SecretStore(None)
+        jobs = create_jobs(settings, ground, Lanes([]), Drivers({}, nothing), Receivers({}, nothing))
         relay = Relay(ground.database, ground.directory, broker, jobs.list_periods(), ground.metrics)
         async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
             await run_relay(relay)
 
 
-def create_jobs(settings: Settings, ground: CellGround, lanes: Lanes, drivers: Drivers) -> JobRegistry:
+def create_jobs(
+    settings: Settings, ground: CellGround, lanes: Lanes, drivers: Drivers, receivers: Receivers
+) -> JobRegistry:
     """Return every job of a cell; the relay reads the periods of the same table that the worker runs."""
     from pitboss.platform import outbox
     from pitboss.platform.mail import MailSpool
@@ -405,12 +398,14 @@ def create_jobs(settings: Settings, ground: CellGround, lanes: Lanes, drivers: D
     from pitboss.worker.games_jobs import game_jobs
     from pitboss.worker.jobs import Job, JobRegistry
     from pitboss.worker.ledger_jobs import ledger_jobs
+    from pitboss.worker.webhook_jobs import webhook_jobs
 
     return JobRegistry(
         [
             *ledger_jobs(ground.database, lanes, ground.metrics, ground.directory.scopes),
             *bonus_jobs(lanes),
             *game_jobs(drivers),
+            *webhook_jobs(receivers, ground.metrics, ground.directory.scopes),
             *account_jobs(MailSpool(settings.mail_spool_dir)),
             Job("outbox.prune_done", _plain(outbox.prune_done), "platform.outbox.delete", 3600),
         ]

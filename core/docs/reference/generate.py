@@ -272,6 +272,7 @@ def openapi() -> str:
         readiness=absent,
         operator_token="",
         status_source=absent,
+        webhook_desk=absent,
         controllers=tuple(list_controllers()),
         resources=dict.fromkeys(list_resources(), absent),
     )

@@ -122,7 +122,7 @@ def test_each_breach_of_the_contract_is_named(manifest: Manifest, changes: dict[
         ('["eu", "br"]', "[]", "processing_localities: is empty"),
         ('"api.example.com"', '"https://api.example.com"', "egress: 'https://api.example.com' is neither"),
         ('mode = "none"', 'mode = "trust_me"', "webhooks.mode: Invalid enum value"),
-        ('mode = "none"', 'mode = "signed"\nskew_seconds = -1', "webhooks.skew_seconds: must not be negative"),
+        ('mode = "none"', 'mode = "signed"\nskew_seconds = -1', "webhooks.skew_seconds: is not from 0 to 3600"),
         ('mode = "none"', 'mode = "none"\nsecret = "x"', "webhooks.secret: is not a key here"),
         ('sdk = ">=0.1,<0.2"', 'sdk = "latest"', "sdk: 'latest' is not a PEP 440 specifier"),
         ('["bet", "win"]', "[]", "capability.operations: is empty"),

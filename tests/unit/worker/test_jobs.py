@@ -11,7 +11,7 @@ from pitboss.platform.outbox import LEASE
 from pitboss.platform.secrets import SecretStore
 from pitboss.platform.settings import Settings
 from pitboss.platform.telemetry import Metrics
-from pitboss.plughost.runtime import Drivers
+from pitboss.plughost.runtime import Drivers, Receivers
 from pitboss.wallet.runtime import Lanes
 from pitboss.worker.jobs import DEFAULT_TIMEOUT_SECONDS, JobRegistry
 
@@ -21,7 +21,7 @@ PROOFS = {"ledger.verify"}
 
 def jobs_of_a_cell() -> JobRegistry:
     ground: Any = SimpleNamespace(database=None, metrics=Metrics(), directory=Directory("eu-1", ()))
-    return create_jobs(Settings(), ground, Lanes([]), Drivers({}, SecretStore(None)))
+    return create_jobs(Settings(), ground, Lanes([]), Drivers({}, SecretStore(None)), Receivers({}, SecretStore(None)))
 
 
 def test_a_job_ends_before_it_is_sent_again() -> None:

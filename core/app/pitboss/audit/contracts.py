@@ -232,6 +232,8 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         {
             "game.enabled": "A game was made playable",
             "game.disabled": "A game was taken out of play",
+            "game.suspended": "A provider took a game out of play",
+            "game.resumed": "A provider put a game that it had taken out into play again",
         },
     ),
     **_types(

@@ -52,6 +52,9 @@ class Game(msgspec.Struct, frozen=True):
     version_hash: str
     rtp_basis_points: int | None
     enabled: bool
+    """Whether it is in play: switched on by the operator, and not suspended."""
+    suspended: bool = False
+    """Whether the provider has taken it out of play."""
 
 
 class LaunchedGame(msgspec.Struct, frozen=True):

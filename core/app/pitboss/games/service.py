@@ -35,10 +35,12 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import LONGEST_WINDOW
-from pitboss.plughost.contracts import GamesCalls
+from pitboss.platform.outbox import enqueue_once
+from pitboss.plughost.contracts import CATALOGUE_JOB, GamesCalls
 from pitboss.policy.contracts import EffectivePolicy
 from pitboss.wallet.contracts import LegRequest, WalletRequest, WalletResult
 from pitboss.wallet.service import make_leg
+from pitboss_sdk.events import CatalogueChanged, GameResumed, GamesEvent, GameSuspended
 from pitboss_sdk.games import (
     CallKind,
     GameInfo,
@@ -52,6 +54,8 @@ from pitboss_sdk.outcome import Done, Refused
 
 SESSION_LIFETIME: Final = timedelta(hours=12)
 """How long bets of a launched session are taken at most; a limit of play time may end it sooner."""
+SYNC_DELAY_SECONDS: Final = 1
+"""How long a list of games that changed waits for further changes."""
 
 _OPS = {LegKind.BET: Op.BET, LegKind.WIN: Op.WIN, LegKind.ROLLBACK: Op.BET_ROLLBACK}
 _ROUNDS = Rounds()
@@ -144,12 +148,12 @@ async def get_game(session: AsyncSession, scope: TenantScope, code: str, plugin:
 async def set_game_enabled(
     session: AsyncSession, scope: TenantScope, code: str, *, enabled: bool, actor: Actor, origin: Origin
 ) -> Game:
-    """Switch a game on or off for the tenant; raise `GameNotFound`."""
+    """Switch a game on or off for the tenant; one that its provider suspended stays out of play. Raise `GameNotFound`."""
     game = await catalogue.find_game(session, scope, code)
     if game is None:
         raise GameNotFound("this game is not in the catalogue")
-    if await catalogue.set_game_enabled(session, scope, game.game_id, enabled=enabled):
-        game = msgspec.structs.replace(game, enabled=enabled)
+    if await catalogue.set_game_switched_on(session, scope, game.game_id, on=enabled):
+        game = msgspec.structs.replace(game, enabled=enabled and not game.suspended)
         event = AuditEvent(
             type="game.enabled" if enabled else "game.disabled",
             actor=actor,
@@ -160,6 +164,39 @@ async def set_game_enabled(
         )
         await record_event(session, scope, event)
     return game
+
+
+async def carry_out_event(
+    session: AsyncSession, scope: TenantScope, plugin: str, event: GamesEvent, *, actor: Actor, origin: Origin
+) -> None:
+    """Do what an aggregator's event asks for; raise `GameNotFound` for a game that the catalogue has not, or not yet."""
+    match event:
+        case CatalogueChanged():
+            # A little later, so that many in a row ask for one list.
+            due_at = utc_now() + timedelta(seconds=SYNC_DELAY_SECONDS)
+            await enqueue_once(session, scope, CATALOGUE_JOB, {"plugin": plugin}, available_at=due_at)
+        case GameSuspended(code):
+            await _set_suspended(session, scope, plugin, code, True, actor, origin)
+        case GameResumed(code):
+            await _set_suspended(session, scope, plugin, code, False, actor, origin)
+
+
+async def _set_suspended(
+    session: AsyncSession, scope: TenantScope, plugin: str, code: str, suspended: bool, actor: Actor, origin: Origin
+) -> None:
+    game = await catalogue.find_game(session, scope, code, plugin)
+    if game is None:
+        raise GameNotFound("this game is not in the catalogue")
+    if await catalogue.set_game_suspended(session, scope, game.game_id, suspended=suspended):
+        event = AuditEvent(
+            type="game.suspended" if suspended else "game.resumed",
+            actor=actor,
+            origin=origin,
+            target_type="game",
+            target_id=f"{plugin}:{code}",
+            changes=(Change("suspended", not suspended, suspended),),
+        )
+        await record_event(session, scope, event)
 
 
 async def open_session(

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Computed,
     DateTime,
     ForeignKeyConstraint,
     Identity,
@@ -47,7 +48,12 @@ class GameRow(CellBase):
     provider: Mapped[str] = mapped_column(Text)
     category: Mapped[str] = mapped_column(Text)
     rtp_basis_points: Mapped[int | None] = mapped_column(Integer)
-    enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    switched_on: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    """The operator's own word."""
+    suspended: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """The provider's word."""
+    enabled: Mapped[bool] = mapped_column(Boolean, Computed("switched_on and not suspended", persisted=True))
+    """What launches and bets go by: neither word outweighs the other."""
     version_id: Mapped[int] = mapped_column(BigInteger)
     synced_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 

@@ -110,6 +110,7 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("tenancy.state.edit", Risk.CRITICAL, "deployment", "Suspend, resume and close a tenant"),
         _permission("plughost.plugin.view", Risk.LOW, "operator deployment", "List and check plugins"),
         _permission("plughost.plugin.configure", Risk.HIGH, "deployment", "Enable and configure a plugin"),
+        _permission("plughost.webhook.edit", Risk.MEDIUM, "service", "Carry out the webhooks of vendors"),
         _permission("policy.policy.view", Risk.LOW, "operator deployment", "See what applies to a tenant's players"),
         _permission("policy.pack.view", Risk.LOW, "operator deployment", "List and check jurisdiction packs"),
         _permission("policy.pack.edit", Risk.LOW, "deployment", "Begin a jurisdiction pack from the template"),

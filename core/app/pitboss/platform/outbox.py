@@ -108,6 +108,29 @@ async def enqueue(
     await session.execute(insert(OutboxJob).values(values).on_conflict_do_nothing())
 
 
+async def enqueue_once(
+    session: AsyncSession, scope: TenantScope, job: str, payload: Mapping[str, Any], *, available_at: datetime
+) -> None:
+    """Leave `job` behind unless one like it waits that no relay has taken and that is due no later.
+
+    One that is under way does not count: it may have looked before what it is left behind for.
+    """
+    waiting = await session.scalar(
+        select(OutboxJob.job_id)
+        .where(
+            OutboxJob.tenant_id == scope.tenant_id,
+            OutboxJob.job == job,
+            OutboxJob.payload == dict(payload),
+            OutboxJob.done_at.is_(None),
+            OutboxJob.lease_until.is_(None),
+            OutboxJob.available_at <= available_at,
+        )
+        .limit(1)
+    )
+    if waiting is None:
+        await enqueue(session, scope, job, payload, available_at=available_at)
+
+
 async def lease_due(session: AsyncSession, batch_size: int = 100) -> list[LeasedJob]:
     """Lease due jobs of the tenants in the context; two relays never take the same one."""
     due = (

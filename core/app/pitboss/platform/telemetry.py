@@ -195,6 +195,24 @@ class Metrics:
             buckets=HTTP_LATENCY_BUCKETS,
             registry=registry,
         )
+        self.webhooks = Counter(
+            "pitboss_webhooks_total",
+            "Webhooks of vendors by what they were answered: stored, repeated, forged, stale, not_for_us, failed.",
+            ["tenant", "plugin", "outcome"],
+            registry=registry,
+        )
+        self.webhook_events = Counter(
+            "pitboss_webhook_events_total",
+            "Attempts to carry out a stored webhook: done, superseded, stored (it is tried again), parked.",
+            ["tenant", "plugin", "outcome"],
+            registry=registry,
+        )
+        self.webhooks_parked = Gauge(
+            "pitboss_webhooks_parked",
+            "Webhooks that could not be carried out and wait for somebody to look at them.",
+            ["tenant", "plugin"],
+            registry=registry,
+        )
         self.plugin_health = Gauge(
             "pitboss_plugin_health",
             "0 healthy, 1 degraded (the vendor fails), 2 quarantined (the plugin breaks its contract).",

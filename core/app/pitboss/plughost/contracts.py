@@ -13,6 +13,7 @@ from pitboss_sdk.games import GameInfo, Launched, LaunchRequest
 from pitboss_sdk.jurisdiction import Pack, PackManifest
 from pitboss_sdk.manifest import Manifest
 from pitboss_sdk.outcome import Outcome
+from pitboss_sdk.webhooks import Accepted, RawWebhook
 
 ENTRY_POINT_PREFIX: Final = "pitboss."
 """Entry point groups of plugins are this and a kind."""
@@ -25,6 +26,10 @@ KINDS: Final = frozenset({"games", PACK_KIND})
 
 CATALOGUE_JOB: Final = "games.sync_catalogue"
 """The job that a plugin of kind `games` leaves behind when it is enabled or changed: its list of games is fetched."""
+
+
+WEBHOOK_JOB: Final = "plughost.carry_out_webhook"
+"""The job that a stored webhook leaves behind: its payload names `plugin` and `event_id`."""
 
 
 class Stage(IntEnum):
@@ -174,3 +179,36 @@ class ConfiguredPlugins(msgspec.Struct, frozen=True):
 
     instances: dict[str, Any]
     problems: dict[str, str]
+
+
+class WebhookState(IntEnum):
+    """Stored until it is carried out; superseded when a newer event of its object was, parked when nobody could."""
+
+    STORED = 1
+    DONE = 2
+    SUPERSEDED = 3
+    PARKED = 4
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """A webhook that its receiver accepted: the raw call with the headers that are kept, and what it says of itself."""
+
+    plugin: str
+    raw: RawWebhook
+    accepted: Accepted
+
+
+class StoredWebhook(msgspec.Struct, frozen=True):
+    """A webhook as it lies in the database; `attempts` is how often it could not be carried out."""
+
+    webhook: Webhook
+    state: WebhookState
+    attempts: int
+    reason: str
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What became of a webhook in one attempt; STORED when it is tried again later, then and when parked with a reason."""
+
+    state: WebhookState
+    reason: str = ""

@@ -30,6 +30,7 @@ from pitboss.plughost.contracts import (
 from pitboss.plughost.errors import FileInvalid, LocalityRefused
 from pitboss_sdk import SDK_VERSION
 from pitboss_sdk.manifest import MANIFEST_VERSION, MAX_SKEW_SECONDS, GamesCapability, Manifest, find_webhook_faults
+from pitboss_sdk.webhooks import MAX_EVENT_ID_LENGTH, Accepted
 
 T = TypeVar("T")
 
@@ -282,3 +283,34 @@ def decide_health(circuit: Circuit) -> HealthState:
 
 def _is_faulty(circuit: Circuit) -> bool:
     return circuit.faults >= FAULTS_TO_QUARANTINE
+
+
+MAX_WEBHOOK_ATTEMPTS: Final = 6
+"""After so many the event is parked: it is not lost, and somebody has to look at it."""
+
+
+def decide_fresh(accepted: Accepted, received_at_us: int, skew_seconds: int) -> str:
+    """Return why the signed time of a webhook is not believed, or an empty string."""
+    if not skew_seconds:
+        return ""
+    if accepted.sent_at_us is None:
+        return "no time is signed"
+    off_us = received_at_us - accepted.sent_at_us
+    if off_us > skew_seconds * 1_000_000:
+        return f"it was signed more than {skew_seconds} s ago"
+    return f"it is signed more than {skew_seconds} s ahead" if -off_us > skew_seconds * 1_000_000 else ""
+
+
+def compute_webhook_pause_seconds(attempts: int) -> int:
+    """Return how long an event waits after its `attempts`-th failure: 2, 4, 8 … seconds."""
+    return int(2 ** min(attempts, 8))
+
+
+def is_storable(accepted: Accepted) -> bool:
+    """Return whether ids and numbers of an event can be kept as they are."""
+    texts = (accepted.event_id, accepted.object_id)
+    return (
+        bool(accepted.event_id)
+        and all(len(text) <= MAX_EVENT_ID_LENGTH and text.isprintable() for text in texts)
+        and 0 <= accepted.sequence < 2**63
+    )

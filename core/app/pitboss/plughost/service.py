@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -11,16 +12,36 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit.contracts import AuditEvent, Change
 from pitboss.audit.service import record_event
+from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.platform.outbox import enqueue
 from pitboss.plughost import store
-from pitboss.plughost.contracts import ConfiguredPlugins, Enablement, LoadedPlugin
-from pitboss.plughost.errors import FileInvalid, PluginNotEnabled
-from pitboss.plughost.rules import compute_changes, decode_config, demand_locality
+from pitboss.plughost.contracts import (
+    WEBHOOK_JOB,
+    ConfiguredPlugins,
+    Enablement,
+    LoadedPlugin,
+    Settled,
+    Webhook,
+    WebhookState,
+)
+from pitboss.plughost.errors import FileInvalid, PluginNotEnabled, ReceiverHeld
+from pitboss.plughost.rules import (
+    MAX_WEBHOOK_ATTEMPTS,
+    compute_changes,
+    compute_webhook_pause_seconds,
+    decode_config,
+    demand_locality,
+)
 from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.secrets import list_secrets
+from pitboss_sdk.webhooks import RawWebhook, Untranslatable
 
 VERSION_KEY: Final = "config_version"
 """A key of every plugin's file, read by the host: the version of the configuration that the file is written in."""
+
+MAX_REASON: Final = 300
+"""Characters of why a webhook could not be carried out that are kept."""
 
 
 class Secrets(Protocol):
@@ -181,3 +202,80 @@ def _storable(plugin: LoadedPlugin, table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a TOML table as plain JSON values, so that what was applied compares equal to what was stored."""
     present = _present_table(plugin, table, f"plugins/{plugin.slug}.toml")
     return cast("dict[str, Any]", msgspec.to_builtins(present))
+
+
+class Translator(Protocol):
+    """A tenant's receiver behind its guard (`pitboss.plughost.runtime.GuardedReceiver`)."""
+
+    async def translate(self, raw: RawWebhook) -> tuple[Any, ...]:
+        """Return the events of a webhook; raise `Untranslatable`, or `ReceiverUnavailable` for every other failure."""
+        ...
+
+
+async def store_webhook(session: AsyncSession, scope: TenantScope, webhook: Webhook) -> bool:
+    """Keep a webhook that was accepted and leave a job behind; False for a repetition, which changes nothing.
+
+    The vendor may be told that it arrived once the transaction is committed, and not before.
+    """
+    if not await store.insert_webhook(session, scope.tenant_id, webhook):
+        return False
+    await enqueue(session, scope, WEBHOOK_JOB, {"plugin": webhook.plugin, "event_id": webhook.accepted.event_id})
+    return True
+
+
+async def settle_webhook(
+    session: AsyncSession,
+    scope: TenantScope,
+    translator: Translator,
+    plugin: str,
+    event_id: str,
+    carry_out: Callable[[Any], Awaitable[None]],
+) -> Settled | None:
+    """Carry out a stored webhook: translate it, and hand its events to `carry_out` unless a newer one was before it.
+
+    What fails leaves nothing but a count, a reason and a job for later; after `MAX_WEBHOOK_ATTEMPTS` it is parked.
+    None when there is nothing to do any more.
+    """
+    found = await store.take_webhook(session, scope.tenant_id, plugin, event_id)
+    if found is None or found.state is not WebhookState.STORED:
+        return None
+    attempts = found.attempts
+    try:
+        async with session.begin_nested():
+            settled = await _carry_out(session, scope, translator, found.webhook, carry_out)
+    except Untranslatable as error:
+        settled = Settled(WebhookState.PARKED, error.detail[:MAX_REASON])
+    except PitbossError as error:
+        attempts += not isinstance(error, ReceiverHeld)
+        is_last = attempts >= MAX_WEBHOOK_ATTEMPTS
+        settled = Settled(
+            WebhookState.PARKED if is_last else WebhookState.STORED, f"{error.code}: {error.detail}"[:MAX_REASON]
+        )
+    await store.update_webhook(session, scope.tenant_id, plugin, event_id, settled, attempts)
+    if settled.state is WebhookState.STORED:
+        due_at = utc_now() + timedelta(seconds=compute_webhook_pause_seconds(attempts))
+        await enqueue(session, scope, WEBHOOK_JOB, {"plugin": plugin, "event_id": event_id}, available_at=due_at)
+    return settled
+
+
+async def _carry_out(
+    session: AsyncSession,
+    scope: TenantScope,
+    translator: Translator,
+    webhook: Webhook,
+    carry_out: Callable[[Any], Awaitable[None]],
+) -> Settled:
+    accepted = webhook.accepted
+    events = await translator.translate(webhook.raw)
+    if accepted.object_id and not await store.advance_object(
+        session, scope.tenant_id, webhook.plugin, accepted.object_id, accepted.sequence
+    ):
+        return Settled(WebhookState.SUPERSEDED, "a newer event of the same object was carried out before")
+    for event in events:
+        await carry_out(event)
+    return Settled(WebhookState.DONE)
+
+
+async def count_parked(session: AsyncSession, scope: TenantScope) -> dict[str, int]:
+    """Return how many webhooks of each plugin nobody could carry out."""
+    return await store.count_parked(session, scope.tenant_id)

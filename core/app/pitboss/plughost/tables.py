@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Integer, Text, func
+from sqlalchemy import BigInteger, Boolean, DateTime, Index, Integer, LargeBinary, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -27,3 +27,49 @@ class PluginEnablementRow(CellBase):
     config_version: Mapped[int] = mapped_column(Integer)
     enabled: Mapped[bool] = mapped_column(Boolean)
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class WebhookRow(CellBase):
+    """A webhook as a vendor sent it, and what became of it; its id keeps a repetition of it out."""
+
+    __tablename__ = "webhook"
+    __table_args__ = (
+        Index("ix_webhook_parked", "tenant_id", "received_at", postgresql_where=text("state = 4")),
+        {
+            "info": table_info(
+                grants={
+                    "app": "select, insert",
+                    "worker": "select, update (state, reason, attempts, settled_at)",
+                }
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    plugin: Mapped[str] = mapped_column(Text, primary_key=True)
+    event_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    sent_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    settled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    state: Mapped[int] = mapped_column(SmallInteger)
+    object_id: Mapped[str] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    """Those alone that the receiver names."""
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class WebhookObjectRow(CellBase):
+    """The newest event of an object of a vendor that was carried out; what is not above it is dropped."""
+
+    __tablename__ = "webhook_object"
+    __table_args__ = ({"info": table_info(grants={"worker": "select, insert, update"})},)
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    plugin: Mapped[str] = mapped_column(Text, primary_key=True)
+    object_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)

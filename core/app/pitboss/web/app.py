@@ -29,6 +29,7 @@ from pitboss.web.security import (
     find_unguarded,
     resolve_tenant,
 )
+from pitboss.web.webhooks import WebhookDesk, take_webhook
 
 MAX_BODY_BYTES: Final = 256 * 1024
 WALLET_PREFIX: Final = "/wallet/"
@@ -61,6 +62,7 @@ class CellParts(msgspec.Struct, frozen=True):
     operator_token: str
     status_source: status.StatusSource
     call_desk: CallDesk
+    webhook_desk: WebhookDesk
     controllers: tuple[Any, ...] = ()
     resources: Mapping[str, Any] = {}
 
@@ -89,7 +91,7 @@ def create_cell_app(parts: CellParts) -> Litestar:
     )
     front = Router("/", route_handlers=brand.HANDLERS, dependencies=resources)
     return _create_app(
-        [api, answer_call, front, pages.show_static, *health.HANDLERS],
+        [api, answer_call, take_webhook, front, pages.show_static, *health.HANDLERS],
         {
             "call_desk": parts.call_desk,
             "database": parts.database,
@@ -98,6 +100,7 @@ def create_cell_app(parts: CellParts) -> Litestar:
             "operator_token": parts.operator_token,
             "readiness": parts.readiness,
             "status_source": parts.status_source,
+            "webhook_desk": parts.webhook_desk,
         },
     )
 

@@ -116,15 +116,27 @@ def _game(row: GameRow, version_hash: str) -> Game:
         version_hash=version_hash,
         rtp_basis_points=row.rtp_basis_points,
         enabled=row.enabled,
+        suspended=row.suspended,
     )
 
 
-async def set_game_enabled(session: AsyncSession, scope: TenantScope, game_id: int, *, enabled: bool) -> bool:
+async def set_game_switched_on(session: AsyncSession, scope: TenantScope, game_id: int, *, on: bool) -> bool:
     """Switch a game on or off; return whether that changed anything."""
     changed = await session.execute(
         update(GameRow)
-        .where(GameRow.tenant_id == scope.tenant_id, GameRow.game_id == game_id, GameRow.enabled.is_not(enabled))
-        .values(enabled=enabled)
+        .where(GameRow.tenant_id == scope.tenant_id, GameRow.game_id == game_id, GameRow.switched_on.is_not(on))
+        .values(switched_on=on)
+        .returning(GameRow.game_id)
+    )
+    return changed.first() is not None
+
+
+async def set_game_suspended(session: AsyncSession, scope: TenantScope, game_id: int, *, suspended: bool) -> bool:
+    """Take a provider's word on whether a game is in play; return whether that changed anything."""
+    changed = await session.execute(
+        update(GameRow)
+        .where(GameRow.tenant_id == scope.tenant_id, GameRow.game_id == game_id, GameRow.suspended.is_not(suspended))
+        .values(suspended=suspended)
         .returning(GameRow.game_id)
     )
     return changed.first() is not None

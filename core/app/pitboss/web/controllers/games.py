@@ -43,6 +43,9 @@ class GameView(msgspec.Struct, frozen=True):
     category: str
     rtp_basis_points: int | None
     enabled: bool
+    """Whether it is in play."""
+    suspended: bool
+    """Whether its provider has taken it out of play, whatever the operator switched on."""
 
 
 class GamesView(msgspec.Struct, frozen=True):
@@ -161,6 +164,7 @@ def view_game(game: Game) -> GameView:
         category=game.category,
         rtp_basis_points=game.rtp_basis_points,
         enabled=game.enabled,
+        suspended=game.suspended,
     )
 
 

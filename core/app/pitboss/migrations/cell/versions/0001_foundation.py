@@ -147,7 +147,11 @@ def upgrade() -> None:
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("category", sa.Text(), nullable=False),
         sa.Column("rtp_basis_points", sa.Integer(), nullable=True),
-        sa.Column("enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("switched_on", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("suspended", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column(
+            "enabled", sa.Boolean(), sa.Computed("switched_on and not suspended", persisted=True), nullable=False
+        ),
         sa.Column("version_id", sa.BigInteger(), nullable=False),
         sa.Column("synced_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "game_id", name=op.f("pk_game")),
@@ -384,6 +388,40 @@ def upgrade() -> None:
     )
     op.create_table(
         "award",
+    op.create_table(
+        "webhook",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("plugin", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("object_id", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "plugin", "event_id", name=op.f("pk_webhook")),
+    )
+    op.create_index(
+        "ix_webhook_parked",
+        "webhook",
+        ["tenant_id", "received_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 4"),
+    )
+    op.create_table(
+        "webhook_object",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("plugin", sa.Text(), nullable=False),
+        sa.Column("object_id", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "plugin", "object_id", name=op.f("pk_webhook_object")),
+    )
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("granted_version", sa.BigInteger(), autoincrement=False, nullable=False),
