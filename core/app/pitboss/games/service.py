@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -217,7 +217,7 @@ async def open_session(
     # A limit that is lowered at the same time either sees this session or is seen by it.
     await accounts.claim_player(session, scope, player_id)
     now = utc_now()
-    spans = await catalogue.list_session_spans(session, scope, player_id, now - LONGEST_WINDOW)
+    spans = await _list_spans(session, scope, player_id, now)
     left = await limits.require_play_time(session, scope, player_id, spans, policy=policy, now=now)
     session_id = new_uuid()
     await catalogue.insert_session(
@@ -265,12 +265,20 @@ async def keep_play_time(
     To be called in the transaction that changes a limit of play time.
     """
     now = utc_now()
-    spans = await catalogue.list_session_spans(session, scope, player_id, now - LONGEST_WINDOW)
+    spans = await _list_spans(session, scope, player_id, now)
     left = await limits.find_play_time_left(session, scope, player_id, spans, policy=policy, now=now)
     if left is not None:
         for wallet_id in sorted(await catalogue.shorten_sessions(session, scope, player_id, now + left)):
             await ledger.change_terms(session, scope, wallet_id)
     return left
+
+
+async def _list_spans(
+    session: AsyncSession, scope: TenantScope, player_id: int, now: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return when games of a player were open, as far back as a limit of play time looks."""
+    since = now - LONGEST_WINDOW
+    return await catalogue.list_session_spans(session, scope, player_id, since, lifetime=SESSION_LIFETIME)
 
 
 async def request_launch(driver: GamesCalls, request: LaunchRequest) -> LaunchedGame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, tuple_, update
@@ -182,11 +182,11 @@ async def set_session_state(
 
 
 async def list_session_spans(
-    session: AsyncSession, scope: TenantScope, player_id: int, since: datetime
+    session: AsyncSession, scope: TenantScope, player_id: int, since: datetime, *, lifetime: timedelta
 ) -> list[tuple[datetime, datetime]]:
     """Return from when to when games of a player were or will be open; those that ended before `since` are left out.
 
-    A launch that failed opened nothing.
+    None is open for longer than `lifetime`. A launch that failed opened nothing.
     """
     rows = await session.execute(
         select(GameSessionRow.opened_at, GameSessionRow.expires_at).where(
@@ -194,6 +194,8 @@ async def list_session_spans(
             GameSessionRow.player_id == player_id,
             GameSessionRow.state != int(SessionState.FAILED),
             GameSessionRow.expires_at > since,
+            # Follows from the line above; the index knows when a game was opened, not when it ended.
+            GameSessionRow.opened_at > since - lifetime,
         )
     )
     return [(opened_at, ends_at) for opened_at, ends_at in rows]
