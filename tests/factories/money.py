@@ -14,7 +14,6 @@ from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op, Verification
 from pitboss.platform.db import ContextSigner, LaneConnections
-from pitboss.policy.contracts import LicenceKey, PlayLaw
 from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.runtime import DatabasePoster, Lane
 from pitboss.wallet.service import make_leg
