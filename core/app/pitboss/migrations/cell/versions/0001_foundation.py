@@ -387,8 +387,6 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": 70},
     )
     op.create_table(
-        "award",
-    op.create_table(
         "webhook",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("plugin", sa.Text(), nullable=False),
@@ -422,6 +420,8 @@ def upgrade() -> None:
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "plugin", "object_id", name=op.f("pk_webhook_object")),
     )
+    op.create_table(
+        "award",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("granted_version", sa.BigInteger(), autoincrement=False, nullable=False),
