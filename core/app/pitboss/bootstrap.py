@@ -428,6 +428,7 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
 
     from pitboss.directory.runtime import REFRESH_SECONDS, Directory
     from pitboss.platform.background import Repeating, keep_repeating
+    from pitboss.platform.context_check import find_context_problem
     from pitboss.platform.db import ContextSigner, Database, create_engine
     from pitboss.platform.pulse import Pulse
     from pitboss.platform.redis import CellRedis
@@ -443,7 +444,7 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
     rate = CallRate(metrics)
     readiness = Readiness(
         {
-            "database": lambda: _reach(engine),
+            "database": partial(find_context_problem, database),
             "directory": partial(_look_at, directory),
             "redis": partial(_ping, redis),
         }

@@ -9,18 +9,24 @@ from pitboss.directory.contracts import PublicKey
 from pitboss.directory.errors import TenantUnknown
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.scope import TenantScope
+from pitboss.platform.context_check import demand_context
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.settings import Settings, require
 
 
 @asynccontextmanager
 async def open_cell(settings: Settings) -> AsyncGenerator[tuple[Database, Directory]]:
-    """Yield the cell's database behind the application's login, with its directory; raise `TenantUnknown` without one."""
+    """Yield the cell's database behind the application's login, with its directory.
+
+    Raise `TenantUnknown` without a directory, and `ContextRefused` where the database would show no row: a command that
+    proves or lists something must not take that for nothing to be there.
+    """
     signer = ContextSigner(require(settings, "context_keys"))
     engine = create_engine(require(settings, "cell_database_url"), pool_size=1)
     keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]
     try:
         database = Database(engine, settings.cell, signer)
+        await demand_context(database)
         directory = Directory(settings.cell, keys)
         refresh = await directory.refresh(database)
         if not directory.is_loaded:
