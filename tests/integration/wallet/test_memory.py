@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from random import Random
 from uuid import UUID
 
-import asyncpg
 import pytest
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories.money import House, Seat, running
 from tests.factories.players import make_origin, open_cell
-from tests.integration.wallet.conftest import fund
-from tests.property.asks import make_request, read_answer
+from tests.integration.wallet.conftest import CountsDeadlocks, changing, fund, make, wait_for_a_lock
+from tests.property.asks import read_answer
 from tests.property.model import Answer, Ask, Model, Purse, Step
 
 from pitboss.games import service as games
@@ -30,24 +28,12 @@ from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.errors import LanesBusy
-from pitboss.wallet.runtime import DatabasePoster, Decision, Lane, Lanes
+from pitboss.wallet.runtime import Lane, Lanes
 from pitboss.wallet.service import make_leg, post_movement
 from pitboss_sdk.games import Refusal
 
 TESTER = Actor(ActorKind.OPERATOR, "tester")
 Change = Callable[[AsyncSession, House, Seat], Awaitable[None]]
-
-
-def make(house: House, seat: Seat, *steps: Step, round_name: str = "") -> WalletRequest:
-    ask = Ask(seat.wallet_id, house.source_id, steps, round=round_name, session=seat.session if round_name else "")
-    return make_request(
-        ask,
-        tenant_id=seat.tenant_id,
-        account_id=house.revenue[seat.currency],
-        wallet_id=seat.wallet_id,
-        source_id=house.source_id,
-        player_id=seat.player_id,
-    )
 
 
 async def play(lane: Lane, request: WalletRequest) -> Answer:
@@ -76,29 +62,6 @@ async def test_where_a_licence_counts_its_days_is_not_guessed(house: House) -> N
         zones[limited.tenant_id] = "Europe/Malta"
         again = lane.submit(make(house, limited, Step("bet", f"bet {limited.wallet_id}", 10), round_name="r"))
         assert read_answer(await again).balance == 9_990
-
-
-class CountsDeadlocks:
-    """A poster that counts which of its batches the server ended to undo a deadlock; the lane tries them again."""
-
-    def __init__(self, poster: DatabasePoster) -> None:
-        self._poster = poster
-        self.decide, self.forget, self.drop, self.close = poster.decide, poster.forget, poster.drop, poster.close
-        self.deadlocks = 0
-
-    async def write(self, decision: Decision) -> None:
-        try:
-            await self._poster.write(decision)
-        except asyncpg.DeadlockDetectedError:
-            self.deadlocks += 1
-            raise
-
-
-@asynccontextmanager
-async def changing(house: House) -> AsyncIterator[AsyncSession]:
-    """One transaction of another part of the platform, which commits at the end of the block."""
-    async with open_cell(house.database) as cell, cell.transaction(house.scope) as session:
-        yield session
 
 
 async def block(session: AsyncSession, house: House, seat: Seat) -> None:
@@ -191,18 +154,6 @@ async def test_a_limit_that_is_set_while_one_is_used_does_not_deadlock(house: Ho
         answer = read_answer(await second)
     assert (answer.refusal, answer.balance) == (None, 9_990)
     assert poster.deadlocks == 0
-
-
-async def wait_for_a_lock(house: House) -> None:
-    """Return when a lane waits for somebody's transaction."""
-    for _ in range(400):
-        rows = await house.administer(
-            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        )
-        if rows:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("nobody waits")
 
 
 async def test_two_processes_in_turn_over_the_same_wallets_answer_as_one_would(house: House) -> None:

@@ -114,7 +114,9 @@ class RoundBook:
 
     def plan(self) -> list[WritePart]:
         """Return the parts that write the rounds that changed, and check what else decisions were made on."""
-        parts = plan_rounds(list(self._changed.values())) if self._changed else []
+        # Rounds are locked in the order of their names by every batch of every process: a batch that meets another
+        # then waits for it and never for one that waits for it in turn.
+        parts = plan_rounds([self._changed[name] for name in sorted(self._changed)]) if self._changed else []
         if self._played:
             parts.append(plan_games(self._played))
         others = {name: seen for name, seen in self._looked_at.items() if name not in self._changed}
