@@ -6,7 +6,7 @@ import secrets
 from base64 import b64encode
 from collections.abc import Iterable
 
-_PUBLIC, _PRIVATE = "-public-key", "-private-key"
+_PUBLIC, _PRIVATE, _NOTICE = "-public-key", "-private-key", "-notice-secret"
 _KEY_BITS = 2048
 
 
@@ -21,6 +21,8 @@ def make_demo_secrets(names: Iterable[str]) -> dict[str, str]:
             made[name.removesuffix(_PUBLIC) + _PRIVATE], made[name] = _make_key_pair()
         elif name.endswith(_PRIVATE):
             made.setdefault(name, _make_key_pair()[0])
+        elif name.endswith(_NOTICE):  # in the form of Standard Webhooks
+            made[name] = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
         else:
             made[name] = "demo-" + secrets.token_hex(32)
     return made

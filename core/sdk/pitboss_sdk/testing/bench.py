@@ -23,7 +23,7 @@ from pitboss_sdk.games import (
     WalletCall,
 )
 from pitboss_sdk.money import CURRENCIES, InvalidAmount, minor_from_decimal
-from pitboss_sdk.testing.double import Intent, Movement, Reading, Subject, Written
+from pitboss_sdk.testing.double import SIGNED_AT_US, Intent, Movement, Reading, Subject, Written
 
 SAMPLED: Final = {0: "JPY", 2: "EUR", 3: "KWD", 8: "BTC"}
 """One currency for each number of decimals that amounts are tried in."""
@@ -75,7 +75,8 @@ class Bench:
 
     def call(self, operation: str, body: bytes, *, stranger: bool = False) -> RawCall:
         """Return a signed call."""
-        return RawCall(operation, dict(self.subject.double.sign(operation, body, stranger=stranger)), body)
+        headers = dict(self.subject.double.sign(operation, body, stranger=stranger))
+        return RawCall(operation, headers, body, SIGNED_AT_US)
 
     def list_ways(self, intent: Intent) -> Iterator[tuple[Intent, Written, RawCall]]:
         """Yield the vendor's calls that say an intent: one for each operation that means it."""

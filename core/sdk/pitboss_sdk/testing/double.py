@@ -15,6 +15,8 @@ from pitboss_sdk.manifest import GamesCapability, Manifest
 from pitboss_sdk.plugin import HttpResponse
 
 ACCOUNT: Final = "0193d3a0-7d1c-7c11-8a5e-4f2b6a9c0001"
+SIGNED_AT_US: Final = 1_790_000_000_000_000
+"""When the calls of the kit are signed and received, in microseconds since 1970: a vendor that signs a time signs this."""
 SESSION: Final = "0193d3a0-7d1c-7c11-8a5e-4f2b6a9c0002"
 GAME: Final = "book-of-tests"
 
@@ -87,6 +89,48 @@ class VendorRequest(msgspec.Struct, frozen=True):
     timeout_ms: int
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """What the vendor wants to tell by a webhook, in no dialect yet: an event of `pitboss_sdk.events`, about a game.
+
+    `is_ours` is False for what is meant for another of the vendor's customers. A vendor without counts or games leaves
+    `sequence` or `game` out.
+    """
+
+    event: str
+    event_id: str = "event-1"
+    sent_at_us: int = SIGNED_AT_US
+    game: str = GAME
+    sequence: int = 1
+    is_ours: bool = True
+
+
+class WebhookDouble(Protocol):
+    """The vendor's side of its webhooks, as its documents describe them; `VendorDouble.webhooks` where there are any."""
+
+    @property
+    def signature_header(self) -> str:
+        """Name, in lower case, of the header that carries the signature."""
+        ...
+
+    @property
+    def signed_headers(self) -> frozenset[str]:
+        """Names of the other headers that the signature covers."""
+        ...
+
+    @property
+    def counts(self) -> bool:
+        """Whether the vendor counts what happens to an object."""
+        ...
+
+    def write(self, notice: Notice) -> bytes | None:
+        """Return the body that tells `notice`; None where the vendor has no words for it."""
+        ...
+
+    def sign(self, notice: Notice, body: bytes, *, stranger: bool = False) -> Mapping[str, str]:
+        """Return every header of a webhook with that body, signed with the configured key or a stranger's."""
+        ...
+
+
 class VendorDouble(Protocol):
     """The vendor as its documents describe it. Write it from them, never by calling the plugin."""
 
@@ -116,7 +160,7 @@ class VendorDouble(Protocol):
     def sign(self, operation: str, body: bytes, *, stranger: bool = False) -> Mapping[str, str]:
         """Return every header of a call, signed with the configured key, or with one that nobody configured.
 
-        Equal calls have equal headers: where the vendor signs a time, sign always the same one.
+        Equal calls have equal headers: where the vendor signs a time, sign `SIGNED_AT_US`.
         """
         ...
 

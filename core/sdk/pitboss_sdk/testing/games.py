@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from pitboss_sdk.manifest import Manifest
-from pitboss_sdk.testing import answer_rules, call_rules, driver_rules, static_rules
+from pitboss_sdk.testing import answer_rules, call_rules, driver_rules, scheme_rules, static_rules, webhook_rules
 from pitboss_sdk.testing.bench import Bench
 from pitboss_sdk.testing.double import Subject, read_sources
 
@@ -30,6 +30,8 @@ BEHAVIOUR: Final[Mapping[str, Callable[[Bench], Iterator[str]]]] = {
     "signature.altered": call_rules.find_altered,
     "signature.stranger": call_rules.find_stranger_accepted,
     "signature.body": call_rules.find_changed_body_accepted,
+    "signature.scheme": scheme_rules.find_other_schemes_accepted,
+    "signature.stale": scheme_rules.find_stale_accepted,
     "operations.declared": call_rules.find_silent_operations,
     "operations.undeclared": call_rules.find_undeclared_operations,
     "calls.meaning": call_rules.find_misread,
@@ -68,6 +70,18 @@ BEHAVIOUR: Final[Mapping[str, Callable[[Bench], Iterator[str]]]] = {
     "driver.pii": driver_rules.find_personal_data_undeclared,
     "driver.outside": driver_rules.find_outside_calls,
     "driver.secrets": driver_rules.find_secrets_told,
+    "webhooks.genuine": webhook_rules.find_genuine_refused,
+    "webhooks.forged": webhook_rules.find_forged_accepted,
+    "webhooks.merchant": webhook_rules.find_others_taken,
+    "webhooks.replayed": webhook_rules.find_repetitions_unseen,
+    "webhooks.stale": webhook_rules.find_times_untold,
+    "webhooks.order": webhook_rules.find_order_lost,
+    "webhooks.truncated": webhook_rules.find_truncated_read,
+    "webhooks.hostile": webhook_rules.find_hostile_raising,
+    "webhooks.huge": webhook_rules.find_huge_raising,
+    "webhooks.events": webhook_rules.find_events_undeclared,
+    "webhooks.headers": webhook_rules.find_headers_lost,
+    "webhooks.purity": webhook_rules.find_impure,
 }
 """Rules that need a configured plugin and its vendor."""
 

@@ -27,6 +27,7 @@ from pitboss_sdk.outcome import Done, Refused, Unknown, Unsent
 from pitboss_sdk.testing.answer_rules import TRAITS
 from pitboss_sdk.testing.bench import PLAIN, SPECIAL, Bench, accept
 from pitboss_sdk.testing.double import Subject, plugin_folder
+from pitboss_sdk.testing.webhook_mutants import plant_schemes, plant_webhooks
 
 replace = msgspec.structs.replace
 Planted = Iterator[tuple[str, str, Subject]]
@@ -43,7 +44,9 @@ class Mutant(msgspec.Struct, frozen=True):
 def list_mutants(subject: Subject) -> list[Mutant]:
     """Return broken copies of the plugin for every rule of the kit."""
     planted = [_static, _signatures, _readings, _lenient, _effects, _capabilities, _answers, _refusals, _drivers]
-    return [Mutant(*each) for plant in planted for each in plant(subject)]
+    found = [Mutant(*each) for plant in planted for each in plant(subject)]
+    found += [Mutant(*each) for each in plant_schemes(subject, _subclass, _capable)]
+    return found + [Mutant(*each) for each in plant_webhooks(subject, _subclass, _manifest)]
 
 
 def edit_source(subject: Subject, file: str, old: str, new: str) -> Subject:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from pitboss_sdk.contract import find_contract_faults
-from pitboss_sdk.manifest import MANIFEST_VERSION
+from pitboss_sdk.manifest import MANIFEST_VERSION, find_webhook_faults
 from pitboss_sdk.plugin import InvalidConfiguration
 from pitboss_sdk.secrets import list_secrets
 from pitboss_sdk.testing.bench import Bench
@@ -40,8 +40,8 @@ def find_manifest_faults(subject: Subject) -> Iterator[str]:
         return
     if len(set(operations)) < len(operations) or not operations:
         yield "capability.operations is empty or names one twice"
-    if subject.manifest.webhooks.mode != "none":
-        yield "webhooks.mode is for vendors that call us beside the wallet; the kind games has no such calls"
+    for key, reason in find_webhook_faults(subject.manifest):
+        yield f"{key}: {reason}"
 
 
 def find_class_faults(subject: Subject) -> Iterator[str]:

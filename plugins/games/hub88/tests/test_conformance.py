@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from pitboss_plugins.games.hub88.driver import Hub88Dialect
@@ -22,6 +22,7 @@ from pitboss_sdk.testing import (
     RULES,
     Intent,
     Mutant,
+    NoticeSender,
     Reading,
     Rule,
     Subject,
@@ -34,6 +35,7 @@ from pitboss_sdk.testing import (
 )
 
 THEIRS, OURS, NOBODYS = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
+NOTICE_SECRET = "whsec_" + b64encode(b"thirty-two bytes for the notices").decode()
 UNDECIDED = {"RS_ERROR_UNKNOWN", "RS_ERROR_TIMEOUT"}
 """After these the aggregator sends a win and a rollback again, and takes a bet back."""
 MUST_TELL = {"RS_OK", "RS_ERROR_NOT_ENOUGH_MONEY"}
@@ -55,6 +57,7 @@ class Aggregator:
 
     def __init__(self, flavour: Literal["hub88", "caleta"]) -> None:
         hub88 = flavour == "hub88"
+        self.webhooks = NoticeSender("7" if hub88 else "aurora", NOTICE_SECRET)
         self.signature_header = "x-hub88-signature" if hub88 else "x-auth-signature"
         self._base = "/operator/generic/v2/game" if hub88 else "/api/game"
         self._operator: Any = 7 if hub88 else "aurora"
@@ -103,6 +106,14 @@ class Aggregator:
     def sign(self, operation: str, body: bytes, *, stranger: bool = False) -> Mapping[str, str]:
         signature = (NOBODYS if stranger else THEIRS).sign(body, padding.PKCS1v15(), SHA256())
         return {"content-type": "application/json", self.signature_header: b64encode(signature).decode()}
+
+    def sign_otherwise(self, operation: str, body: bytes) -> Mapping[str, Mapping[str, str]]:
+        ways = {
+            "SHA-1": THEIRS.sign(body, padding.PKCS1v15(), SHA1()),  # noqa: S303 - one that must be refused
+            "SHA-512": THEIRS.sign(body, padding.PKCS1v15(), SHA512()),
+            "PSS": THEIRS.sign(body, padding.PSS(padding.MGF1(SHA256()), 32), SHA256()),
+        }
+        return {name: {self.signature_header: b64encode(signature).decode()} for name, signature in ways.items()}
 
     def read(self, written: Written | None, response: DialectResponse) -> Reading:
         answer = json.loads(response.body)
@@ -154,8 +165,10 @@ def make_subject(flavour: Literal["hub88", "caleta"]) -> Subject:
         "lobby_url": "https://aurora.example/",
         "private_key": {"secret": "ours"},
         "aggregator_public_key": {"secret": "theirs"},
+        "notice_secret": {"secret": "notices"},
     }
     secrets = {
+        "notices": NOTICE_SECRET,
         "ours": b64encode(OURS.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())).decode(),
         "theirs": b64encode(THEIRS.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode(),
     }

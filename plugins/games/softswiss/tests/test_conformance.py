@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +19,7 @@ from pitboss_sdk.testing import (
     RULES,
     Intent,
     Mutant,
+    NoticeSender,
     Reading,
     Rule,
     VendorRequest,
@@ -29,6 +31,7 @@ from pitboss_sdk.testing import (
 )
 
 SECRET = "configured-secret-of-the-kit"
+NOTICE_SECRET = "whsec_" + b64encode(b"thirty-two bytes for the notices").decode()
 CODES = {"100", "101", "105", "107", "110", "154", "400", "403", "404", "409", "500", "503"}
 
 
@@ -38,6 +41,7 @@ class Aggregator:
     signature_header = "x-request-sign"
     amount_decimals = None
     refused_currencies: frozenset[str] = frozenset()
+    webhooks = NoticeSender("aurora", NOTICE_SECRET)
 
     def write(self, intent: Intent) -> Written | None:
         if intent.free_spin or intent.jackpot_pool:
@@ -126,8 +130,13 @@ class Aggregator:
 
 SUBJECT = read_subject(
     SoftswissDialect,
-    {"casino_id": "aurora", "gateway_url": "https://gateway.example/", "api_secret": {"secret": "current"}},
-    {"current": SECRET},
+    {
+        "casino_id": "aurora",
+        "gateway_url": "https://gateway.example/",
+        "api_secret": {"secret": "current"},
+        "notice_secret": {"secret": "notices"},
+    },
+    {"current": SECRET, "notices": NOTICE_SECRET},
     Aggregator(),
 )
 

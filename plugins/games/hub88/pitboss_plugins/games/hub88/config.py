@@ -21,7 +21,8 @@ class Hub88Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     `private_key` is ours and signs what we send; `aggregator_public_key` is theirs and verifies what they send.
     `previous_aggregator_public_key` is set while they replace their key: calls signed with either are accepted.
     A key is PEM, or base64 of DER on one line. `lobby_url` is where a game sends a player who leaves it, unless
-    the launch says another place.
+    the launch says another place. `notice_secret` is shared with whoever posts notices about games
+    (`pitboss_sdk.notices`); without one, none is believed.
     """
 
     flavour: Flavour
@@ -33,6 +34,8 @@ class Hub88Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     private_key: SecretRef
     aggregator_public_key: SecretRef
     previous_aggregator_public_key: SecretRef | None = None
+    notice_secret: SecretRef | None = None
+    previous_notice_secret: SecretRef | None = None
 
     def __post_init__(self) -> None:
         """Refuse addresses over which a signed launch would travel in the clear, and names of the wrong form."""

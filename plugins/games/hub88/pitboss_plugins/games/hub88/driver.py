@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pitboss_plugins.games.hub88 import mapping
 from pitboss_plugins.games.hub88.config import Hub88Config, is_safe_url
+from pitboss_sdk.events import GamesEvent
 from pitboss_sdk.games import (
     MAX_REFERENCE_LENGTH,
     CallKind,
@@ -39,9 +40,11 @@ from pitboss_sdk.games import (
     WalletCall,
 )
 from pitboss_sdk.money import CURRENCIES
+from pitboss_sdk.notices import NOTICE_HEADERS, GameNotices, list_notice_keys
 from pitboss_sdk.outcome import Done, Outcome, Refused, Unknown, Unsent
 from pitboss_sdk.plugin import HttpClient, HttpResponse, InvalidConfiguration, MaybeSent, NotSent
 from pitboss_sdk.secrets import SecretRef
+from pitboss_sdk.webhooks import RawWebhook, Verdict
 
 _B = TypeVar("_B")
 
@@ -96,11 +99,15 @@ class Hub88Dialect:
     operations: ClassVar[frozenset[str]] = frozenset({"info", "balance", "bet", "win", "rollback"})
     max_body_bytes: ClassVar[int] = mapping.MAX_BODY_BYTES
     answer_within_ms: ClassVar[int] = mapping.ANSWER_WITHIN_MS
+    webhook_headers: ClassVar[frozenset[str]] = NOTICE_HEADERS
 
     def __init__(self, config: Hub88Config, secrets: Mapping[str, str]) -> None:
         self._config = config
         self._words = mapping.WORDS[config.flavour]
         self._gateway = config.gateway_url.rstrip("/")
+        self._notices = GameNotices(
+            config.operator_id, list_notice_keys(secrets, (config.notice_secret, config.previous_notice_secret))
+        )
         self._private_key = _private_key(secrets, config.private_key)
         theirs = (
             ("aggregator_public_key", config.aggregator_public_key),
@@ -130,6 +137,14 @@ class Hub88Dialect:
                 continue
             return
         raise DialectRefusal(Refusal.SIGNATURE_INVALID)
+
+    def verify_webhook(self, raw: RawWebhook) -> Verdict:
+        """Check a notice: the aggregators send none, their operator's own tooling may."""
+        return self._notices.verify(raw)
+
+    def translate_webhook(self, raw: RawWebhook) -> tuple[GamesEvent, ...]:
+        """Say what a notice means."""
+        return self._notices.translate(raw)
 
     def parse(self, call: RawCall) -> WalletCall:
         """Decode one of the five callbacks; unknown fields are tolerated, everything else is taken literally."""

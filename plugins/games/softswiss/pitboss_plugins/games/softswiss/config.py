@@ -17,13 +17,16 @@ class SoftswissConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """The tenant's `plugins/softswiss.toml`.
 
     `casino_id` is the operator's slug at the aggregator. `previous_api_secret` is set while a secret is being
-    replaced: calls signed with either are accepted, our own are signed with `api_secret`.
+    replaced: calls signed with either are accepted, our own are signed with `api_secret`. `notice_secret` is shared with
+    whoever posts notices about games (`pitboss_sdk.notices`); without one, none is believed.
     """
 
     casino_id: Annotated[str, Meta(min_length=1, max_length=64)]
     gateway_url: str
     api_secret: SecretRef
     previous_api_secret: SecretRef | None = None
+    notice_secret: SecretRef | None = None
+    previous_notice_secret: SecretRef | None = None
     deposit_url: str = ""
 
     def __post_init__(self) -> None:

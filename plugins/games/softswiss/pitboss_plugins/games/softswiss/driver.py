@@ -14,6 +14,7 @@ import msgspec
 
 from pitboss_plugins.games.softswiss import mapping
 from pitboss_plugins.games.softswiss.config import SoftswissConfig, is_safe_url
+from pitboss_sdk.events import GamesEvent
 from pitboss_sdk.games import (
     CallKind,
     DialectRefusal,
@@ -30,9 +31,11 @@ from pitboss_sdk.games import (
 )
 from pitboss_sdk.hookspecs import StatusFact, hookimpl
 from pitboss_sdk.money import CURRENCIES, InvalidAmount, decimal_from_minor, minor_from_decimal
+from pitboss_sdk.notices import NOTICE_HEADERS, GameNotices, list_notice_keys
 from pitboss_sdk.outcome import Done, Outcome, Refused, Unknown, Unsent
 from pitboss_sdk.plugin import HttpClient, HttpResponse, InvalidConfiguration, MaybeSent, NotSent
 from pitboss_sdk.secrets import SecretRef
+from pitboss_sdk.webhooks import RawWebhook, Verdict
 
 _B = TypeVar("_B")
 _BLOCK_BYTES: Final = 64
@@ -62,6 +65,7 @@ class SoftswissDialect:
     operations: ClassVar[frozenset[str]] = frozenset({"balance", "betwin", "rollback", "finish"})
     max_body_bytes: ClassVar[int] = mapping.MAX_BODY_BYTES
     answer_within_ms: ClassVar[int] = mapping.ANSWER_WITHIN_MS
+    webhook_headers: ClassVar[frozenset[str]] = NOTICE_HEADERS
 
     def __init__(self, config: SoftswissConfig, secrets: Mapping[str, str]) -> None:
         self._config = config
@@ -69,6 +73,9 @@ class SoftswissDialect:
         self._keys = tuple(_key(secrets, field, found) for field, found in references if found is not None)
         self._seals = tuple(_seal(key) for key in self._keys)
         self._gateway = config.gateway_url.rstrip("/")
+        self._notices = GameNotices(
+            config.casino_id, list_notice_keys(secrets, (config.notice_secret, config.previous_notice_secret))
+        )
         self._readers = {
             "balance": _parse_balance,
             "betwin": _parse_bet_win,
@@ -91,6 +98,14 @@ class SoftswissDialect:
                 if hmac.compare_digest(whole.hexdigest(), claimed):
                     return
         raise DialectRefusal(Refusal.SIGNATURE_INVALID)
+
+    def verify_webhook(self, raw: RawWebhook) -> Verdict:
+        """Check a notice: the aggregator sends none, its operator's own tooling may."""
+        return self._notices.verify(raw)
+
+    def translate_webhook(self, raw: RawWebhook) -> tuple[GamesEvent, ...]:
+        """Say what a notice means."""
+        return self._notices.translate(raw)
 
     def parse(self, call: RawCall) -> WalletCall:
         """Decode one of the four callbacks; unknown fields are tolerated, everything else is taken literally."""
