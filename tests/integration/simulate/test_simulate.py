@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -211,3 +212,34 @@ def test_it_waits_for_a_platform_that_is_not_there(platform: Platform) -> None:
     process.send_signal(signal.SIGTERM)
     summary, _ = end(process)
     assert summary["calls"] == 0
+
+
+def test_a_run_that_can_play_nothing_ends_and_says_why(platform: Platform) -> None:
+    process = platform.simulate("--domain", "nobody.localhost", "--players", "1", "--calls", "5")
+    summary, said = end(process)
+    assert process.returncode == 1, said
+    assert summary["differences"] == [f"{platform.address} as nobody.localhost has no games to play: 404 web.not_found"]
+
+
+def test_a_run_whose_players_cannot_enter_ends_and_says_why(platform: Platform) -> None:
+    """As where the aggregator and the platform hold different secrets."""
+    file = Path(platform.environ["PITBOSS_SECRETS_FILE"])
+    other = platform.folder / "other-secrets.toml"
+    other.write_text(
+        re.sub(r"^(demo-softswiss-api-secret = ).*$", r'\1"another"', file.read_text(), flags=re.MULTILINE)
+    )
+    settings = {**platform.environ, "PITBOSS_SECRETS_FILE": str(other)}
+    words = ("simulate", "--target", platform.address, "--plugin", "softswiss", "--players", "1", "--calls", "5")
+    process = subprocess.run(
+        [*PITBOSS, *words], cwd=ROOT, env=settings, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert process.returncode == 1
+    assert "a player could not enter: 409 games.launch_refused" in process.stderr
+    assert "no player is left to play" in process.stderr
+
+
+def test_it_refuses_the_settings_of_another_cell(platform: Platform) -> None:
+    process = platform.simulate("--tenant", "jangada", "--calls", "5")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "jangada lives in br-1, these are the settings of eu-1" in said

@@ -19,8 +19,8 @@ from pitboss.platform.settings import load_settings, require
 
 
 @click.command("simulate")
-@click.option("--target", help="Address of the cell's web; by default that of a `pitboss run` on port 8080.")
-@click.option("--domain", default="aurora.localhost", show_default=True, help="The brand's domain (Host header).")
+@click.option("--target", help="Address of the cell's web; by default that of the cell's file.")
+@click.option("--domain", help="The brand's domain (Host header); by default the first of the tenant's file.")
 @click.option("--tenant", default="aurora", show_default=True, help="The tenant's slug.")
 @click.option("--plugin", "plugins", multiple=True, help="A plugin's slug; by default all of the tenant's, in turn.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the aggregator; by default that of gateway_url.")
@@ -35,7 +35,7 @@ from pitboss.platform.settings import load_settings, require
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def simulate(
     target: str | None,
-    domain: str,
+    domain: str | None,
     tenant: str,
     plugins: tuple[str, ...],
     port: int | None,
@@ -58,7 +58,12 @@ def simulate(
 
     settings = load_settings()
     folder = settings.tenants_dir / tenant
-    slugs = plugins or tuple(str(slug) for slug in _read_toml(folder / "tenant.toml")["plugins"])
+    described = _read_toml(folder / "tenant.toml")
+    if described.get("cell") != settings.cell:
+        raise click.ClickException(
+            f"{tenant} lives in {described.get('cell')}, these are the settings of {settings.cell}"
+        )
+    slugs = plugins or tuple(str(slug) for slug in described["plugins"])
     configs = {slug: _read_toml(folder / "plugins" / f"{slug}.toml") for slug in slugs}
     known = _read_toml(require(settings, "secrets_file"))
     try:
@@ -71,8 +76,8 @@ def simulate(
         raise click.ClickException(f"none of {', '.join(slugs) or 'no plugins'} is spoken by the traffic source")
     gateway = urlsplit(str(configs[vendors[0].plugin]["gateway_url"]))
     plan = Plan(
-        target=target or "http://127.0.0.1:8081",
-        domain=domain,
+        target=target or str(_read_toml(settings.cell_file)["address"]),
+        domain=domain or str(described["brands"][0]["domains"][0]),
         tenant=tenant,
         vendors=vendors,
         operator_token=require(settings, "operator_token"),
@@ -103,3 +108,5 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except OSError as error:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise click.ClickException(f"{path} is not TOML: {error}") from None

@@ -20,6 +20,8 @@ from pitboss.cli.simulate.vendors import Vendor
 from pitboss.cli.simulate.wire import Denied, Plan, Platform
 
 _LOOK_SECONDS: Final = 0.5
+_REFUSED_SECONDS: Final = 20
+"""How long a run with an end asks a platform that is there and refuses: a brand just applied is known in seconds."""
 _TOGETHER: Final = 4
 """Players that register at a time: the platform hashes a password for each."""
 
@@ -43,6 +45,7 @@ class Run:
         self._aggregators = Aggregators(plan.vendors, plan.host, plan.port)
         self._random = random.Random(plan.seed)  # noqa: S311 - a seed makes a run repeatable
         self._games: dict[str, list[str]] = {}
+        self._refusal = ""
         self._awaited = 0
         self._over = False
         self._idle: list[Player] = []
@@ -80,7 +83,8 @@ class Run:
                 self._tally.show()
 
     async def _play(self) -> None:
-        await self._wait_for_platform()
+        if not await self._wait_for_platform():
+            return
         for number in range(self._plan.players):
             if len(self._busy) >= _TOGETHER:
                 await self._wait_for_one()
@@ -91,6 +95,9 @@ class Run:
             if self._plan.rate:
                 await asyncio.sleep(max(0.0, began + started / self._plan.rate - time.monotonic()))
             while not self._idle:
+                if not self._busy:
+                    self._tally.say("no player is left to play: the run ends")
+                    return
                 await self._wait_for_one()
             player = self._idle.pop(self._random.randrange(len(self._idle)))
             self._begin(self._play_round(player))
@@ -108,25 +115,40 @@ class Run:
         # A number of calls is one of every aggregator's; a time is over when it is over.
         return plan.calls is not None and self._tally.counts["calls"] >= plan.calls and not self._awaited
 
-    async def _wait_for_platform(self) -> None:
-        """Wait until there is something to play; an aggregator whose list is late is waited for by its players."""
-        said = ""
+    async def _wait_for_platform(self) -> bool:
+        """Wait until there is something to play; an aggregator whose list is late is waited for by its players.
+
+        Return whether there is: a run that has an end waits for a refusal to pass, but not for ever.
+        """
+        said, refused_looks = "", 0
+        has_end = self._plan.calls is not None or self._plan.seconds is not None
         while True:
-            missing = "the platform" if not await self._platform.is_ready() else "its list of games"
-            if missing != "the platform":
+            missing = "the platform"
+            if await self._platform.is_ready():
                 await self._look_for_games()
+                missing = "its list of games"
             if any(self._games.values()):
-                return
-            if missing != said:
-                self._tally.say(f"waiting for {missing} at {self._plan.target}")
-                said = missing
+                return True
+            place = f"{self._plan.target} as {self._plan.domain}"
+            waiting = f"waiting for {missing} at {place}" + (f": {self._refusal}" if self._refusal else "")
+            if waiting != said:
+                self._tally.say(waiting)
+                said = waiting
+            refused_looks = refused_looks + 1 if self._refusal else 0
+            if has_end and refused_looks * _LOOK_SECONDS > _REFUSED_SECONDS:
+                self._tally.add_difference(f"{place} has no games to play: {self._refusal}")
+                return False
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look_for_games(self) -> None:
-        with suppress(Denied):
+        self._refusal = ""
+        try:
             listed = await self._platform.ask("GET", "/games?page_size=200", _Games)
-            codes = {game.code for game in listed.items}
-            self._games = {vendor.plugin: sorted(codes & vendor.games.keys()) for vendor in self._plan.vendors}
+        except Denied as denied:
+            self._refusal = str(denied)
+            return
+        codes = {game.code for game in listed.items}
+        self._games = {vendor.plugin: sorted(codes & vendor.games.keys()) for vendor in self._plan.vendors}
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
