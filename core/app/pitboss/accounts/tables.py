@@ -38,7 +38,15 @@ class PlayerRow(CellBase):
         CheckConstraint("(status = 3) = (closed_at is not null)", name="closed"),
         {
             "info": table_info(
-                grants={"app": "select, insert, update (status, status_reason, closed_at)", "worker": "select"}
+                retention="player_data",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "player_id public_id",
+                    "account": "registered_at closed_at status brand language currency",
+                    "opaque": "status_reason",
+                },
+                grants={"app": "select, insert, update (status, status_reason, closed_at)", "worker": "select"},
             )
         },
     )
@@ -62,7 +70,19 @@ class PlayerIdentityRow(CellBase):
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
         UniqueConstraint("tenant_id", "brand", "email_normalised"),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select"})},
+        {
+            "info": table_info(
+                retention="player_data",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "player_id",
+                    "account": "brand",
+                    "identity": "email email_normalised first_name last_name birth_date country phone",
+                },
+                grants={"app": "select, insert", "worker": "select"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -83,7 +103,19 @@ class PlayerCredentialRow(CellBase):
     __tablename__ = "player_credential"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
-        {"info": table_info(grants={"app": "select, insert, update (password_hash, changed_at)"})},
+        {
+            "info": table_info(
+                retention="player_data",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "player_id",
+                    "credential": "password_hash",
+                    "account": "changed_at",
+                },
+                grants={"app": "select, insert, update (password_hash, changed_at)"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -101,7 +133,15 @@ class PlayerSessionRow(CellBase):
         Index("ix_player_session_player", "tenant_id", "player_id"),
         {
             "info": table_info(
-                grants={"app": "select, insert, update (last_seen_at), delete", "worker": "select, delete"}
+                retention="session",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "credential": "token_hash",
+                    "subject_key": "player_id",
+                    "account": "created_at last_seen_at expires_at",
+                },
+                grants={"app": "select, insert, update (last_seen_at), delete", "worker": "select, delete"},
             )
         },
     )
@@ -121,7 +161,19 @@ class PasswordResetRow(CellBase):
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
         Index("ix_password_reset_player", "tenant_id", "player_id"),
-        {"info": table_info(grants={"app": "select, update (used_at)", "worker": "select, insert, delete"})},
+        {
+            "info": table_info(
+                retention="session",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "credential": "token_hash",
+                    "subject_key": "player_id",
+                    "account": "created_at expires_at used_at",
+                },
+                grants={"app": "select, update (used_at)", "worker": "select, insert, delete"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -137,7 +189,18 @@ class AttemptThrottleRow(CellBase):
 
     __tablename__ = "attempt_throttle"
     __table_args__ = (
-        {"info": table_info(grants={"app": "select, insert, update, delete", "worker": "select, delete"})},
+        {
+            "info": table_info(
+                retention="session",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "credential": "key",
+                    "technical": "paid_until",
+                },
+                grants={"app": "select, insert, update, delete", "worker": "select, delete"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

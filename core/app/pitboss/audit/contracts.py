@@ -107,9 +107,11 @@ class EventType(msgspec.Struct, frozen=True):
 PERSONAL_FIELDS: Final = frozenset(
     [
         "email",
+        "email_normalised",
         "first_name",
         "last_name",
         "birth_date",
+        "country",
         "phone",
         "address",
         "postal_code",
@@ -118,8 +120,10 @@ PERSONAL_FIELDS: Final = frozenset(
         "iban",
         "ip",
         "password",
+        "password_hash",
         "secret",
         "token",
+        "token_hash",
     ]
 )
 """Names that are classified in every event type, at whatever depth of a path they stand."""

@@ -37,7 +37,19 @@ class AuditEventRow(AuditColumns, CellBase):
     __table_args__ = (
         Index("ix_audit_event_target", "tenant_id", "target_type", "target_id", "occurred_at", "event_id"),
         Index("ix_audit_event_occurred_at", "tenant_id", "occurred_at", "event_id"),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},
+        {
+            "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "technical": "event_id occurred_at category type outcome target_type",
+                    "staff": "actor_kind actor_name origin reason",
+                    "opaque": "target_id changes",
+                },
+                grants={"app": "select, insert", "worker": "select, insert"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, sort_order=-1)
@@ -52,6 +64,12 @@ class ControlAuditEventRow(AuditColumns, ControlBase):
         Index("ix_audit_event_occurred_at", "occurred_at", "event_id"),
         {
             "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={
+                    "register": "event_id occurred_at category type outcome target_type target_id changes",
+                    "staff": "actor_kind actor_name origin reason",
+                },
                 grants={"app": "select, insert"},
                 tenant=False,
                 why_no_tenant="changes of the directory itself: tenants, brands, domains and their placement",

@@ -27,10 +27,18 @@ class AwardTermsRow(CellBase):
         CheckConstraint("expires_at >= ordered_at", name="expires"),
         {
             "info": table_info(
+                retention="money_records",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "award_id wallet_id reference",
+                    "money": "amount_minor required_minor ordered_at expires_at cancelled_at settled_at",
+                    "opaque": "reason cancel_reason",
+                },
                 grants={
                     "app": "select, insert, update (cancelled_at, cancel_reason)",
                     "worker": "select, update (settled_at)",
-                }
+                },
             )
         },
     )

@@ -18,6 +18,12 @@ class DirectorySnapshotRow(CellBase):
         CheckConstraint("version > 0", name="version"),
         {
             "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={
+                    "register": "version body stored_at",
+                    "evidence": "key_id signature",
+                },
                 tenant=False,
                 why_no_tenant="where each tenant lives, signed by control; no personal data",
                 grants={"app": "select, insert", "worker": "select", "relay": "select"},

@@ -35,6 +35,14 @@ class GameRow(CellBase):
         UniqueConstraint("tenant_id", "plugin", "code"),
         {
             "info": table_info(
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "game_id plugin code title provider category rtp_basis_points version_id",
+                    "configuration": "switched_on suspended enabled",
+                    "technical": "synced_at",
+                },
                 grants={"app": "select, insert, update", "worker": "select, insert, update"},
             )
         },
@@ -64,7 +72,18 @@ class GameVersionRow(CellBase):
     __tablename__ = "game_version"
     __table_args__ = (
         UniqueConstraint("tenant_id", "plugin", "code", "version_hash"),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},
+        {
+            "info": table_info(
+                retention="game_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "version_id plugin code version_hash",
+                    "technical": "first_seen_at",
+                },
+                grants={"app": "select, insert", "worker": "select, insert"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -84,7 +103,14 @@ class GameSessionRow(CellBase):
         Index("ix_game_session_player", "tenant_id", "player_id", "opened_at"),
         {
             "info": table_info(
-                grants={"app": "select, insert, update (state, expires_at)", "worker": "select, update (state)"}
+                retention="game_records",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "session_id player_id wallet_id",
+                    "play": "game_id state opened_at expires_at",
+                },
+                grants={"app": "select, insert, update (state, expires_at)", "worker": "select, update (state)"},
             )
         },
     )
@@ -110,7 +136,17 @@ class RoundRow(CellBase):
         CheckConstraint("first_version <= last_version", name="versions"),
         Index("ix_round_started", "tenant_id", "started_at"),
         {
-            "info": table_info(grants={"app": "select, insert, update", "worker": "select"}),
+            "info": table_info(
+                retention="game_records",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "round_id wallet_id player_id session_id reference",
+                    "play": "started_at updated_at game_version_id source_id bets mode state first_version last_version",
+                    "money": "bet_real bet_bonus win_minor jackpot_minor jackpot_pool balance_before balance_after currency",
+                },
+                grants={"app": "select, insert, update", "worker": "select"},
+            ),
             "postgresql_with": {"fillfactor": 75},
         },
     )

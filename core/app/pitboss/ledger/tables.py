@@ -48,11 +48,20 @@ class WalletRow(CellBase):
         CheckConstraint("debt_minor >= 0", name="debt"),
         {
             "info": table_info(
+                retention="money_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "wallet_id player_id",
+                    "money": "real_minor bonus_minor held_minor debt_minor currency",
+                    "technical": "version",
+                    "account": "opened_at closed_until status has_awards has_limits",
+                },
                 grants={
                     "app": "select, insert",
                     "worker": "select",
                     "owner": "select, update",
-                }
+                },
             ),
             "postgresql_with": {"fillfactor": 70},
         },
@@ -90,7 +99,20 @@ class JournalRow(CellBase):
             postgresql_where=text("reverses_version is not null"),
         ),
         Index("ix_journal_created_at", "created_at", postgresql_using="brin"),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert", "owner": "insert"})},
+        {
+            "info": table_info(
+                retention="money_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "wallet_id round_id reference",
+                    "money": "d_real d_bonus d_held d_debt d_counter real_after bonus_after held_after debt_after op created_at",
+                    "technical": "version batch_id reverses_version",
+                    "catalogue": "account_id source_id",
+                },
+                grants={"app": "select, insert", "worker": "select, insert", "owner": "insert"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -119,7 +141,22 @@ class CallKeyRow(CellBase):
     """One outcome per external id: accepted, refused and tombstoned keys together."""
 
     __tablename__ = "call_key"
-    __table_args__ = ({"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},)
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="money_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "source_id",
+                    "technical": "outcome refusal content_hash version",
+                    "subject_key": "wallet_id key",
+                    "money": "answered_minor",
+                },
+                grants={"app": "select, insert", "worker": "select, insert"},
+            )
+        },
+    )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     source_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -147,10 +184,18 @@ class HoldRow(CellBase):
         Index("ix_hold_expires", "expires_at", postgresql_where=text("state = 1")),
         {
             "info": table_info(
+                retention="money_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "wallet_id",
+                    "technical": "opened_version",
+                    "money": "amount_minor captured_minor released_minor state expires_at resolved_at",
+                },
                 grants={
                     "app": "select, insert, update (captured_minor, released_minor, state, resolved_at)",
                     "worker": "select, insert, update (captured_minor, released_minor, state, resolved_at)",
-                }
+                },
             )
         },
     )
@@ -176,10 +221,18 @@ class AwardRow(CellBase):
         CheckConstraint("granted_minor > 0", name="granted"),
         {
             "info": table_info(
+                retention="money_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "wallet_id",
+                    "technical": "granted_version",
+                    "money": "granted_minor remaining_minor wagered_minor",
+                },
                 grants={
                     "app": "select, insert, update (remaining_minor, wagered_minor)",
                     "worker": "select, insert, update (remaining_minor, wagered_minor)",
-                }
+                },
             )
         },
     )
@@ -201,7 +254,19 @@ class AwardEntryRow(CellBase):
             ["tenant_id", "wallet_id", "granted_version"],
             ["award.tenant_id", "award.wallet_id", "award.granted_version"],
         ),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},
+        {
+            "info": table_info(
+                retention="money_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "wallet_id",
+                    "technical": "version granted_version",
+                    "money": "d_remaining",
+                },
+                grants={"app": "select, insert", "worker": "select, insert"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -219,10 +284,17 @@ class UsageRow(CellBase):
         ForeignKeyConstraint(["tenant_id", "wallet_id"], ["wallet.tenant_id", "wallet.wallet_id"]),
         {
             "info": table_info(
+                retention="money_records",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "wallet_id",
+                    "protection": "kind period window_start used_minor",
+                },
                 grants={
                     "app": "select, insert, update (used_minor)",
                     "worker": "select, insert, update (used_minor), delete",
-                }
+                },
             )
         },
     )
@@ -241,7 +313,17 @@ class HouseAccountRow(CellBase):
     __tablename__ = "house_account"
     __table_args__ = (
         UniqueConstraint("tenant_id", "kind", "currency", "provider"),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select"})},
+        {
+            "info": table_info(
+                retention="configuration",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "account_id kind currency provider",
+                },
+                grants={"app": "select, insert", "worker": "select"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -257,7 +339,19 @@ class HouseDeltaRow(CellBase):
     __tablename__ = "house_delta"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "account_id"], ["house_account.tenant_id", "house_account.account_id"]),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select, insert, update, delete"})},
+        {
+            "info": table_info(
+                retention="technical",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "account_id",
+                    "technical": "batch_id",
+                    "house_money": "delta_minor",
+                },
+                grants={"app": "select, insert", "worker": "select, insert, update, delete"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -272,7 +366,18 @@ class HouseBalanceRow(CellBase):
     __tablename__ = "house_balance"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "account_id"], ["house_account.tenant_id", "house_account.account_id"]),
-        {"info": table_info(grants={"app": "select", "worker": "select, insert, update"})},
+        {
+            "info": table_info(
+                retention="money_records",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "account_id",
+                    "house_money": "folded_minor",
+                },
+                grants={"app": "select", "worker": "select, insert, update"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -284,7 +389,20 @@ class BatchRow(CellBase):
     """One tenant's share of one committed batch."""
 
     __tablename__ = "batch"
-    __table_args__ = ({"info": table_info(grants={"app": "select, insert", "worker": "select, insert"})},)
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="money_records",
+                audit="record",
+                columns={
+                    "tenant": "tenant_id",
+                    "technical": "batch_id bookings lane created_at",
+                    "house_money": "counter_minor",
+                },
+                grants={"app": "select, insert", "worker": "select, insert"},
+            )
+        },
+    )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     batch_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -300,7 +418,17 @@ class SourceRow(CellBase):
     __tablename__ = "source"
     __table_args__ = (
         UniqueConstraint("tenant_id", "name"),
-        {"info": table_info(grants={"app": "select, insert", "worker": "select"})},
+        {
+            "info": table_info(
+                retention="configuration",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "source_id name",
+                },
+                grants={"app": "select, insert", "worker": "select"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -23,10 +23,17 @@ class PlayerLimitRow(CellBase):
         CheckConstraint("next_minor is null or next_from is not null", name="next"),
         {
             "info": table_info(
+                retention="exclusion_records",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "wallet_id",
+                    "protection": "kind period amount_minor next_minor next_from set_at",
+                },
                 grants={
                     "app": "select, insert, update (amount_minor, set_at, next_minor, next_from), delete",
                     "worker": "select",
-                }
+                },
             )
         },
     )
@@ -53,10 +60,17 @@ class PlayTimeLimitRow(CellBase):
         CheckConstraint("next_minutes is null or next_from is not null", name="next"),
         {
             "info": table_info(
+                retention="exclusion_records",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "player_id",
+                    "protection": "period limit_minutes next_minutes next_from set_at",
+                },
                 grants={
                     "app": "select, insert, update (limit_minutes, set_at, next_minutes, next_from), delete",
                     "worker": "select",
-                }
+                },
             )
         },
     )
@@ -77,7 +91,19 @@ class ExclusionRow(CellBase):
     __table_args__ = (
         Index("ix_exclusion_player", "tenant_id", "player_id"),
         CheckConstraint("ends_at >= starts_at", name="ends"),
-        {"info": table_info(grants={"app": "select, insert, update (lifted_from)", "worker": "select"})},
+        {
+            "info": table_info(
+                retention="exclusion_records",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "subject_key": "exclusion_id player_id",
+                    "protection": "kind starts_at ends_at lifted_from",
+                    "opaque": "reason",
+                },
+                grants={"app": "select, insert, update (lifted_from)", "worker": "select"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -19,6 +19,7 @@ from sqlalchemy.orm import DeclarativeBase
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 from pitboss.kernel.statements import ReadPart, WritePart, compose_reads, compose_writes
+from pitboss.platform.classes import AuditMode, Retention, Sort, spread_columns
 from pitboss.platform.settings import ContextKey
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
@@ -60,12 +61,28 @@ class CellBase(DeclarativeBase):
     metadata: ClassVar[MetaData] = MetaData(naming_convention=_NAMING)
 
 
-def table_info(*, grants: Mapping[Role, str], tenant: bool = True, why_no_tenant: str = "") -> dict[str, Any]:
-    """Return the `info` of a table: what each role may do, and that its rows belong to tenants.
+def table_info(
+    *,
+    grants: Mapping[Role, str],
+    columns: Mapping[Sort, str] | None = None,
+    retention: Retention | None = None,
+    audit: AuditMode | None = None,
+    tenant: bool = True,
+    why_no_tenant: str = "",
+) -> dict[str, Any]:
+    """Return the `info` of a table: what each role may do, that its rows belong to tenants, and what its columns hold.
 
-    A table without a tenant says why; migrations write policies and grants from this and nothing else.
+    A table without a tenant says why; migrations write policies and grants from this and nothing else. `columns` names
+    every column under its sort; a test refuses a table that leaves out one of them, its schedule or its audit.
     """
-    return {"tenant": tenant, "why_no_tenant": why_no_tenant, "grants": dict(grants)}
+    return {
+        "tenant": tenant,
+        "why_no_tenant": why_no_tenant,
+        "grants": dict(grants),
+        "columns": spread_columns(columns or {}),
+        "retention": retention,
+        "audit": audit,
+    }
 
 
 class DatabaseUnavailable(PitbossError):

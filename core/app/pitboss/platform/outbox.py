@@ -43,11 +43,18 @@ class OutboxJob(CellBase):
         ),
         {
             "info": table_info(
+                retention="technical",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "technical": "job_id job dedupe_key trace attempts available_at lease_until done_at",
+                    "opaque": "payload",
+                },
                 grants={
                     "app": "select, insert",
                     "worker": "select, insert, update, delete",
                     "relay": "select, insert, update",
-                }
+                },
             )
         },
     )

@@ -16,7 +16,21 @@ class PluginEnablementRow(CellBase):
     """A plugin of a tenant, with the configuration that was applied last."""
 
     __tablename__ = "plugin_enablement"
-    __table_args__ = ({"info": table_info(grants={"app": "select, insert, update", "worker": "select"})},)
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "slug kind distribution version",
+                    "configuration": "config config_version enabled",
+                    "technical": "updated_at",
+                },
+                grants={"app": "select, insert, update", "worker": "select"},
+            )
+        },
+    )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     slug: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -37,10 +51,18 @@ class WebhookRow(CellBase):
         Index("ix_webhook_parked", "tenant_id", "received_at", postgresql_where=text("state = 4")),
         {
             "info": table_info(
+                retention="technical",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "plugin",
+                    "technical": "event_id received_at sent_at settled_at sequence attempts state path method",
+                    "opaque": "object_id reason headers body",
+                },
                 grants={
                     "app": "select, insert",
                     "worker": "select, update (state, reason, attempts, settled_at)",
-                }
+                },
             )
         },
     )
@@ -67,7 +89,21 @@ class WebhookObjectRow(CellBase):
     """The newest event of an object of a vendor that was carried out; what is not above it is dropped."""
 
     __tablename__ = "webhook_object"
-    __table_args__ = ({"info": table_info(grants={"worker": "select, insert, update"})},)
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="technical",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "catalogue": "plugin",
+                    "opaque": "object_id",
+                    "technical": "sequence",
+                },
+                grants={"worker": "select, insert, update"},
+            )
+        },
+    )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     plugin: Mapped[str] = mapped_column(Text, primary_key=True)

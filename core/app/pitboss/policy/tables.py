@@ -17,7 +17,18 @@ class TenantPolicyRow(CellBase):
 
     __tablename__ = "tenant_policy"
     __table_args__ = (
-        {"info": table_info(grants={"app": "select, insert, update (policy, packs, updated_at)", "worker": "select"})},
+        {
+            "info": table_info(
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "configuration": "policy packs",
+                    "technical": "updated_at",
+                },
+                grants={"app": "select, insert, update (policy, packs, updated_at)", "worker": "select"},
+            )
+        },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -35,6 +35,12 @@ class CellRow(ControlBase):
         UniqueConstraint("cell", "locality"),
         {
             "info": table_info(
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "cell",
+                    "register": "locality address directory_version",
+                },
                 tenant=False,
                 why_no_tenant=_WHY,
                 grants={"app": "select, insert, update (address, directory_version)"},
@@ -57,6 +63,12 @@ class TenantRow(ControlBase):
         CheckConstraint("state in ('pending', 'active', 'suspended', 'closed')", name="state"),
         {
             "info": table_info(
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id public_id slug cell",
+                    "register": "name state locality environment currencies packs plugins reserved_at activated_at",
+                },
                 tenant=False,
                 why_no_tenant=_WHY,
                 grants={"app": "select, insert, update (name, state, currencies, packs, plugins, activated_at)"},
@@ -86,6 +98,12 @@ class BrandRow(ControlBase):
     __table_args__ = (
         {
             "info": table_info(
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id slug",
+                    "register": "name languages default_language pack",
+                },
                 tenant=False,
                 why_no_tenant=_WHY,
                 grants={"app": "select, insert, update (name, languages, default_language, pack), delete"},
@@ -110,7 +128,15 @@ class DomainRow(ControlBase):
         ForeignKeyConstraint(["tenant_id", "brand"], ["brand.tenant_id", "brand.slug"]),
         {
             "info": table_info(
-                tenant=False, why_no_tenant=_WHY, grants={"app": "select, insert, update (brand), delete"}
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "register": "domain brand",
+                },
+                tenant=False,
+                why_no_tenant=_WHY,
+                grants={"app": "select, insert, update (brand), delete"},
             )
         },
     )
@@ -124,7 +150,22 @@ class PublishedDirectoryRow(ControlBase):
     """What control signed for a cell, version by version."""
 
     __tablename__ = "published_directory"
-    __table_args__ = ({"info": table_info(tenant=False, why_no_tenant=_WHY, grants={"app": "select, insert"})},)
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={
+                    "tenant": "cell",
+                    "register": "version body published_at",
+                    "evidence": "key_id signature",
+                },
+                tenant=False,
+                why_no_tenant=_WHY,
+                grants={"app": "select, insert"},
+            )
+        },
+    )
 
     cell: Mapped[str] = mapped_column(ForeignKey("cell.cell"), primary_key=True)
     version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

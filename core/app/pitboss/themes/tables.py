@@ -16,7 +16,20 @@ class BrandThemeRow(CellBase):
     """How a brand looks: what its tenant gave, and what was derived from it when it was applied."""
 
     __tablename__ = "brand_theme"
-    __table_args__ = ({"info": table_info(grants={"app": "select, insert, update, delete"})},)
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="configuration",
+                audit="events",
+                columns={
+                    "tenant": "tenant_id",
+                    "configuration": "brand version colour names stylesheet logo logo_type",
+                    "technical": "updated_at",
+                },
+                grants={"app": "select, insert, update, delete"},
+            )
+        },
+    )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     brand: Mapped[str] = mapped_column(Text, primary_key=True)

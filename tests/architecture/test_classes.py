@@ -1,0 +1,119 @@
+"""Every column of both planes says what it holds, and what follows from that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+
+from pitboss.audit.contracts import PERSONAL_FIELDS
+from pitboss.migrations.schema import Plane, load_metadata
+from pitboss.platform.classes import (
+    OWN_SCHEDULES,
+    PERSONAL_KINDS,
+    SORTS,
+    UNTOLD_KINDS,
+    DataKind,
+    class_of,
+    find_class_faults,
+)
+from pitboss.platform.db import table_info
+from pitboss.platform.fields import FIELDS
+
+PLANES: tuple[Plane, ...] = ("cell", "control")
+
+
+def names_of(kinds: frozenset[DataKind]) -> Iterator[str]:
+    """Yield the names of the columns of some kinds, on both planes."""
+    for plane in PLANES:
+        for table in load_metadata(plane).tables.values():
+            yield from (column.name for column in table.columns if class_of(table, column.name).kind in kinds)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_every_column_is_classified(plane: Plane) -> None:
+    metadata = load_metadata(plane)
+    assert len(metadata.tables) >= 5
+    assert list(find_class_faults(metadata, control=plane == "control")) == []
+
+
+def test_no_log_field_bears_the_name_of_what_is_not_told() -> None:
+    names = set(names_of(UNTOLD_KINDS))
+    assert {"email", "player_id", "real_minor", "actor_name", "token_hash"} <= names
+    assert names & set(FIELDS) == set()
+
+
+def test_every_personal_column_is_masked_in_audit_events() -> None:
+    names = set(names_of(PERSONAL_KINDS)) - HASHED_KEYS
+    assert {"email", "birth_date", "password_hash"} <= names
+    assert names - PERSONAL_FIELDS == set()
+
+
+HASHED_KEYS = {"key"}
+"""The throttle's key: a digest, in a table of which no event tells."""
+
+
+def test_every_sort_is_used() -> None:
+    used = {class_of(table, column.name).meaning for plane in PLANES for table, column in columns_of(plane)}
+    assert used == {found.meaning for found in SORTS.values()}
+
+
+def columns_of(plane: Plane) -> Iterator[tuple[Table, Column[Any]]]:
+    for table in load_metadata(plane).tables.values():
+        yield from ((table, column) for column in table.columns)
+
+
+GOOD: dict[str, Any] = {
+    "grants": {},
+    "retention": "technical",
+    "audit": "none",
+    "columns": {"tenant": "tenant_id", "identity": "email"},
+}
+PLANTED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"columns": None}, "not classified"),
+    ({"columns": {"tenant": "tenant_id"}}, "email: not classified"),
+    ({"columns": {"tenant": "tenant_id", "identity": "email e_mail"}}, "e_mail: classified, but no such column"),
+    ({"columns": {"tenant": "tenant_id", "identity": "email", "opaque": "email"}}, "of 2 sorts"),
+    ({"columns": {"tenant": "tenant_id", "harmless": "email"}}, "of 1 sorts, harmless"),
+    ({"columns": {"technical": "tenant_id", "identity": "email"}}, "the tenant's key"),
+    ({"retention": None}, "no schedule"),
+    ({"retention": "for_ever"}, "no schedule"),
+    ({"audit": None}, "audited"),
+)
+
+
+@pytest.mark.parametrize(("change", "words"), PLANTED, ids=[words for _, words in PLANTED])
+def test_a_planted_gap_is_found(change: dict[str, Any], words: str) -> None:
+    def plant(**given: Any) -> list[str]:
+        metadata = MetaData()
+        columns = Column("tenant_id", BigInteger, primary_key=True), Column("email", Text)
+        Table("letter", metadata, *columns, info=table_info(**given))
+        return list(find_class_faults(metadata, control=False))
+
+    assert plant(**GOOD) == []
+    assert any(words in fault for fault in plant(**GOOD | change))
+
+
+@pytest.mark.parametrize("sort", sorted(SORTS))
+def test_the_control_plane_refuses_what_belongs_to_a_cell(sort: str) -> None:
+    metadata = MetaData()
+    info = table_info(**{**GOOD, "columns": {"tenant": "slug", sort: "note"}}, tenant=False, why_no_tenant="planted")
+    if sort == "tenant":
+        info["columns"] = {"slug": ["tenant"], "note": ["tenant"]}
+    Table("letter", metadata, Column("slug", Text, primary_key=True), Column("note", Text), info=info)
+    faults = list(find_class_faults(metadata, control=True))
+    allowed = {"tenant", "register", "evidence", "staff"}
+    assert (faults == []) == (sort in allowed), faults
+
+
+def test_a_table_that_declares_nothing_is_found() -> None:
+    metadata = MetaData()
+    Table("letter", metadata, Column("email", Text, primary_key=True))
+    assert len(list(find_class_faults(metadata, control=False))) == 3
+
+
+def test_schedules_are_the_packs_or_our_own() -> None:
+    used = {table.info["retention"] for plane in PLANES for table in load_metadata(plane).tables.values()}
+    assert used >= set(OWN_SCHEDULES)
