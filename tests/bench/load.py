@@ -136,5 +136,5 @@ def _endpoint(books: Books, account_id: int) -> Endpoint:
         source_name=f"games.{PLUGIN}",
         revenue_accounts={"EUR": account_id},
         patience_ms=1000,
-        demands_session=True,
+        sessionless=frozenset(),
     )

@@ -163,7 +163,7 @@ class Cell:
                 prepared = accounts.prepare_registration(registration, TERMS, utc_now().date(), minimum_age_years=18)
                 async with database.transaction(self.scope) as session:
                     player = await accounts.register(session, self.scope, prepared, password_hash, origin)
-                    wallet_id = await ledger.open_wallet(session, self.scope, player.player_id, "EUR")
+                    wallet_id = await ledger.open_wallet(session, self.scope, player.player_id, "EUR", player.licence)
                     game = await games.get_game(session, self.scope, PLUGINS[vendor.plugin])
                     opened = await games.open_session(
                         session,

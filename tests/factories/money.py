@@ -14,6 +14,7 @@ from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import AccountKind, Op, Verification
 from pitboss.platform.db import ContextSigner, LaneConnections
+from pitboss.policy.contracts import LicenceKey, PlayLaw
 from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.runtime import DatabasePoster, Lane
 from pitboss.wallet.service import make_leg
@@ -56,9 +57,9 @@ class House:
         """Add a game to a plugin's catalogue, and one that is switched off."""
         await self.administer(_GAMES, self.scope.tenant_id, plugin)
 
-    async def add_players(self, count: int, currency: str = "EUR") -> list[Seat]:
-        """Add players, each with an empty wallet and an open game session."""
-        rows = await self.administer(_PLAYERS, self.scope.tenant_id, currency, count, PLUGIN)
+    async def add_players(self, count: int, currency: str = "EUR", licence: str = "") -> list[Seat]:
+        """Add players of a licence, each with an empty wallet and an open game session."""
+        rows = await self.administer(_PLAYERS, self.scope.tenant_id, currency, count, PLUGIN, licence)
         return [Seat(self.scope.tenant_id, *row) for row in rows]
 
     async def administer(self, statement: str, *values: object) -> list[asyncpg.Record]:
@@ -72,11 +73,11 @@ class House:
             await admin.close()
 
     def make_poster(
-        self, number: int, name: str = "test lane", zones: Mapping[int, str] | None = None
+        self, number: int, name: str = "test lane", laws: Mapping[LicenceKey, PlayLaw] | None = None
     ) -> DatabasePoster:
         """Return a poster with a connection and the web's login of its own."""
         signer = ContextSigner(self.database.context_keys)
-        return DatabasePoster(number, LaneConnections(self.database.app_url, f"{name} {number}", signer), zones=zones)
+        return DatabasePoster(number, LaneConnections(self.database.app_url, f"{name} {number}", signer), laws=laws)
 
     def request(self, seat: Seat, op: Op, reference: str, amount: int = 0, reverses: str = "") -> WalletRequest:
         """Return a request of one leg that belongs to no round."""
@@ -113,10 +114,11 @@ select tenant_id, plugin, code, code, 'test', 'table', version_id, code = 'dice'
 """
 _PLAYERS = """
 with players as (
-    insert into player (tenant_id, public_id, brand, language, currency)
-    select $1, uuidv7(), 'aurora', 'en', $2 from generate_series(1, $3::int) returning *
+    insert into player (tenant_id, public_id, brand, language, currency, licence)
+    select $1, uuidv7(), 'aurora', 'en', $2, $5 from generate_series(1, $3::int) returning *
 ), wallets as (
-    insert into wallet (tenant_id, player_id, currency) select tenant_id, player_id, currency from players returning *
+    insert into wallet (tenant_id, player_id, currency, licence)
+    select tenant_id, player_id, currency, licence from players returning *
 ), sessions as (
     insert into game_session (tenant_id, session_id, player_id, wallet_id, game_id, state, expires_at)
     select w.tenant_id, uuidv7(), w.player_id, w.wallet_id, g.game_id, 2, now() + interval '12 hours'

@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import msgspec
 from tests.factories.databases import PlaneDatabase, settings_for
+from tests.factories.packs import load
 from tests.factories.players import AURORA, PASSWORD, make_registration
 from tests.factories.players import open_cell as open_database
 
@@ -66,6 +67,23 @@ CONTENT = DirectoryContent(
 )
 
 
+def with_packs(*packs: str, content: DirectoryContent = CONTENT) -> DirectoryContent:
+    """Return a directory whose first tenant has these licences: the first for its brand, a brand for each other.
+
+    The brand of a further licence is served under `<pack with hyphens>.localhost`.
+    """
+    tenant, *others = content.tenants
+    brands = [msgspec.structs.replace(tenant.brands[0], pack=packs[0])]
+    for pack in packs[1:]:
+        slug = pack.replace("_", "-")
+        brand = msgspec.structs.replace(
+            tenant.brands[0], slug=slug, name=pack, domains=(f"{slug}.localhost",), pack=pack
+        )
+        brands.append(brand)
+    licensed = msgspec.structs.replace(tenant, brands=tuple(brands), packs=tuple(sorted(packs)))
+    return msgspec.structs.replace(content, tenants=(licensed, *others))
+
+
 def cell_settings(cell: PlaneDatabase, redis_url: str, name: str = "eu-1") -> Settings:
     """Return the settings of the processes of a cell."""
     settings = settings_for(cell=cell, redis_url=redis_url)
@@ -112,14 +130,15 @@ class WebUnderTest:
 async def apply_policies(
     settings: Settings, policy: TenantPolicy = STRICT, content: DirectoryContent = CONTENT
 ) -> None:
-    """Give the cell the policies of its tenants, none of which has a pack, as `pitboss tenant apply` does."""
+    """Give the cell one policy for all of its tenants, and the packs of each, as `pitboss tenant apply` does."""
     assert settings.cell_database_url is not None
     database = Database(create_engine(settings.cell_database_url), settings.cell, ContextSigner(settings.context_keys))
     actor, origin = Actor(ActorKind.DEPLOYMENT, "tests"), Origin(request_id=str(new_uuid()))
     for tenant in content.tenants:
         scope = TenantScope(tenant.tenant_id, tenant.slug, settings.cell)
         async with database.transaction(scope) as session:
-            await apply_policy(session, scope, policy, {}, actor=actor, origin=origin)
+            packs = {code: load(code) for code in tenant.packs}
+            await apply_policy(session, scope, policy, packs, actor=actor, origin=origin)
     await database.engine.dispose()
 
 

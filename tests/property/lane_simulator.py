@@ -27,9 +27,10 @@ from pitboss.games.rules import compute_round_id
 from pitboss.ledger.contracts import Op, Outcome
 from pitboss.ledger.rules import compute_key
 from pitboss.limits.contracts import LimitKind
+from pitboss.policy.contracts import LicenceKey, PlayLaw, SpendOrder
 from pitboss.wallet.contracts import Companion, WalletRequest
 from pitboss.wallet.errors import LanesBusy
-from pitboss.wallet.rules import BatchWalk, SpendOrder
+from pitboss.wallet.rules import BatchWalk
 from pitboss.wallet.runtime import lanes as lanes_module
 from pitboss.wallet.runtime import poster as poster_module
 
@@ -78,10 +79,10 @@ class Parts:
         self.walk = walk
         self.companion: Companion = self._rounds["Rounds"]()
 
-    def make_lane(self, number: int, store: MemoryStore, orders: dict[int, SpendOrder], remembered: int) -> Any:
+    def make_lane(self, number: int, store: MemoryStore, laws: dict[LicenceKey, PlayLaw], remembered: int) -> Any:
         self._poster["REMEMBERED"] = remembered
         self._poster["epoch_microseconds"] = store.read_clock
-        poster = self._poster["DatabasePoster"](number, store, spend_orders=orders)
+        poster = self._poster["DatabasePoster"](number, store, laws=laws)
         forget = poster.forget
 
         def forget_both(decision: Any) -> None:
@@ -146,7 +147,7 @@ def simulate(seed: int, parts: Parts = PARTS) -> list[str]:
         loop.close()
 
 
-def _furnish(run: Run, rng: Random, wallets: int) -> dict[int, SpendOrder]:
+def _furnish(run: Run, rng: Random, wallets: int) -> dict[LicenceKey, PlayLaw]:
     bonus_first = rng.random() < 0.4
     run.model.games = {*GAMES}
     run.ledger.games = dict.fromkeys(GAMES, (True, 1)) | {OFF: (False, 1)}
@@ -164,17 +165,17 @@ def _furnish(run: Run, rng: Random, wallets: int) -> dict[int, SpendOrder]:
             purse.limits[kind.name.lower()] = amount
         for session in sessions_of(wallet):
             ledger.sessions[session] = run.model.sessions[session] = wallet
-    return {TENANT: SpendOrder.BONUS_FIRST if bonus_first else SpendOrder.REAL_FIRST}
+    return {(TENANT, ""): PlayLaw("UTC", SpendOrder.BONUS_FIRST if bonus_first else SpendOrder.REAL_FIRST)}
 
 
 async def _play(run: Run, rng: Random) -> None:
     wallets, faults, parts = rng.randrange(1, 5), rng.choice(WEATHER), run.parts
-    orders = _furnish(run, rng, wallets)
+    laws = _furnish(run, rng, wallets)
     stores = [MemoryStore(run.ledger, rng, faults) for _ in range(rng.randrange(1, 4))]
     parts.set_up(
         ahead=rng.choice((1, 1, 3, 24)), wary_batches=rng.choice((1, 2, 32)), remembered_rounds=rng.choice((1, 3, 1000))
     )
-    lanes = [parts.make_lane(number, store, orders, rng.choice((1, 3, 1000))) for number, store in enumerate(stores)]
+    lanes = [parts.make_lane(number, store, laws, rng.choice((1, 3, 1000))) for number, store in enumerate(stores)]
     tasks = [asyncio.create_task(store.run(lane)) for store, lane in zip(stores, lanes, strict=True)]
     script = Script(rng, wallets)
     seeded = [script.ask(wallet, Step("deposit", script.ref("deposit"), 1000)) for wallet in run.ledger.wallets]

@@ -134,7 +134,7 @@ class MemoryLedger:
         for tenant, wallet in table(args, 2):
             if wallet in self.wallets:
                 closed_until = FOR_EVER if wallet in self.excluded else 0
-                marks = (wallet in self.awarded, wallet not in self.blocked, wallet in self.limited, closed_until)
+                marks = (wallet in self.awarded, wallet not in self.blocked, wallet in self.limited, closed_until, "")
                 yield tenant, wallet, wallet, *self.wallets[wallet], *marks
 
     def read_keys(self, args: Sequence[Any]) -> Iterable[Any]:

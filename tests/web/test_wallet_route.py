@@ -78,7 +78,7 @@ class Surroundings:
 
     def __init__(self, dialect: Any) -> None:
         scope = TenantScope(1, "aurora", "eu-1")
-        self.endpoint = Endpoint(scope, "broken", dialect, 1, "broken", {"EUR": 1}, 1000, demands_session=False)
+        self.endpoint = Endpoint(scope, "broken", dialect, 1, "broken", {"EUR": 1}, 1000, sessionless=frozenset([""]))
 
     def find(self, _tenant: str, _plugin: str) -> Endpoint:
         return self.endpoint

@@ -264,7 +264,7 @@ def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> L
     lanes: list[Lane] = []
     for number in range(settings.lanes):
         connection = LaneConnections(ground.url, f"pitboss lane {number}", ground.signer)
-        poster = DatabasePoster(number, connection, spend_orders=policies.spend_orders, zones=policies.zones)
+        poster = DatabasePoster(number, connection, laws=policies.laws)
         lanes.append(Lane(poster, observe_batch=ground.metrics.lane_batch_calls.observe))
     ground.metrics.lane_oldest_seconds.set_function(lambda: max(lane.oldest_wait_ms() for lane in lanes) / 1000)
     return Lanes(lanes)
@@ -432,9 +432,11 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
     from pitboss.platform.db import ContextSigner, Database, create_engine
     from pitboss.platform.pulse import Pulse
     from pitboss.platform.redis import CellRedis
-    from pitboss.platform.settings import require
+    from pitboss.platform.settings import require, require_all
     from pitboss.platform.telemetry import CallRate, Readiness
 
+    asked = (LOGIN_OF[process], "context_keys", "directory_public_keys", "redis_url")
+    require_all(settings, *asked, *(("operator_token",) if process == "web" else ()))
     url = require(settings, LOGIN_OF[process])
     signer = ContextSigner(require(settings, "context_keys"))
     engine = create_engine(url)

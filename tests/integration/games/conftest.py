@@ -15,7 +15,16 @@ from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, make_origin
 from tests.factories.players import open_cell as open_database
 from tests.factories.ports import free_port
-from tests.factories.web import ROOT, WebUnderTest, apply_policies, cell_settings, register, store_directory
+from tests.factories.web import (
+    CONTENT,
+    ROOT,
+    WebUnderTest,
+    apply_policies,
+    cell_settings,
+    register,
+    store_directory,
+    with_packs,
+)
 
 from pitboss.bootstrap import open_cell_web
 from pitboss.cli.demo_secrets import make_demo_secrets
@@ -133,9 +142,9 @@ async def enable(database: PlaneDatabase, host: PluginHost, plugin: str, port: i
 
 @asynccontextmanager
 async def open_games(
-    plugin: str, database: PlaneDatabase, redis_url: str, folder: Path
+    plugin: str, database: PlaneDatabase, redis_url: str, folder: Path, *packs: str
 ) -> AsyncIterator[GamesUnderTest]:
-    """Open a cell for one plugin of Aurora."""
+    """Open a cell for one plugin of Aurora, which has these licences."""
     secrets_file = folder / "secrets.toml"
     secrets_file.touch(mode=0o600)
     secrets_file.write_text("".join(f'{name} = "{value}"\n' for name, value in SECRETS.items()))
@@ -143,8 +152,9 @@ async def open_games(
     host = load_host(read_cell_file(ROOT / "deploy/cells/eu-1.toml"))
     port = free_port()
     await enable(database, host, plugin, port)
-    await store_directory(settings)
-    await apply_policies(settings)
+    content = with_packs(*packs) if packs else CONTENT
+    await store_directory(settings, content)
+    await apply_policies(settings, content=content)
     vendor = make_vendor(plugin, CONFIGS[plugin], SECRETS)
     assert vendor is not None
     aggregators = Aggregators([vendor], "127.0.0.1", port)

@@ -65,7 +65,7 @@ async def open_purse(games: GamesUnderTest, player: Player, currency: str, amoun
     async with open_database(games.database) as cell, cell.transaction(AURORA) as session:
         number = text("select player_id from player where public_id = :public_id")
         player_id = (await session.execute(number, {"public_id": player.player_id})).scalar_one()
-        await ledger.open_wallet(session, AURORA, player_id, currency)
+        await ledger.open_wallet(session, AURORA, player_id, currency, "")
     body = {"amount_minor": amount_minor, "currency": currency, "reference": f"{currency}-1", "reason": "goodwill"}
     answer = await games.operate("POST", f"/players/{player.player_id}/credits", json=body)
     assert answer.status_code == 201, answer.text

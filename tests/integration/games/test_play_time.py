@@ -44,6 +44,12 @@ TOKEN_ENDED = {"softswiss": "101", "hub88": "RS_ERROR_TOKEN_EXPIRED"}
 
 
 @pytest.fixture
+async def games(cell_database: PlaneDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[GamesUnderTest]:
+    async with open_games("softswiss", cell_database, redis_url, tmp_path, "mt_mga") as opened:
+        yield opened
+
+
+@pytest.fixture
 async def clock(cell_database: PlaneDatabase) -> AsyncIterator[Clock]:
     with Clock(cell_database).taken_over() as clock:
         yield clock
@@ -80,7 +86,7 @@ async def bet(games: GamesUnderTest, holder: Any, name: str) -> str:
 async def test_a_game_takes_bets_until_the_time_is_over_and_pays_what_is_won(
     cell_database: PlaneDatabase, redis_url: str, tmp_path: Path, clock: Clock, plugin: str
 ) -> None:
-    async with open_games(plugin, cell_database, redis_url, tmp_path) as games:
+    async with open_games(plugin, cell_database, redis_url, tmp_path, "mt_mga") as games:
         player = await enter(games, 60)
         await clock.set(NOON)
         holder = await games.hold(player, GAMES[plugin])

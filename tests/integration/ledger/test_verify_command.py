@@ -37,7 +37,7 @@ async def test_the_exit_code_says_whether_the_books_are_right(cell_database: Pla
     async with open_cell(cell_database) as cell:
         player = await register(cell, Passwords(), make_registration())
         async with cell.transaction(AURORA) as session:
-            wallet_id = await ledger.open_wallet(session, AURORA, player.player_id, "EUR")
+            wallet_id = await ledger.open_wallet(session, AURORA, player.player_id, "EUR", player.licence)
     clean = verify(settings)
     assert clean.returncode == 0, clean.stderr
     assert "3 tenants, 1 wallets, 0 bookings: every cent is where the journal says" in clean.stdout

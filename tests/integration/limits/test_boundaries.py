@@ -24,7 +24,7 @@ from pitboss.ledger.contracts import Op
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Exclusion, LimitKind, Period, PlayerLimit
 from pitboss.platform.db import ContextSigner, Database, LaneConnections
-from pitboss.policy.contracts import EffectivePolicy, TenantPolicy
+from pitboss.policy.contracts import EffectivePolicy, PlayLaw, SpendOrder, TenantPolicy
 from pitboss.policy.service import resolve_policy
 from pitboss.wallet.runtime import DatabasePoster, Lane
 from pitboss_sdk.games import Refusal
@@ -112,7 +112,7 @@ async def desk(request: pytest.FixtureRequest, house: House) -> AsyncIterator[De
     signer = ContextSigner(house.database.context_keys)
     store = LaneConnections(house.database.app_url, "boundaries", signer)
     number = int(new_uuid().hex[:4], 16)
-    lane = Lane(DatabasePoster(number, store, zones={house.scope.tenant_id: zone}))
+    lane = Lane(DatabasePoster(number, store, laws={(house.scope.tenant_id, ""): PlayLaw(zone, SpendOrder.REAL_FIRST)}))
     with Clock(house.database).taken_over() as clock:
         async with open_cell(house.database) as cell, running(lane):
             yield Desk(house, cell, clock, lane, zone)

@@ -120,16 +120,16 @@ async def test_what_applies_is_answered_for_the_licences_day(database: Database)
 async def test_nothing_is_guessed(database: Database) -> None:
     async with database.transaction(AURORA) as session:
         with pytest.raises(PolicyMissing):
-            await get_policy(session, AURORA, PACKS, MOMENT)
+            await get_policy(session, AURORA, PACKS, MOMENT, licence="mt_mga")
     await put(database, {})
     async with database.transaction(AURORA) as session:
         with pytest.raises(LicenceUnknown):
-            await get_policy(session, AURORA, PACKS, MOMENT)
+            await get_policy(session, AURORA, PACKS, MOMENT, licence="")
         with pytest.raises(PackNotLoaded):
             await get_policy(session, AURORA, MALTA, MOMENT, licence="br_spa")
     await put(database, {}, MALTA)
     async with database.transaction(AURORA) as session:
-        assert (await get_policy(session, AURORA, PACKS, MOMENT)).licence == "mt_mga"
+        assert (await get_policy(session, AURORA, PACKS, MOMENT, licence="mt_mga")).licence == "mt_mga"
         with pytest.raises(LicenceUnknown):
             await get_policy(session, AURORA, PACKS, MOMENT, licence="br_spa")
 
@@ -137,7 +137,7 @@ async def test_nothing_is_guessed(database: Database) -> None:
 async def test_a_tenant_without_packs_has_the_platforms_defaults(database: Database) -> None:
     await put(database, {"minimum_age_years": 20}, {})
     async with database.transaction(AURORA) as session:
-        policy = await get_policy(session, AURORA, PACKS, MOMENT)
+        policy = await get_policy(session, AURORA, PACKS, MOMENT, licence="")
     assert (policy.licence, policy.time_zone, policy.minimum_age_years) == ("", "UTC", 20)
     assert policy.limit_increase_wait_hours == 24
 
@@ -146,12 +146,12 @@ async def test_a_policy_is_its_tenants_alone(database: Database) -> None:
     await put(database, {"minimum_age_years": 21}, MALTA)
     async with database.transaction(BOREAL) as session:
         with pytest.raises(PolicyMissing):
-            await get_policy(session, BOREAL, PACKS, MOMENT)
+            await get_policy(session, BOREAL, PACKS, MOMENT, licence="mt_mga")
         with pytest.raises(PolicyMissing):
-            await get_policy(session, AURORA, PACKS, MOMENT)
+            await get_policy(session, AURORA, PACKS, MOMENT, licence="mt_mga")
     await put(database, {"minimum_age_years": 25}, MALTA, BOREAL)
     async with database.transaction(AURORA) as session:
-        assert (await get_policy(session, AURORA, PACKS, MOMENT)).minimum_age_years == 21
+        assert (await get_policy(session, AURORA, PACKS, MOMENT, licence="mt_mga")).minimum_age_years == 21
         with pytest.raises(DBAPIError, match="permission denied"):
             await session.execute(text("delete from tenant_policy"))
 

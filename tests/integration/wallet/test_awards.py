@@ -21,7 +21,7 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Finding, Op
 from pitboss.ledger.store import posting
 from pitboss.platform.db import ContextSigner, LaneConnections
-from pitboss.policy.contracts import SpendOrder, TenantPolicy
+from pitboss.policy.contracts import PlayLaw, SpendOrder, TenantPolicy
 from pitboss.policy.service import resolve_policy
 from pitboss.wallet.contracts import WalletRequest, WalletResult
 from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
@@ -76,7 +76,7 @@ def grant(house: House, seat: Seat, award: Award) -> WalletRequest:
 
 
 def lane_over(store: LaneConnections, number: int = 1, order: SpendOrder = SpendOrder.BONUS_FIRST) -> Lane:
-    return Lane(DatabasePoster(number, store, spend_orders={1: order}))
+    return Lane(DatabasePoster(number, store, laws={(1, ""): PlayLaw("UTC", order)}))
 
 
 async def journal(house: House, seat: Seat) -> list[tuple[int, int, int]]:

@@ -246,7 +246,7 @@ async def test_more_tenants_than_a_context_carries_share_a_lane(house: House) ->
                 await ledger.open_house_accounts(session, scope, ["EUR"], [])
                 source = await ledger.ensure_source(session, scope, "manual")
                 account = await ledger.get_house_account(session, scope, AccountKind.CLEARING, "EUR", "manual")
-                wallet = await ledger.open_wallet(session, scope, 1, "EUR")
+                wallet = await ledger.open_wallet(session, scope, 1, "EUR", "")
             requests.append(
                 WalletRequest(scope.tenant_id, wallet, source, (make_leg(Op.DEPOSIT, wallet, "d", 10, account),))
             )

@@ -26,6 +26,7 @@ from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Op, WalletStatus
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
+from pitboss.policy.contracts import LicenceKey, PlayLaw, SpendOrder
 from pitboss.wallet.contracts import WalletRequest
 from pitboss.wallet.errors import LanesBusy
 from pitboss.wallet.runtime import Lane, Lanes
@@ -40,28 +41,39 @@ async def play(lane: Lane, request: WalletRequest) -> Answer:
     return read_answer(await lane.submit(request))
 
 
-async def test_where_a_licence_counts_its_days_is_not_guessed(house: House) -> None:
+async def test_a_law_that_is_not_known_is_not_guessed(house: House) -> None:
     limited, other = await house.add_players(2)
     await fund(house, [limited, other])
     async with changing(house) as session:
         await lower_limit(session, house, limited)
-    zones: dict[int, str] = {}
-    lane = Lane(house.make_poster(1, zones=zones))
+    laws: dict[LicenceKey, PlayLaw] = {}
+    lane = Lane(house.make_poster(1, laws=laws))
     async with running(lane):
         bet, neighbour = (
             lane.submit(make(house, seat, Step("bet", f"bet {seat.wallet_id}", 10), round_name="r"))
             for seat in (limited, other)
         )
         assert read_answer(await bet) == Answer(Refusal.UNAVAILABLE.value, None)
-        assert read_answer(await neighbour).balance == 9_990
-        leg = make_leg(Op.DEPOSIT, limited.wallet_id, "by hand", 5, house.revenue[limited.currency])
-        with pytest.raises(LanesBusy):
-            await post_movement(
-                Lanes([lane]), house.scope, source_id=house.source_id, leg=leg, wallet_id=limited.wallet_id
-            )
-        zones[limited.tenant_id] = "Europe/Malta"
+        assert read_answer(await neighbour).refusal == Refusal.UNAVAILABLE.value
+        for seat in (limited, other):
+            leg = make_leg(Op.DEPOSIT, seat.wallet_id, f"by hand {seat.wallet_id}", 5, house.revenue[seat.currency])
+            with pytest.raises(LanesBusy):
+                await post_movement(
+                    Lanes([lane]), house.scope, source_id=house.source_id, leg=leg, wallet_id=seat.wallet_id
+                )
+        # What is the player's own stays so: it can be held for a withdrawal.
+        held = WalletRequest(
+            other.tenant_id,
+            other.wallet_id,
+            house.source_id,
+            (make_leg(Op.HOLD, other.wallet_id, "hold", 5, 0, expires_at=utc_now() + timedelta(days=1)),),
+        )
+        assert (await lane.submit(held)).refusal is None
+        laws[limited.tenant_id, ""] = PlayLaw("Europe/Malta", SpendOrder.REAL_FIRST)
         again = lane.submit(make(house, limited, Step("bet", f"bet {limited.wallet_id}", 10), round_name="r"))
         assert read_answer(await again).balance == 9_990
+        again = lane.submit(make(house, other, Step("bet", f"bet {other.wallet_id}", 10), round_name="r"))
+        assert read_answer(await again).balance == 9_985
 
 
 async def block(session: AsyncSession, house: House, seat: Seat) -> None:

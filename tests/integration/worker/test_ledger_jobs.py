@@ -41,7 +41,7 @@ async def enter(cell: Database, lanes: Lanes, deposit_minor: int) -> tuple[Playe
     player = await register(cell, Passwords(), make_registration())
     async with cell.transaction(AURORA) as session:
         await ledger.open_house_accounts(session, AURORA, ("EUR",), ())
-        await ledger.open_wallet(session, AURORA, player.player_id, "EUR")
+        await ledger.open_wallet(session, AURORA, player.player_id, "EUR", player.licence)
         order = await wallets.order_credit(
             session,
             AURORA,

@@ -118,7 +118,7 @@ def test_what_counts_for_a_day_is_written_before_it_ends(op: Op, *, limited: boo
     if limited:
         decided.facts.wallets[1, 1].has_limits = True
         decided.facts.limits = {(1, 1): [Limit(kind, Period.DAY, 50) for kind in LimitKind]}
-        decided.facts.days, decided.facts.day_ends_us = {1: date(2026, 11, 20)}, {1: END_OF_DAY}
+        decided.facts.days, decided.facts.day_ends_us = {(1, ""): date(2026, 11, 20)}, {(1, ""): END_OF_DAY}
     assert decided.decide(ask(leg(op, "one", 10))).refusal is None
     assert decided.posting.right_before_us == (END_OF_DAY if limited else None)
 

@@ -43,12 +43,13 @@ class StatusReason(StrEnum):
 
 
 class BrandTerms(msgspec.Struct, frozen=True):
-    """What a brand lets its players choose; the defaults come first."""
+    """What a brand lets its players choose, the defaults first, and the licence under which it takes them."""
 
     brand: str
     languages: tuple[str, ...]
     default_language: str
     currencies: tuple[str, ...]
+    licence: str = ""
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -76,6 +77,7 @@ class PreparedRegistration(msgspec.Struct, frozen=True):
     currency: str
     identity: Identity
     email_normalised: str
+    licence: str = ""
 
     def __repr__(self) -> str:
         return f"PreparedRegistration({self.brand!r}, …)"
@@ -96,7 +98,11 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Player(msgspec.Struct, frozen=True):
-    """A player account without personal data; `player_id` stays inside the cell, `public_id` leaves it."""
+    """A player account without personal data; `player_id` stays inside the cell, `public_id` leaves it.
+
+    `licence` is the pack that the brand was under when the account was opened, empty for a tenant without packs: the
+    law that holds for the player wherever the account is used, whatever becomes of the brand.
+    """
 
     player_id: int
     public_id: UUID
@@ -107,6 +113,7 @@ class Player(msgspec.Struct, frozen=True):
     currency: str
     registered_at: datetime
     closed_at: datetime | None
+    licence: str = ""
 
 
 class SignInAttempt(msgspec.Struct, frozen=True):

@@ -115,7 +115,7 @@ def prepare_registration(
         country=registration.country,
         phone=registration.phone,
     )
-    return PreparedRegistration(terms.brand, language, currency, identity, email_normalised)
+    return PreparedRegistration(terms.brand, language, currency, identity, email_normalised, terms.licence)
 
 
 def _find_problems(

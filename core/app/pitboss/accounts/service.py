@@ -89,6 +89,7 @@ async def register(
         Change("brand", None, player.brand),
         Change("currency", None, player.currency),
         Change("language", None, player.language),
+        Change("licence", None, player.licence),
         Change("identity.email", None, prepared.identity.email),
     )
     await _record(session, scope, "player.registered", player, player_actor(player), origin, changes=changes)
@@ -174,6 +175,11 @@ async def list_inactive_numbers(session: AsyncSession, scope: TenantScope) -> li
 async def count_players(session: AsyncSession, scope: TenantScope, brand: str) -> int:
     """Return how many player accounts a brand has, closed ones too."""
     return await store.count_players(session, scope, brand)
+
+
+async def count_licences(session: AsyncSession, scope: TenantScope) -> dict[str, int]:
+    """Return how many player accounts are under each licence, closed ones too."""
+    return await store.count_licences(session, scope)
 
 
 async def get_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity:

@@ -61,6 +61,7 @@ def _player(row: PlayerRow) -> Player:
         currency=row.currency,
         registered_at=row.registered_at,
         closed_at=row.closed_at,
+        licence=row.licence,
     )
 
 
@@ -76,6 +77,7 @@ async def insert_player(
             brand=prepared.brand,
             language=prepared.language,
             currency=prepared.currency,
+            licence=prepared.licence,
         )
         .returning(PlayerRow)
     )
@@ -158,6 +160,13 @@ async def count_players(session: AsyncSession, scope: TenantScope, brand: str) -
     """Return how many player accounts a brand has, closed ones too."""
     statement = select(func.count()).where(PlayerRow.tenant_id == scope.tenant_id, PlayerRow.brand == brand)
     return int(await session.scalar(statement) or 0)
+
+
+async def count_licences(session: AsyncSession, scope: TenantScope) -> dict[str, int]:
+    """Return how many players are under each licence, closed ones too."""
+    statement = select(PlayerRow.licence, func.count()).where(PlayerRow.tenant_id == scope.tenant_id)
+    rows = await session.execute(statement.group_by(PlayerRow.licence))
+    return dict(rows.tuples().all())
 
 
 async def fetch_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity | None:

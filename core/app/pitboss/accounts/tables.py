@@ -29,7 +29,7 @@ _PLAYER_KEY = ["player.tenant_id", "player.player_id"]
 
 
 class PlayerRow(CellBase):
-    """A player account, without a personal value."""
+    """A player account, without a personal value. The licence carries no update grant: it never changes."""
 
     __tablename__ = "player"
     __table_args__ = (
@@ -43,7 +43,7 @@ class PlayerRow(CellBase):
                 columns={
                     "tenant": "tenant_id",
                     "subject_key": "player_id public_id",
-                    "account": "registered_at closed_at status brand language currency",
+                    "account": "registered_at closed_at status brand language currency licence",
                     "opaque": "status_reason",
                 },
                 grants={"app": "select, insert, update (status, status_reason, closed_at)", "worker": "select"},
@@ -61,6 +61,7 @@ class PlayerRow(CellBase):
     status_reason: Mapped[str] = mapped_column(Text, server_default=text("''"))
     language: Mapped[str] = mapped_column(Text)
     currency: Mapped[str] = mapped_column(Text)
+    licence: Mapped[str] = mapped_column(Text, server_default=text("''"))
 
 
 class PlayerIdentityRow(CellBase):

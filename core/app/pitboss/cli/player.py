@@ -87,7 +87,7 @@ async def _credit(
         ContextSigner(require(settings, "context_keys")),
     )
     policies = Policies(load_host(read_cell_file(settings.cell_file)).packs)
-    lanes = Lanes([Lane(DatabasePoster(0, connection, zones=policies.zones))])
+    lanes = Lanes([Lane(DatabasePoster(0, connection, laws=policies.laws))])
     async with open_cell(settings) as (database, directory):
         scope = get_scope(directory, slug)
         async with database.transaction(scope) as session:

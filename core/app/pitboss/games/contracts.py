@@ -117,6 +117,7 @@ class Holder(msgspec.Struct, frozen=True, gc=False):
 
     player_id: int
     wallet_id: int
+    licence: str = ""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -130,8 +131,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     revenue_accounts: Mapping[str, int]
     """Game revenue account by currency."""
     patience_ms: int
-    demands_session: bool
-    """Whether a bet that names no session is refused."""
+    sessionless: frozenset[str]
+    """Licences whose players' bets may name no session; those of all others are refused without one."""
 
 
 class SessionFacts(msgspec.Struct, frozen=True, gc=False):

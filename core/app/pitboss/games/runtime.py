@@ -285,11 +285,11 @@ class Holders:
         answers: dict[tuple[int, str, str], Holder | Refusal] = {}
         for name in names:
             number = by_name.get(name)
-            wallet_id = None if number is None else wallets.get((name[0], number, name[2]))
+            wallet = None if number is None else wallets.get((name[0], number, name[2]))
             if number is None:
                 answers[name] = Refusal.PLAYER_UNKNOWN
             else:
-                answers[name] = Refusal.CURRENCY_MISMATCH if wallet_id is None else Holder(number, wallet_id)
+                answers[name] = Refusal.CURRENCY_MISMATCH if wallet is None else Holder(number, *wallet)
         return answers
 
     async def close(self) -> None:
@@ -326,7 +326,7 @@ class Endpoints:
         plugin = self._plugins.get(plugin_slug)
         return plugin if plugin is not None and plugin.manifest.kind == "games" else None
 
-    async def renew(self, session: AsyncSession, scope: TenantScope, *, demands_session: bool) -> None:
+    async def renew(self, session: AsyncSession, scope: TenantScope, *, sessionless: frozenset[str]) -> None:
         """Bring one tenant's endpoints to what it has enabled now; if nothing changed, its dialects stay.
 
         A file of secrets that cannot be used takes nobody out of service: what was served goes on as it is.
@@ -335,7 +335,7 @@ class Endpoints:
         house = await ledger.list_account_numbers(session, scope, AccountKind.GAME_REVENUE)
         wanted = (
             scope,
-            demands_session,
+            sessionless,
             *[(found.slug, found.updated_at) for found in enabled],
             *sorted(house.items()),
         )
@@ -356,7 +356,7 @@ class Endpoints:
                 source_name=source,
                 revenue_accounts={currency: number for (name, currency), number in house.items() if name == slug},
                 patience_ms=dialect.answer_within_ms // PATIENCE_SHARE,
-                demands_session=demands_session,
+                sessionless=sessionless,
             )
         if before is not None and before[0] == wanted:
             for slug in built.problems:

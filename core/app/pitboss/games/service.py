@@ -70,7 +70,7 @@ def build_request(endpoint: Endpoint, call: WalletCall, holder: Holder, *, takes
     tenant_id, wallet_id, source_id = endpoint.scope.tenant_id, holder.wallet_id, endpoint.source_id
     if call.kind is CallKind.BALANCE:
         return WalletRequest(tenant_id, wallet_id, source_id, ())
-    malformed = _SESSION.fullmatch(call.session) is None if call.session else endpoint.demands_session
+    malformed = _SESSION.fullmatch(call.session) is None if call.session else holder.licence not in endpoint.sessionless
     round_id = compute_round_id(source_id, call.round) if call.round else ""
     account_id = endpoint.revenue_accounts[call.currency] if call.legs else 0
     jackpots: dict[str, int] = {}

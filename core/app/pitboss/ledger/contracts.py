@@ -99,6 +99,8 @@ class WalletState(msgspec.Struct, gc=False):
     has_limits: bool = False
     closed_until_us: int = 0
     """Microseconds since 1970 until which no stake and no deposit is taken."""
+    licence: str = ""
+    """The player's, empty for a tenant without packs; it never changes."""
     notes: dict[str, Any] = {}
 
     @property

@@ -35,6 +35,8 @@ BATCH_BLOCKS = Sequence("batch_block_seq", metadata=CellBase.metadata)
 class WalletRow(CellBase):
     """A player's money in one currency; one row, so that a call locks and writes one row.
 
+    `licence` is the player's, which never changes: it stands here so that whoever decides on the wallet has it.
+
     Logins may open and read it; the balance is moved by the journal's trigger alone, and its marks by
     `ledger_change_terms()`, both of which run as the owner and both with a row of the journal.
     """
@@ -55,7 +57,7 @@ class WalletRow(CellBase):
                     "subject_key": "wallet_id player_id",
                     "money": "real_minor bonus_minor held_minor debt_minor currency",
                     "technical": "version",
-                    "account": "opened_at closed_until status has_awards has_limits",
+                    "account": "opened_at closed_until status has_awards has_limits licence",
                 },
                 grants={
                     "app": "select, insert",
@@ -81,6 +83,7 @@ class WalletRow(CellBase):
     has_awards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     has_limits: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     currency: Mapped[str] = mapped_column(Text)
+    licence: Mapped[str] = mapped_column(Text, server_default=text("''"))
 
 
 class JournalRow(CellBase):

@@ -48,6 +48,7 @@ FIELDS: Final[Mapping[str, FieldClass]] = {
     "job_id": FieldClass.ID,
     "level": FieldClass.NAME,
     "library": FieldClass.NAME,
+    "licence": FieldClass.NAME,
     "method": FieldClass.NAME,
     "outcome": FieldClass.NAME,
     "path_template": FieldClass.PLACE,

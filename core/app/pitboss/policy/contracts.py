@@ -36,6 +36,17 @@ class SpendOrder(StrEnum):
     BONUS_FIRST = "bonus_first"
 
 
+class PlayLaw(msgspec.Struct, frozen=True):
+    """What lanes need to know of what applies to players of one licence."""
+
+    time_zone: str
+    spend_order: SpendOrder
+
+
+LicenceKey = tuple[int, str]
+"""A tenant's number and one of its packs, or empty where the tenant has none: what law is known by."""
+
+
 class TenantFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Figures that a tenant tightens, by the names that packs use; what is absent is left to the licence."""
 
@@ -164,6 +175,11 @@ class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
     def exclusion_lift_wait(self) -> timedelta:
         """How long the request to end an exclusion waits."""
         return timedelta(hours=self.exclusion_lift_wait_hours)
+
+    @property
+    def play_law(self) -> PlayLaw:
+        """What lanes need to know of it."""
+        return PlayLaw(self.time_zone, self.spend_order)
 
     @property
     def spend_order(self) -> SpendOrder:

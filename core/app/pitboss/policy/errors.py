@@ -6,10 +6,10 @@ from pitboss_sdk.errors import ErrorKind, PitbossError
 
 
 class LicenceUnknown(PitbossError):
-    """The tenant has no such licence, or has several and none was named."""
+    """The tenant has no such licence, or has several and none was named: nothing may be decided without it."""
 
     code = "policy.licence_unknown"
-    kind = ErrorKind.NOT_FOUND
+    kind = ErrorKind.UNAVAILABLE
 
 
 class PolicyMissing(PitbossError):

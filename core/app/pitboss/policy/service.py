@@ -37,10 +37,12 @@ __all__ = [
     "compute_exclusion_end",
     "compute_kept_until",
     "compute_local_day",
+    "compute_policy",
     "compute_window",
     "describe_applied",
     "describe_value",
     "find_applied",
+    "get_applied",
     "get_policy",
     "list_defaults",
     "plan_policy",
@@ -76,28 +78,40 @@ def resolve_policy(policy: TenantPolicy, pack: Pack | None, on: date, *, file: s
 
 
 def choose_licence(packs: Mapping[str, object], licence: str | None) -> str:
-    """Return the licence that is meant among a tenant's packs; empty for a tenant without any.
+    """Return the licence that is meant among a tenant's packs; empty is that of a tenant without any.
 
     Raises `LicenceUnknown` for one that the tenant does not have, and where none is named among several.
     """
     if licence is None and len(packs) <= 1:
         return next(iter(packs), "")
+    if licence == "" and not packs:
+        return ""
     if licence is None or licence not in packs:
         raise LicenceUnknown(f"name one of the tenant's licences: {', '.join(sorted(packs)) or 'there is none'}")
     return licence
 
 
 async def get_policy(
-    session: AsyncSession, scope: TenantScope, packs: Packs, moment: datetime, *, licence: str | None = None
+    session: AsyncSession, scope: TenantScope, packs: Packs, moment: datetime, *, licence: str
 ) -> EffectivePolicy:
     """Return what applies to a tenant's players of a licence on the licence's day of `moment`.
 
-    `packs` are those of the process. Raises `PolicyMissing`, `LicenceUnknown` and `PackNotLoaded`; nothing is
-    guessed where the law is not known.
+    `packs` are those of the process; `licence` is empty for players of a tenant without packs. Raises `PolicyMissing`,
+    `LicenceUnknown` and `PackNotLoaded`; nothing is guessed where the law is not known.
     """
+    return compute_policy(await get_applied(session, scope), packs, moment, licence=licence)
+
+
+async def get_applied(session: AsyncSession, scope: TenantScope) -> AppliedPolicy:
+    """Return what was applied for a tenant; raise `PolicyMissing`."""
     applied = await store.find_applied(session, scope.tenant_id)
     if applied is None:
         raise PolicyMissing(f"no policy was applied for {scope.slug}")
+    return applied
+
+
+def compute_policy(applied: AppliedPolicy, packs: Packs, moment: datetime, *, licence: str) -> EffectivePolicy:
+    """Return what `get_policy` does, out of what was applied; raise `LicenceUnknown` and `PackNotLoaded`."""
     chosen = choose_licence(applied.packs, licence)
     if not chosen:
         return resolve_policy(applied.policy, None, compute_local_day(moment, "UTC"))

@@ -61,12 +61,13 @@ async def show_front(
     if brand is None or tenant is None:
         return await answer_status(request, lang)
     require(VISITOR, "games.game.view")
+    licence = cast("Directory", request.app.state.directory).tenant(tenant).licence_of(brand)
     accepted = request.headers.get("accept-language", "")
     language = choose_language(lang, accepted, brand.default_language, brand.languages)
     async with cast("Database", request.app.state.database).transaction(tenant) as session:
         served = await themes.find_served(session, tenant, brand.slug)
         offered = await games.list_offered(session, tenant, most=_MOST_GAMES)
-        policy = await policies.find(session, tenant)
+        policy = await policies.find(session, tenant, licence)
     return render_page(
         "brand.html",
         look=_look_of(brand, served, language),

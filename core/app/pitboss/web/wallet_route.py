@@ -46,15 +46,15 @@ _TOO_LARGE: Final = "body too large"
 
 
 async def renew_endpoints(endpoints: Endpoints, policies: Policies, database: Database, directory: Directory) -> None:
-    """Bring endpoints and time zones of all tenants that are served to what they have enabled and applied now."""
+    """Bring endpoints and laws of all tenants that are served to what they have enabled and applied now."""
     served = {TenantState.ACTIVE, TenantState.SUSPENDED}
     scopes = [directory.scope_of(tenant) for tenant in directory.tenants() if tenant.state in served]
     for scope in scopes:
         async with database.transaction(scope) as session:
-            policy = await policies.renew(session, scope)
+            known = await policies.renew(session, scope)
             # Play time is kept by sessions: where it is demanded, or nobody can tell, no bet goes without one.
-            timed = policy is None or LimitKind.SESSION_TIME in policy.mandatory_limits
-            await endpoints.renew(session, scope, demands_session=timed)
+            free = [policy.licence for policy in known if LimitKind.SESSION_TIME not in policy.mandatory_limits]
+            await endpoints.renew(session, scope, sessionless=frozenset(free))
     endpoints.keep_only({scope.slug for scope in scopes})
     policies.keep_only({scope.tenant_id for scope in scopes})
 

@@ -30,10 +30,10 @@ from pitboss.ledger.tables import (
 from pitboss_sdk.money import MAX_MINOR
 
 
-async def open_wallet(session: AsyncSession, scope: TenantScope, player_id: int, currency: str) -> int:
+async def open_wallet(session: AsyncSession, scope: TenantScope, player_id: int, currency: str, licence: str) -> int:
     """Open a player's wallet in `currency`, empty, and return its id; the same again returns the same.
 
-    It is closed to play as long as the player's other wallets are.
+    `licence` is the player's, empty for a tenant without packs; it stays. The wallet is closed to play as long as the player's other wallets are.
     """
     others = select(func.max(WalletRow.closed_until)).where(
         WalletRow.tenant_id == scope.tenant_id, WalletRow.player_id == player_id
@@ -41,7 +41,11 @@ async def open_wallet(session: AsyncSession, scope: TenantScope, player_id: int,
     await session.execute(
         insert(WalletRow)
         .values(
-            tenant_id=scope.tenant_id, player_id=player_id, currency=currency, closed_until=others.scalar_subquery()
+            tenant_id=scope.tenant_id,
+            player_id=player_id,
+            currency=currency,
+            licence=licence,
+            closed_until=others.scalar_subquery(),
         )
         .on_conflict_do_nothing()
     )

@@ -21,7 +21,7 @@ from pitboss.platform.db import id_array, number_array, text_array
 _READ_WALLETS = """
 select json_agg(json_build_array(w.tenant_id, w.wallet_id, w.player_id, w.version, w.real_minor, w.bonus_minor,
     w.held_minor, w.debt_minor, w.has_awards, w.status = 1, w.has_limits,
-    coalesce((extract(epoch from w.closed_until) * 1000000)::bigint, 0)))
+    coalesce((extract(epoch from w.closed_until) * 1000000)::bigint, 0), w.licence))
 from unnest($1::text::bigint[], $2::text::bigint[]) as n(tenant_id, wallet_id)
 join wallet w on w.tenant_id = n.tenant_id and w.wallet_id = n.wallet_id
 """
@@ -75,7 +75,7 @@ where u.window_start >= $3 and (u.period > 1 or u.window_start >= $4)
 """
 
 _WALLET_NUMBERS = """
-select n.position, w.wallet_id
+select n.position, w.wallet_id, w.licence
 from unnest($1::text::bigint[], $2::text::bigint[], $3::text[])
     with ordinality as n(tenant_id, player_id, currency, position)
 join wallet w on w.tenant_id = n.tenant_id and w.player_id = n.player_id and w.currency = n.currency
@@ -170,7 +170,7 @@ do update set used_minor = usage.used_minor + excluded.used_minor
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
 Key = tuple[int, int, bytes]
-_WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool, int]])
+_WALLET_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, bool, bool, bool, int, str]])
 _KEY_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, str, int]])
 _AWARD_ROWS = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, str]])
 _FOURS = msgspec.json.Decoder(list[tuple[int, int, int, int]])
@@ -262,11 +262,11 @@ def tell_usage(text: str) -> dict[tuple[int, int, int, int, date], int]:
 
 async def read_wallet_numbers(
     connection: asyncpg.Connection, names: Sequence[tuple[int, int, str]]
-) -> dict[tuple[int, int, str], int]:
-    """Return wallet ids by (tenant, player, currency); those that are not open are not in the answer."""
+) -> dict[tuple[int, int, str], tuple[int, str]]:
+    """Return wallet ids and licences by (tenant, player, currency); those that are not open are not in the answer."""
     numbers = _columns([name[:2] for name in names], 2)
     rows = await connection.fetch(_WALLET_NUMBERS, *numbers, [name[2] for name in names])
-    return {names[row[0] - 1]: row[1] for row in rows}
+    return {names[row[0] - 1]: (row[1], row[2]) for row in rows}
 
 
 def plan_post(batch_id: int, lane: int, batch: PostingBatch) -> list[WritePart]:

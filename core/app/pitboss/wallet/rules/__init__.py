@@ -1,7 +1,6 @@
 """Pure decisions of the wallet: `movements` is the arithmetic, `awards` keeps bonus money, `batch` walks request by request."""
 
-from pitboss.policy.contracts import SpendOrder
 from pitboss.wallet.rules.batch import BatchWalk
 from pitboss.wallet.rules.draft import BatchFacts
 
-__all__ = ["BatchFacts", "BatchWalk", "SpendOrder"]
+__all__ = ["BatchFacts", "BatchWalk"]

@@ -71,7 +71,7 @@ class BatchWalk:
         wallet = self.facts.wallets.get((request.tenant_id, request.wallet_id))
         if wallet is None:
             return WalletResult(Refusal.PLAYER_UNKNOWN, None)
-        if request.legs and wallet.has_limits and wallet.tenant_id not in self.facts.days:
+        if request.legs and wallet.has_limits and (wallet.tenant_id, wallet.licence) not in self.facts.days:
             # What counts against its limits cannot be told here yet; the same call may succeed later.
             return WalletResult(Refusal.UNAVAILABLE, None)
         if wallet.has_awards:
@@ -178,13 +178,23 @@ class BatchWalk:
             raise _Refused(refusal, leg)
 
     def _stake(self, leg: LegRequest, wallet: WalletState, draft: Draft) -> Deltas:
-        order = self.facts.spend_orders.get(wallet.tenant_id, SpendOrder.REAL_FIRST)
-        deltas = decide_bet(wallet, leg.amount_minor, order)
+        deltas = decide_bet(wallet, leg.amount_minor, self._get_spend_order(wallet))
         stake = {LimitKind.STAKE: leg.amount_minor, LimitKind.LOSS: leg.amount_minor}
         self._check_limits(leg, wallet, stake, draft)
         if deltas is None:
             raise _Refused(Refusal.INSUFFICIENT_FUNDS, leg)
         return deltas
+
+    def _get_spend_order(self, wallet: WalletState) -> SpendOrder:
+        """Return which money a stake takes first; who is under a law that is not known here neither stakes nor deposits."""
+        laws = self.facts.laws
+        if laws is None:
+            return SpendOrder.REAL_FIRST
+        law = laws.get((wallet.tenant_id, wallet.licence))
+        if law is None:
+            # Not for good: the same call may succeed when the law is known again.
+            raise _Refused(Refusal.UNAVAILABLE)
+        return law.spend_order
 
     def _win(
         self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: Draft
@@ -202,6 +212,7 @@ class BatchWalk:
         if leg.op is Op.DEPOSIT:
             if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:
                 raise _Refused(Refusal.PLAYER_BLOCKED, leg)
+            self._get_spend_order(wallet)
             self._check_limits(leg, wallet, {LimitKind.DEPOSIT: leg.amount_minor}, draft)
             return compute_credit(wallet, leg.amount_minor)
         if leg.op is Op.HOLD:
@@ -228,7 +239,7 @@ class BatchWalk:
         limits = self.facts.limits.get((wallet.tenant_id, wallet.wallet_id))
         if not limits:
             return
-        today, usage = self.facts.days[wallet.tenant_id], self.facts.usage
+        today, usage = self.facts.days[wallet.tenant_id, wallet.licence], self.facts.usage
         windows = [name_window(limit, today) for limit in limits]
         used = {window: usage.get((wallet.tenant_id, wallet.wallet_id, *window), 0) for window in windows}
         total = {kind: minor + max(0, draft.movement.get(kind, 0)) for kind, minor in movement.items()}
@@ -412,7 +423,8 @@ class BatchWalk:
         limits = self.facts.limits.get(pair)
         if not limits or not (draft.movement or draft.undone):
             return
-        today, ends_us = self.facts.days[pair[0]], self.facts.day_ends_us[pair[0]]
+        law = (pair[0], self.facts.wallets[pair].licence)
+        today, ends_us = self.facts.days[law], self.facts.day_ends_us[law]
         # It counts for the day that it is written on: past midnight it is decided again.
         posting.right_before_us = min(ends_us, posting.right_before_us or ends_us)
         for day, movement in ((today, draft.movement), *draft.undone):

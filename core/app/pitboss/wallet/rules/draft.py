@@ -10,7 +10,7 @@ import msgspec
 from pitboss.bonus.contracts import Terms
 from pitboss.ledger.contracts import KnownKey, OpenAward, OpenHold, WalletState
 from pitboss.limits.contracts import Limit, LimitKind
-from pitboss.policy.contracts import SpendOrder
+from pitboss.policy.contracts import LicenceKey, PlayLaw
 from pitboss.wallet.contracts import BatchBook, Companion, LegResult
 
 Pair = tuple[int, int]
@@ -26,9 +26,9 @@ class BatchFacts(msgspec.Struct):
     now_us: int
     """Microseconds since 1970."""
     books: dict[Companion, BatchBook]
-    days: Mapping[int, date] = {}
-    """Today in the time zone of each tenant's licence, where a limit is looked at."""
-    day_ends_us: Mapping[int, int] = {}
+    days: Mapping[LicenceKey, date] = {}
+    """Today in the time zone of each licence, where a limit is looked at."""
+    day_ends_us: Mapping[LicenceKey, int] = {}
     """When that day ends, in microseconds since 1970."""
     limits: Mapping[Pair, list[Limit]] = {}
     usage: dict[tuple[int, int, int, int, date], int] = {}
@@ -39,7 +39,8 @@ class BatchFacts(msgspec.Struct):
     counted_on: Mapping[Triple, date] = {}
     """Day on which a booking that may be undone was counted, for wallets with limits; else it was today."""
     holds: dict[Triple, OpenHold] = {}
-    spend_orders: Mapping[int, SpendOrder] = {}
+    laws: Mapping[LicenceKey, PlayLaw] | None = None
+    """What applies to players of each licence that is known here; None where nobody gave any to hold wallets to."""
 
 
 class Draft:

@@ -31,6 +31,9 @@ OVERTAKEN_ATTEMPTS: Final = 24
 """How often a batch is decided again after others were faster; each of them got through meanwhile."""
 AHEAD: Final = 24
 """Requests that must wait, at least, before a batch is decided while another is written; fewer let more come."""
+AHEAD_TENTHS: Final = 7
+"""Tenths of the batch being written that must wait as well: with all of it, one closed loop of callers would never
+fill the second batch while the first is away, and with few, small batches would pay for as many journeys."""
 
 _LOG = structlog.get_logger("pitboss.wallet")
 _CONNECTION_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, TimeoutError)
@@ -155,8 +158,7 @@ class Lane:
         if decision is None:
             await self._serve_alone(batch)
             return
-        # Batches of one size: a smaller one would be decided early and pay for as many journeys.
-        self._writing = max(AHEAD, len(batch))
+        self._writing = max(AHEAD, len(batch) * AHEAD_TENTHS // 10)
         if len(self._queue) >= self._writing:
             self._decide_ahead()
         try:

@@ -8,7 +8,7 @@ key or round is there already; then the batch is decided again from what is read
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final, Protocol
 
 from pitboss.bonus import service as bonus
@@ -19,9 +19,10 @@ from pitboss.ledger.contracts import KnownKey, Op, Outcome, WalletState
 from pitboss.ledger.errors import WalletNotFound
 from pitboss.limits import service as limits
 from pitboss.platform.memory import Memory
+from pitboss.policy.contracts import LicenceKey, PlayLaw
 from pitboss.policy.service import compute_day_start, compute_local_day
 from pitboss.wallet.contracts import Companion, RoomMemory, WalletRequest, WalletResult
-from pitboss.wallet.rules import BatchFacts, BatchWalk, SpendOrder
+from pitboss.wallet.rules import BatchFacts, BatchWalk
 from pitboss.wallet.runtime.decisions import Decision, Overtaken, Pair
 
 BLOCK: Final = 1000
@@ -68,13 +69,11 @@ class DatabasePoster:
         number: int,
         store: LaneStore,
         *,
-        spend_orders: Mapping[int, SpendOrder] | None = None,
-        zones: Mapping[int, str] | None = None,
+        laws: Mapping[LicenceKey, PlayLaw] | None = None,
     ) -> None:
         self._number = number
         self._store = store
-        self._spend_orders: Mapping[int, SpendOrder] = {} if spend_orders is None else spend_orders
-        self._zones = zones
+        self._laws = laws
         self._next_batch_id = 0
         self._block_end = 0
         self._wallets: Memory[Pair, WalletState] = Memory(REMEMBERED)
@@ -218,7 +217,7 @@ class DatabasePoster:
             rare.update(held.values())
             if rare:
                 await self._wait_for([decision for decision in self._ahead if not rare.isdisjoint(decision.moves)])
-        facts = BatchFacts(wallets, known, epoch_microseconds(), {}, spend_orders=self._spend_orders)
+        facts = BatchFacts(wallets, known, epoch_microseconds(), {}, laws=self._laws)
         await self._read(tenant_ids, facts, missing, list(wanted), list(held), by_companion)
         if marked := [
             pair for pair, wallet in facts.wallets.items() if wallet.has_awards or wallet.has_limits or pair in awarded
@@ -272,9 +271,13 @@ class DatabasePoster:
         """Read awards and limits of the few wallets that are marked as having some."""
         pairs = sorted(marked)
         now = utc_now()
-        today = {tenant_id: self._find_day(tenant_id, now) for tenant_id in {pair[0] for pair in pairs}}
-        facts.days = {tenant_id: day for tenant_id, day in today.items() if day is not None}
-        facts.day_ends_us = {tenant_id: self._find_end_us(tenant_id, day) for tenant_id, day in facts.days.items()}
+        licences = {(pair[0], facts.wallets[pair].licence) for pair in pairs}
+        zones = {licence: zone for licence in licences if (zone := self._find_zone(licence)) is not None}
+        facts.days = {licence: compute_local_day(now, zone) for licence, zone in zones.items()}
+        facts.day_ends_us = {
+            licence: to_microseconds(compute_day_start(day + timedelta(days=1), zones[licence]))
+            for licence, day in facts.days.items()
+        }
         since = min(map(limits.compute_earliest_window, facts.days.values()), default=date.max)
         bookings = [
             (key[0], known.wallet_id, known.version)
@@ -306,20 +309,17 @@ class DatabasePoster:
         facts.limits = limits.tell_limits(bounds)
         facts.usage = ledger.tell_usage(usage)
         facts.counted_on = {
-            booking: day
+            booking: compute_local_day(from_microseconds(moment_us), zone)
             for booking, moment_us in ledger.tell_times(times).items()
-            if (day := self._find_day(booking[0], from_microseconds(moment_us))) is not None
+            if (zone := zones.get((booking[0], facts.wallets[booking[:2]].licence))) is not None
         }
 
-    def _find_day(self, tenant_id: int, moment: datetime) -> date | None:
-        """Return the day that limits count a moment in: of the tenant's licence, of UTC where nobody gave zones."""
-        zone = "UTC" if self._zones is None else self._zones.get(tenant_id)
-        return None if zone is None else compute_local_day(moment, zone)
-
-    def _find_end_us(self, tenant_id: int, day: date) -> int:
-        """Return when a day of a tenant's licence ends."""
-        zone = "UTC" if self._zones is None else self._zones[tenant_id]
-        return to_microseconds(compute_day_start(day + timedelta(days=1), zone))
+    def _find_zone(self, licence: LicenceKey) -> str | None:
+        """Return the time zone that limits count days in: of the player's licence, UTC where nobody gave laws."""
+        if self._laws is None:
+            return "UTC"
+        law = self._laws.get(licence)
+        return None if law is None else law.time_zone
 
     def _remember(self, facts: BatchFacts) -> None:
         self._wallets.put_all(facts.wallets)

@@ -22,7 +22,7 @@ from pitboss.policy.runtime import Policies
 from pitboss.wallet import service as wallets
 from pitboss.wallet.runtime import Lanes
 from pitboss.web.controllers.operators import require_whole
-from pitboss.web.controllers.players import BEARER, Cursor, PageSize, problems
+from pitboss.web.controllers.players import BEARER, Cursor, PageSize, get_player_and_law, problems
 
 Reason = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z", description="A code, such as `welcome`")]
 
@@ -148,7 +148,7 @@ class AwardController(Controller):
         )
         wanted = AwardOrder(data.reference, data.amount_minor, required_minor, data.expires_at, data.reason)
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, player_id, policies)
             order = await wallets.order_award(
                 session,
                 tenant,

@@ -299,7 +299,7 @@ class GameController(Controller):
                 player_id=player.player_id,
                 wallet_id=wallet.wallet_id,
                 game=game,
-                policy=await policies.get(session, tenant),
+                policy=await policies.get(session, tenant, player.licence),
                 actor=actor,
                 origin=origin,
             )

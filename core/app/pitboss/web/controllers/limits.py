@@ -24,7 +24,7 @@ from pitboss.policy.contracts import EffectivePolicy
 from pitboss.policy.runtime import Policies
 from pitboss.web.controllers.choices import Kind, LimitChoice, PlayTimeChoice, Window
 from pitboss.web.controllers.games import get_player_wallet
-from pitboss.web.controllers.players import BEARER, problems
+from pitboss.web.controllers.players import BEARER, get_player_and_law, problems
 
 CurrencyCode = Annotated[str, Meta(max_length=16, description="Empty: the account's own")]
 Currency = Annotated[str, QueryParameter(max_length=16, description="Empty: the account's own")]
@@ -134,7 +134,7 @@ class OwnLimitController(Controller):
     ) -> LimitsView:
         """Show the own limits, with the changes that wait."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             return await _view_limits(session, tenant, UUID(actor.name), policy)
 
     @put("/limits", permission="limits.own_limit.edit", responses=problems(401, 404, 422, 503))
@@ -149,7 +149,7 @@ class OwnLimitController(Controller):
     ) -> LimitView:
         """Set or change an own limit: a stricter one binds from the next call on, a looser one after the wait."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             return await _set_limit(session, tenant, UUID(actor.name), data, policy, actor, origin)
 
     @delete("/limits", permission="limits.own_limit.edit", status_code=200, responses=problems(401, 404, 422, 503))
@@ -166,7 +166,7 @@ class OwnLimitController(Controller):
     ) -> LimitsView:
         """Ask for an own limit to end; it does after the wait, and not where the licence demands one of its kind."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             await _remove_limit(session, tenant, UUID(actor.name), kind, period, currency, policy, actor, origin)
             return await _view_limits(session, tenant, UUID(actor.name), policy)
 
@@ -182,7 +182,7 @@ class OwnLimitController(Controller):
     ) -> LimitsView:
         """Set or change for how long games may be open: fewer minutes bind open games too, more come after the wait."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             its = data.period, data.minutes
             return await _change_play_time(session, tenant, UUID(actor.name), *its, policy, actor, origin)
 
@@ -198,7 +198,7 @@ class OwnLimitController(Controller):
     ) -> LimitsView:
         """Ask for an own limit of play time to end; it does after the wait, unless the licence demands it."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             return await _change_play_time(session, tenant, UUID(actor.name), period, None, policy, actor, origin)
 
     @get("/exclusions", permission="limits.own_limit.view", responses=problems(401))
@@ -221,8 +221,7 @@ class OwnLimitController(Controller):
     ) -> ExclusionView:
         """Pause for some days: no stake and no deposit is taken until they are over."""
         async with database.transaction(tenant) as session:
-            player = await accounts.get_player(session, tenant, UUID(actor.name))
-            policy = await policies.get(session, tenant)
+            player, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             found = await limits.exclude(
                 session, tenant, player.player_id, days=data.days, policy=policy, actor=actor, origin=origin
             )
@@ -240,8 +239,7 @@ class OwnLimitController(Controller):
     ) -> ExclusionView:
         """Exclude oneself for months or without an end; what is owed is paid, and withdrawals stay open."""
         async with database.transaction(tenant) as session:
-            player = await accounts.get_player(session, tenant, UUID(actor.name))
-            policy = await policies.get(session, tenant)
+            player, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             found = await limits.exclude(
                 session, tenant, player.player_id, months=data.months, policy=policy, actor=actor, origin=origin
             )
@@ -263,8 +261,7 @@ class OwnLimitController(Controller):
     ) -> ExclusionView:
         """Ask for the early end of an own exclusion, where the licence allows one."""
         async with database.transaction(tenant) as session:
-            player = await accounts.get_player(session, tenant, UUID(actor.name))
-            policy = await policies.get(session, tenant)
+            player, policy = await get_player_and_law(session, tenant, UUID(actor.name), policies)
             found = await limits.lift_exclusion(
                 session, tenant, player.player_id, exclusion_id, policy=policy, actor=actor, origin=origin
             )
@@ -288,7 +285,7 @@ class LimitController(Controller):
     ) -> LimitsView:
         """Show the limits of all wallets of a player."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, player_id, policies)
             return await _view_limits(session, tenant, player_id, policy)
 
     @put("/limits", permission="limits.limit.edit", responses=problems(401, 403, 404, 422, 503))
@@ -304,7 +301,7 @@ class LimitController(Controller):
     ) -> LimitView:
         """Set or change one limit; as for the player, a stricter one binds at once and a looser one waits."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, player_id, policies)
             return await _set_limit(session, tenant, player_id, data, policy, actor, origin)
 
     @delete("/limits", permission="limits.limit.edit", status_code=200, responses=problems(401, 403, 404, 422, 503))
@@ -322,7 +319,7 @@ class LimitController(Controller):
     ) -> LimitsView:
         """Let one limit end, after the wait; one that is not there is gone already."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, player_id, policies)
             await _remove_limit(session, tenant, player_id, kind, period, currency, policy, actor, origin)
             return await _view_limits(session, tenant, player_id, policy)
 
@@ -339,7 +336,7 @@ class LimitController(Controller):
     ) -> LimitsView:
         """Set or change for how long a player has games open; as for the player, fewer minutes bind at once."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            _, policy = await get_player_and_law(session, tenant, player_id, policies)
             return await _change_play_time(session, tenant, player_id, data.period, data.minutes, policy, actor, origin)
 
     @get("/exclusions", permission="limits.exclusion.view", responses=problems(401, 403, 404))
@@ -363,8 +360,7 @@ class LimitController(Controller):
     ) -> ExclusionView:
         """Exclude a player, with the reason; it binds from the next call on."""
         async with database.transaction(tenant) as session:
-            player = await accounts.get_player(session, tenant, player_id)
-            policy = await policies.get(session, tenant)
+            player, policy = await get_player_and_law(session, tenant, player_id, policies)
             found = await limits.exclude(
                 session,
                 tenant,

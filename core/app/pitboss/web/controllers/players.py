@@ -32,6 +32,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Booking, Wallet, WalletStatus
 from pitboss.platform.db import Database
+from pitboss.policy.contracts import EffectivePolicy
 from pitboss.policy.runtime import Policies
 from pitboss.web.controllers.choices import LimitChoice, PlayTimeChoice, check_choices, write_choices
 from pitboss.web.errors import Problem, UnknownHost
@@ -136,6 +137,7 @@ class PlayerView(msgspec.Struct, frozen=True):
     currency: str
     registered_at: datetime
     closed_at: datetime | None
+    licence: Annotated[str, Meta(description="The pack under which the account was opened; it stays")]
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -225,8 +227,9 @@ def provide_site(request: Request[Any, Any, Any], tenant: NamedDependency[Tenant
     brand = directory.find_brand_by_domain(domain)
     if brand is None:
         raise UnknownHost
-    currencies = directory.tenant(tenant).currencies
-    return Site(domain, BrandTerms(brand.slug, brand.languages, brand.default_language, currencies))
+    its = directory.tenant(tenant)
+    licence = its.licence_of(brand)
+    return Site(domain, BrandTerms(brand.slug, brand.languages, brand.default_language, its.currencies, licence))
 
 
 def view_player(player: Player) -> PlayerView:
@@ -240,7 +243,16 @@ def view_player(player: Player) -> PlayerView:
         currency=player.currency,
         registered_at=player.registered_at,
         closed_at=player.closed_at,
+        licence=player.licence,
     )
+
+
+async def get_player_and_law(
+    session: AsyncSession, tenant: TenantScope, public_id: UUID, policies: Policies
+) -> tuple[Player, EffectivePolicy]:
+    """Return a player, and what applies now under the player's own licence, whichever brand's host name was used."""
+    player = await accounts.get_player(session, tenant, public_id)
+    return player, await policies.get(session, tenant, player.licence)
 
 
 def view_balance(wallet: Wallet) -> BalanceView:
@@ -313,7 +325,7 @@ class VisitorController(Controller):
         "passwords": Provide(provide_passwords, sync_to_thread=False),
     }
 
-    @post("/players", permission="accounts.registration.edit", responses=problems(409, 422))
+    @post("/players", permission="accounts.registration.edit", responses=problems(409, 422, 503))
     async def register(
         self,
         data: JSONBody[RegisterRequest],
@@ -326,7 +338,7 @@ class VisitorController(Controller):
     ) -> PlayerView:
         """Open a player account with an empty wallet in its currency, and the limits that the player chose."""
         async with database.transaction(tenant) as session:
-            policy = await policies.get(session, tenant)
+            policy = await policies.get(session, tenant, site.terms.licence)
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if not name.endswith("limits")}
         prepared = accounts.prepare_registration(
             msgspec.convert(given, Registration), site.terms, policy.on, minimum_age_years=policy.minimum_age_years
@@ -335,7 +347,7 @@ class VisitorController(Controller):
         password_hash = await passwords.hash(data.password)
         async with database.transaction(tenant) as session:
             player = await accounts.register(session, tenant, prepared, password_hash, origin)
-            await ledger.open_wallet(session, tenant, player.player_id, player.currency)
+            await ledger.open_wallet(session, tenant, player.player_id, player.currency, player.licence)
             wallet = await ledger.get_wallet(session, tenant, player.player_id, player.currency)
             actor = Actor(ActorKind.PLAYER, str(player.public_id))
             await write_choices(
