@@ -14,6 +14,7 @@ from pitboss.platform.settings import (
     list_settings,
     load_settings,
     require,
+    require_all,
 )
 
 KEY = "ab" * 32
@@ -113,3 +114,14 @@ def test_child_gets_only_the_settings_named(monkeypatch: pytest.MonkeyPatch) -> 
     environ = child_environ({"PITBOSS_PORT": "1"})
     assert {name for name in environ if name.startswith("PITBOSS_")} == {"PITBOSS_PORT"}
     assert environ["HOME_OF_TEST"] == "kept"
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    settings = load_settings({"PITBOSS_REDIS_URL": "redis://127.0.0.1"})
+    with pytest.raises(SettingsInvalid) as raised:
+        require_all(settings, "cell_database_url", "redis_url", "context_keys")
+    assert raised.value.detail == (
+        "PITBOSS_CELL_DATABASE_URL: this process needs it and it is not set;"
+        " PITBOSS_CONTEXT_KEYS: this process needs it and it is not set"
+    )
+    require_all(settings, "redis_url")

@@ -11,7 +11,7 @@ from pitboss.directory.runtime import Directory
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.context_check import demand_context
 from pitboss.platform.db import ContextSigner, Database, create_engine
-from pitboss.platform.settings import Settings, require
+from pitboss.platform.settings import Settings, require, require_all
 
 
 @asynccontextmanager
@@ -21,6 +21,7 @@ async def open_cell(settings: Settings) -> AsyncGenerator[tuple[Database, Direct
     Raise `TenantUnknown` without a directory, and `ContextRefused` where the database would show no row: a command that
     proves or lists something must not take that for nothing to be there.
     """
+    require_all(settings, "cell_database_url", "context_keys", "directory_public_keys")
     signer = ContextSigner(require(settings, "context_keys"))
     engine = create_engine(require(settings, "cell_database_url"), pool_size=1)
     keys = [PublicKey(key.key_id, key.raw) for key in require(settings, "directory_public_keys")]

@@ -26,7 +26,7 @@ from pitboss.hosting.runtime import Cell, CellClient, CellDesk
 from pitboss.kernel.clock import utc_now
 from pitboss.platform.db import ContextSigner, ControlDatabase, Database, create_engine
 from pitboss.platform.secrets import SecretStore
-from pitboss.platform.settings import Settings, require, variable
+from pitboss.platform.settings import Settings, require, require_all, variable
 from pitboss.plughost.contracts import LoadedPack
 from pitboss.plughost.errors import FileInvalid
 from pitboss.plughost.runtime import PluginHost, load_host, read_cell_file
@@ -176,6 +176,7 @@ class Deployment:
         self._lock_wait_ms = lock_wait_ms
         self.workshop = workshop
         self.by = by
+        require_all(settings, "control_database_url", "directory_signing_key")
         key = require(settings, "directory_signing_key")
         self.signing_key = SigningKey(key.key_id, key.raw)
         self.public_keys = [PublicKey(key.key_id, key.raw) for key in settings.directory_public_keys]

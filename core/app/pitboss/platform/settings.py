@@ -209,10 +209,17 @@ def require(settings: Settings, field: Literal["secrets_file"]) -> Path: ...
 def require(settings: Settings, field: TextField) -> str: ...
 def require(settings: Settings, field: str) -> Any:
     """Return a setting that this process cannot do without; raise `SettingsInvalid` if it is not set."""
-    value = getattr(settings, field)
-    if value is None or value == ():
-        raise SettingsInvalid(f"{variable(field)}: this process needs it and it is not set")
-    return value
+    require_all(settings, field)
+    return getattr(settings, field)
+
+
+def require_all(settings: Settings, *fields: str) -> None:
+    """Raise `SettingsInvalid` with every setting of `fields` that is not set, before anything begins."""
+    missing = [field for field in fields if getattr(settings, field) in {None, ()}]
+    if missing:
+        raise SettingsInvalid(
+            "; ".join(f"{variable(field)}: this process needs it and it is not set" for field in missing)
+        )
 
 
 def raw_values(settings: Settings) -> dict[str, str]:
