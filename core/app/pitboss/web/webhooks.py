@@ -6,6 +6,7 @@ from typing import Any, Final
 import structlog
 from litestar import Request, post
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 from litestar.response import Response
 
 from pitboss.directory.contracts import TenantState
@@ -100,7 +101,7 @@ class WebhookDesk:
     include_in_schema=False,
     request_max_body_size=MAX_BODY_BYTES,
 )
-async def take_webhook(request: Request[Any, Any, Any], slug: str, plugin: str) -> Response[None]:
+async def take_webhook(request: Request[Any, Any, Any], slug: FromPath[str], plugin: FromPath[str]) -> Response[None]:
     """Take one webhook; 202 once it is stored."""
     desk: WebhookDesk = request.app.state.webhook_desk
     scope = desk.find_scope(slug)
