@@ -264,7 +264,7 @@ def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> L
     lanes: list[Lane] = []
     for number in range(settings.lanes):
         connection = LaneConnections(ground.url, f"pitboss lane {number}", ground.signer)
-        poster = DatabasePoster(number, connection, spend_orders=policies.spend_orders, zones=policies.zones)
+        poster = DatabasePoster(number, connection, laws=policies.laws)
         lanes.append(Lane(poster, observe_batch=ground.metrics.lane_batch_calls.observe))
     ground.metrics.lane_oldest_seconds.set_function(lambda: max(lane.oldest_wait_ms() for lane in lanes) / 1000)
     return Lanes(lanes)
