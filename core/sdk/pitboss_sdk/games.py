@@ -162,6 +162,8 @@ class DialectResponse(msgspec.Struct, frozen=True, gc=False):
     status: int
     body: bytes
     content_type: str = "application/json"
+    retry_after_seconds: int = 0
+    """When the same call may come again, told as `Retry-After`; 0 leaves it to the caller."""
 
 
 class DialectRefusal(PitbossError):

@@ -312,6 +312,7 @@ class Endpoints:
         self._secrets = secrets
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._stamps: dict[str, tuple[tuple[object, ...], object]] = {}
+        self._enabled: dict[str, frozenset[str]] = {}
 
     def find(self, tenant_slug: str, plugin_slug: str) -> Endpoint | None:
         """Return the endpoint of a served tenant's enabled plugin."""
@@ -320,6 +321,10 @@ class Endpoints:
     def is_settled(self, tenant_slug: str) -> bool:
         """Return whether what a tenant has enabled is known here, and all of it is served."""
         return tenant_slug in self._stamps
+
+    def find_enabled(self, tenant_slug: str) -> AbstractSet[str] | None:
+        """Return the plugins of games that a tenant has enabled, served here or not; None while nobody knows."""
+        return self._enabled.get(tenant_slug)
 
     def find_plugin(self, plugin_slug: str) -> LoadedPlugin | None:
         """Return a loaded plugin of kind `games`, so that even a stranger is refused in its dialect's shape."""
@@ -332,6 +337,7 @@ class Endpoints:
         A file of secrets that cannot be used takes nobody out of service: what was served goes on as it is.
         """
         enabled = await plughost.list_enabled(session, scope)
+        self._note_enabled(scope.slug, frozenset(found.slug for found in enabled if found.kind == "games"))
         house = await ledger.list_account_numbers(session, scope, AccountKind.GAME_REVENUE)
         wanted = (
             scope,
@@ -369,7 +375,14 @@ class Endpoints:
         if not built.problems:
             self._stamps[scope.slug] = stamp
 
+    def _note_enabled(self, tenant_slug: str, enabled: frozenset[str]) -> None:
+        lacking = {slug for slug in enabled if self.find_plugin(slug) is None}
+        for slug in sorted(lacking - self._enabled.get(tenant_slug, frozenset())):
+            _LOG.error("games.plugin_not_loaded", tenant=tenant_slug, plugin=slug)
+        self._enabled[tenant_slug] = enabled
+
     def keep_only(self, slugs: AbstractSet[str]) -> None:
         """Stop answering for tenants that are not among `slugs`."""
         self._endpoints = {key: found for key, found in self._endpoints.items() if key[0] in slugs}
         self._stamps = {slug: stamp for slug, stamp in self._stamps.items() if slug in slugs}
+        self._enabled = {slug: enabled for slug, enabled in self._enabled.items() if slug in slugs}

@@ -116,6 +116,9 @@ class CellStatusSource:
 
     async def _list_plugins(self, problems: dict[str, str], scopes: Sequence[TenantScope]) -> tuple[PluginRow, ...]:
         users = await _part(problems, "plugins", self._list_users(scopes), dict[str, list[Enabled]]())
+        for slug in sorted(users.keys() - self._plugins.plugins.keys()):
+            tenants = ", ".join(tenant for tenant, _ in users[slug])
+            problems[f"plugin {slug}"] = f"enabled for {tenants}, and this process did not load it"
         troubled = await _part(problems, "plugin health", self._health.list_troubled(), [])
         return tuple(
             _plugin_row(

@@ -187,12 +187,13 @@ class _Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
             % (
                 response.status,
                 _PHRASES.get(response.status, b""),
                 response.content_type.encode(),
                 len(response.body),
+                b"retry-after: %d\r\n" % response.retry_after_seconds if response.retry_after_seconds else b"",
                 b"connection: close\r\n" if last else b"",
                 response.body,
             )

@@ -40,6 +40,8 @@ from pitboss_sdk.jurisdiction import LimitKind
 PREFIX: Final = "/wallet/"
 MAX_BODY_BYTES: Final = 256 * 1024
 """Nothing larger is read to its end; each dialect has a lower limit of its own."""
+AWAY_SECONDS: Final = 30
+"""When a call may come again whose plugin this process lacks: it is there when somebody has put it right."""
 _PARTS: Final = 3
 _LOG = structlog.get_logger("pitboss.wallet_route")
 _TOO_LARGE: Final = "body too large"
@@ -139,8 +141,9 @@ class WalletRoute:
         tenant, plugin, operation = parts
         endpoint = self._endpoints.find(tenant, plugin)
         if endpoint is None:
-            response, outcome = self._refuse_stranger(tenant, plugin)
-            self._metrics.record_wallet_call("unknown", "unknown", outcome, monotonic_seconds() - began)
+            response, outcome = self._find_lacking(tenant, plugin) or self._refuse_stranger(tenant, plugin)
+            names = (tenant, plugin) if response.retry_after_seconds else ("unknown", "unknown")
+            self._metrics.record_wallet_call(*names, outcome, monotonic_seconds() - began)
             respond(response)
             return
         begun = _Begun(endpoint, respond, began)
@@ -160,6 +163,20 @@ class WalletRoute:
             self._fail(begun, error)
             return
         self._seat(begun, call)
+
+    def _find_lacking(self, tenant: str, plugin: str) -> tuple[DialectResponse, str] | None:
+        """Return the answer to a call of a plugin that the tenant has and this process could not load, or None.
+
+        Its dialect is not there to say it, and "there is nothing here" would be taken for a final no.
+        """
+        found = self._directory.find_tenant_by_slug(tenant)
+        if found is None or found.state is TenantState.CLOSED or self._endpoints.find_plugin(plugin) is not None:
+            return None
+        enabled = self._endpoints.find_enabled(tenant)
+        if plugin not in (found.plugins if enabled is None else enabled):
+            return None
+        response = problem(503, "this plugin is not in service here; try again", retry_after_seconds=AWAY_SECONDS)
+        return response, Refusal.UNAVAILABLE.value
 
     def _refuse_stranger(self, tenant: str, plugin_slug: str) -> tuple[DialectResponse, str]:
         elsewhere = self._directory.find_elsewhere_by_slug(tenant)
@@ -268,13 +285,15 @@ async def _send(send: Send, response: DialectResponse) -> None:
         (b"content-type", response.content_type.encode()),
         (b"content-length", str(len(response.body)).encode()),
     ]
+    if response.retry_after_seconds:
+        headers.append((b"retry-after", str(response.retry_after_seconds).encode()))
     start: Any = {"type": "http.response.start", "status": response.status, "headers": headers}
     await send(start)
     end: Any = {"type": "http.response.body", "body": response.body, "more_body": False}
     await send(end)
 
 
-def problem(status: int, detail: str) -> DialectResponse:
+def problem(status: int, detail: str, *, retry_after_seconds: int = 0) -> DialectResponse:
     """Return a problem document for a call that names no plugin whose shape it could have."""
     body = msgspec.json.encode({"type": "about:blank", "status": status, "detail": detail})
-    return DialectResponse(status, body, "application/problem+json")
+    return DialectResponse(status, body, "application/problem+json", retry_after_seconds)
