@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import msgspec
-import pytest
 from structlog.testing import capture_logs
 from tests.factories.databases import PlaneDatabase
 from tests.factories.ports import free_port
@@ -58,10 +57,10 @@ async def until(client: httpx.AsyncClient, path: str, status: int) -> None:
 
 
 async def test_what_a_tenant_has_and_nobody_loaded_is_answered_as_away(
-    cell_database: PlaneDatabase, redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cell_database: PlaneDatabase, redis_url: str, tmp_path: Path
 ) -> None:
     with capture_logs() as logs:
-        async with opened(cell_database, redis_url, tmp_path) as (web, port), web.client(address=BROWSER) as client:
+        async with opened(cell_database, redis_url, tmp_path) as (web, port), web.client() as client:
             # The directory names the plugin for this tenant too; what counts is what the cell has enabled.
             await until(client, "jade/softswiss/play", 404)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as direct:
@@ -76,7 +75,8 @@ async def test_what_a_tenant_has_and_nobody_loaded_is_answered_as_away(
             away = 'pitboss_wallet_calls_total{outcome="unavailable",plugin="softswiss",tenant="aurora"} 2.0'
             assert away in told
             assert "aurora/nothing" not in told
-            page = (await client.get("/")).text
+            async with web.client("127.0.0.1", BROWSER) as browser:
+                page = (await browser.get("/")).text
             assert "plugin softswiss" in page
             assert "enabled for aurora, and this process did not load it" in page
     said = [(entry["tenant"], entry["plugin"]) for entry in logs if entry["event"] == "games.plugin_not_loaded"]
