@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args, get_type_hints
 
+import msgspec
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from pitboss.audit.contracts import PERSONAL_FIELDS
+from pitboss.hosting.contracts import CALLS, CROSSING, Call, CallKind, Touch
 from pitboss.migrations.schema import Plane, load_metadata
 from pitboss.platform.classes import (
     OWN_SCHEDULES,
@@ -16,8 +18,11 @@ from pitboss.platform.classes import (
     SORTS,
     UNTOLD_KINDS,
     DataKind,
+    Sort,
     class_of,
     find_class_faults,
+    may_cross,
+    spread_columns,
 )
 from pitboss.platform.db import table_info
 from pitboss.platform.fields import FIELDS
@@ -104,7 +109,7 @@ def test_the_control_plane_refuses_what_belongs_to_a_cell(sort: str) -> None:
         info["columns"] = {"slug": ["tenant"], "note": ["tenant"]}
     Table("letter", metadata, Column("slug", Text, primary_key=True), Column("note", Text), info=info)
     faults = list(find_class_faults(metadata, control=True))
-    allowed = {"tenant", "register", "evidence", "staff"}
+    allowed = {"tenant", "register", "evidence", "configuration", "staff"}
     assert (faults == []) == (sort in allowed), faults
 
 
@@ -117,3 +122,57 @@ def test_a_table_that_declares_nothing_is_found() -> None:
 def test_schedules_are_the_packs_or_our_own() -> None:
     used = {table.info["retention"] for plane in PLANES for table in load_metadata(plane).tables.values()}
     assert used >= set(OWN_SCHEDULES)
+
+
+def carried_by(values: Iterable[type[msgspec.Struct]]) -> dict[type[msgspec.Struct], set[str]]:
+    """Return every struct that travels in some values, with the fields that are no structs themselves."""
+    found: dict[type[msgspec.Struct], set[str]] = {}
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if value in found:
+            continue
+        found[value] = set()
+        for name, hint in get_type_hints(value).items():
+            inner = [each for each in unfold(hint) if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+            waiting += inner
+            if not inner and name in value.__struct_fields__:
+                found[value].add(name)
+    return found
+
+
+def unfold(hint: Any) -> Iterator[Any]:
+    yield hint
+    for part in get_args(hint):
+        yield from unfold(part)
+
+
+def find_crossing_faults(
+    calls: Iterable[type[msgspec.Struct]], crossing: Mapping[type[msgspec.Struct], Mapping[Sort, str]]
+) -> Iterator[str]:
+    """Yield every field that passes between control and a cell without a class, or with one that may not."""
+    for value, fields in carried_by(calls).items():
+        declared = spread_columns(crossing.get(value, {}))
+        yield from (f"{value.__name__}.{name}: not classified" for name in fields - declared.keys())
+        yield from (f"{value.__name__}.{name}: no such field" for name in declared.keys() - fields)
+        for name, sorts in declared.items():
+            if not all(may_cross(SORTS[sort]) for sort in sorts) or len(sorts) != 1:
+                yield f"{value.__name__}.{name}: {sorts} may not pass"
+
+
+def test_what_passes_between_the_planes_is_classified_and_may_pass() -> None:
+    assert set(CALLS) == set(CallKind)
+    values = {value for values in CALLS.values() for value in values} | {Call}
+    assert list(find_crossing_faults(values, CROSSING)) == []
+    assert set(carried_by(values)) == set(CROSSING)
+
+
+def test_a_planted_player_in_a_call_is_found() -> None:
+    class Answer(msgspec.Struct):
+        player_id: str
+        seen: tuple[Touch, ...] = ()
+
+    touches: dict[type[msgspec.Struct], Mapping[Sort, str]] = {Touch: CROSSING[Touch]}
+    assert list(find_crossing_faults([Answer], touches)) == ["Answer.player_id: not classified"]
+    (fault,) = find_crossing_faults([Answer], {**touches, Answer: {"subject_key": "player_id"}})
+    assert "may not pass" in fault

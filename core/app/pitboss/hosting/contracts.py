@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
 
+from pitboss.directory.contracts import (
+    DirectoryBrand,
+    DirectoryContent,
+    DirectorySnapshot,
+    DirectoryTenant,
+    ForeignTenant,
+    SignedSnapshot,
+)
 from pitboss.kernel.scope import Actor, Origin
+from pitboss.platform.classes import Sort
 from pitboss.plughost.contracts import LoadedPack, LoadedPlugin
 from pitboss.tenancy.contracts import PlanEntry, Slug
 from pitboss.themes.contracts import BrandTheme
@@ -128,3 +137,40 @@ class Stored(msgspec.Struct, frozen=True):
     """Whether a snapshot was new to the cell."""
 
     is_new: bool
+
+
+CALLS: Final[Mapping[CallKind, tuple[type[msgspec.Struct], ...]]] = {
+    CallKind.PLAN_TENANT: (TenantCall, CellPlan),
+    CallKind.READ_TENANT: (TenantCall, HeldTenant),
+    CallKind.PREPARE_TENANT: (TenantCall,),
+    CallKind.STORE_DIRECTORY: (SignedSnapshot, DirectorySnapshot, Stored),
+}
+"""What each call carries there and back; nothing else passes between control and a cell."""
+CROSSING: Final[Mapping[type[msgspec.Struct], Mapping[Sort, str]]] = {
+    Call: {"tenant": "cell", "register": "call_id issued_at kind content trace"},
+    TenantCall: {},
+    Actor: {"staff": "kind name"},
+    Origin: {"staff": "request_id ip user_agent_hash causation_id"},
+    TenantOrder: {
+        "tenant": "tenant_id slug cell",
+        "register": "locality currencies packs leaving_brands leaving_currencies",
+        "configuration": "plugins policy",
+    },
+    BrandTheme: {"configuration": "colour names logo"},
+    CellPlan: {"configuration": "refusals", "register": "directory_version"},
+    PlanEntry: {"configuration": "action path before after"},
+    HeldTenant: {"configuration": "policy"},
+    HeldPlugin: {"configuration": "slug config config_version"},
+    Touch: {"configuration": "target type at", "staff": "actor"},
+    SignedSnapshot: {"register": "version body", "evidence": "key_id signature"},
+    DirectorySnapshot: {"tenant": "cell", "register": "format version"},
+    DirectoryContent: {},
+    DirectoryTenant: {
+        "tenant": "tenant_id slug public_id",
+        "register": "name state currencies packs plugins",
+    },
+    DirectoryBrand: {"tenant": "slug", "register": "name domains languages default_language pack"},
+    ForeignTenant: {"tenant": "slug cell", "register": "domains address"},
+    Stored: {"register": "is_new"},
+}
+"""What the fields of those values hold; a field that holds another of them is left to that one."""

@@ -63,14 +63,16 @@ class ColumnClass(msgspec.Struct, frozen=True):
 SORTS: Final[Mapping[Sort, ColumnClass]] = {
     "tenant": ColumnClass("internal", "key", "global", "which tenant, brand or cell it is: its number or slug"),
     "register": ColumnClass(
-        "internal", "configuration", "global", "what control decides of tenants: names, domains, places, states"
+        "internal", "configuration", "global", "what control decides of tenants, and its calls: names, domains, states"
     ),
     "evidence": ColumnClass(
         "public", "evidence", "global", "signatures, digests and names of keys: proofs, no content"
     ),
     "technical": ColumnClass("internal", "technical", "cell", "numbers, states and moments of our own machinery"),
     "catalogue": ColumnClass("internal", "catalogue", "cell", "games, providers, plugins, names of accounts"),
-    "configuration": ColumnClass("confidential", "configuration", "cell", "how a tenant set up its business"),
+    "configuration": ColumnClass(
+        "confidential", "configuration", "global", "how a tenant set up its business: what its files say; no secret"
+    ),
     "house_money": ColumnClass("confidential", "financial", "cell", "sums of a tenant's own accounts"),
     "subject_key": ColumnClass("confidential", "pseudonym", "cell", "ids that stand for one player, wallet or session"),
     "account": ColumnClass("confidential", "account", "cell", "codes and moments of one player's account"),
@@ -82,7 +84,10 @@ SORTS: Final[Mapping[Sort, ColumnClass]] = {
         "restricted", "opaque", "cell", "free words, messages and documents: as secret as the worst they may hold"
     ),
     "staff": ColumnClass(
-        "restricted", "staff", "cell", "who of the staff did something, from where and why; stays on its plane"
+        "restricted",
+        "staff",
+        "cell",
+        "who of the staff did something, from where and why; on the plane where it was done",
     ),
     "credential": ColumnClass("secret", "credential", "cell", "digests of passwords and tokens, wrapped keys"),
 }
@@ -133,6 +138,11 @@ def class_of(table: Table, column: str) -> ColumnClass:
     return SORTS[sort]
 
 
+def may_cross(found: ColumnClass) -> bool:
+    """Return whether what is of a class may be told to another plane: what is global, and who of the staff did it."""
+    return found.residency == "global" or found.kind == "staff"
+
+
 def find_class_faults(metadata: MetaData, *, control: bool) -> Iterator[str]:
     """Yield every table and column that is not classified, or stands where what it holds may not be."""
     for table in metadata.tables.values():
@@ -157,5 +167,5 @@ def _judge_columns(table: str, declared: Mapping[str, list[Sort]], *, tenant: bo
         found = SORTS[sorts[0]]
         if name == "tenant_id" and tenant and sorts[0] != "tenant":
             yield f"{table}.{name}: the tenant's key is of sort tenant"
-        if control and found.residency != "global" and found.kind != "staff":
+        if control and not may_cross(found):
             yield f"{table}.{name}: {sorts[0]} may not stand on the control plane"
