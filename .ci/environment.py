@@ -64,7 +64,7 @@ def refresh(wanted: str) -> None:
 
 def members_of_workspace() -> list[Path]:
     """Return the folders of our own distributions."""
-    found = [ROOT / "core" / "sdk", ROOT / "core" / "app"]
+    found = [ROOT / "core" / "sdk", ROOT / "core" / "verify", ROOT / "core" / "app"]
     for pattern in ("plugins/*/*/pyproject.toml", "jurisdictions/*/pyproject.toml"):
         folders = (path.parent for path in sorted(ROOT.glob(pattern)))
         # What begins with an underscore is a template.
