@@ -7,7 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,13 +15,19 @@ import click
 from litestar import Controller
 from msgspec import structs
 from prometheus_client.metrics import MetricWrapperBase
+from sqlalchemy import Table
 
 import pitboss.bootstrap
 import pitboss.policy.service as policy
 from pitboss.audit.contracts import EVENT_TYPES, PERSONAL_FIELDS
 from pitboss.bootstrap import cli as root
+from pitboss.hosting.contracts import CALLS, CROSSING, CallKind
+from pitboss.migrations.schema import Plane, load_metadata
 from pitboss.permissions.contracts import PERMISSIONS
 from pitboss.permissions.service import find_permission
+from pitboss.platform.classes import OWN_SCHEDULES, SORTS, class_of, may_cross
+from pitboss.platform.db import CellBase, ControlBase
+from pitboss.platform.fields import FIELDS
 from pitboss.platform.settings import list_settings
 from pitboss.platform.telemetry import Metrics, WalletCalls
 from pitboss.web import controllers
@@ -302,6 +308,112 @@ def hooks() -> str:
     return render_page("Hooks", intro, render_table(("Hook", "Declares"), rows))
 
 
+def list_tables(plane: Plane) -> Iterator[tuple[str, Table]]:
+    """Return the tables of a plane with the room of each, by room and name."""
+    metadata = load_metadata(plane)
+    base = ControlBase if plane == "control" else CellBase
+    rooms = {
+        cast("Table", mapper.local_table).name: mapper.class_.__module__.split(".")[1]
+        for mapper in base.registry.mappers
+    }
+    yield from sorted(((rooms[name], table) for name, table in metadata.tables.items()), key=lambda each: each[0])
+
+
+def data_classes() -> str:
+    """Return the page of what every column holds."""
+    sorts = [(f"`{name}`", each.data, each.kind, each.residency, each.meaning) for name, each in SORTS.items()]
+    parts = [render_table(("Sort", "Class", "Kind", "Residency", "Holds"), sorts)]
+    own = [(f"`{name}`", until) for name, until in OWN_SCHEDULES.items()]
+    parts += [
+        "Rows go by a schedule. `player_data`, `kyc_documents`, `money_records`, `game_records`, `exclusion_records`, "
+        "`aml_records`, `communication` and `audit_records` last as the law's pack says (see [packs](packs.md)), for good "
+        "where it does not; the others:",
+        render_table(("Schedule", "Rows stay"), own),
+        "Audit is `events` where every change has an audit event, `record` where rows never change or follow from rows "
+        "that never do, `none` otherwise.",
+    ]
+    planes: tuple[Plane, ...] = ("control", "cell")
+    for plane in planes:
+        room = ""
+        for owner, table in list_tables(plane):
+            if owner != room:
+                parts.append(f"## {'Control' if plane == 'control' else 'Cell'}: {owner}")
+            room = owner
+            parts.append(describe_table(table))
+    intro = (
+        "What every column of both planes holds. The sort of a column decides its class, its kind and whether it may be "
+        "told outside of its cell; tables say how long rows stay and whether changes are audited."
+    )
+    return render_page("Data classes", intro, *parts)
+
+
+def describe_table(table: Table) -> str:
+    """Return one table with what its columns hold."""
+    info = table.info
+    tenant = "rows of tenants by `tenant_id`" if info["tenant"] else f"no tenant: {info['why_no_tenant']}"
+    head = f"### `{table.name}`\n\nSchedule `{info['retention']}`; audit `{info['audit']}`; {tenant}."
+    rows: list[tuple[str, ...]] = []
+    for sort in SORTS:
+        names = [column.name for column in table.columns if info["columns"][column.name] == [sort]]
+        if names:
+            found = SORTS[sort]
+            rows.append(
+                (", ".join(f"`{name}`" for name in names), f"`{sort}`", found.data, found.kind, found.residency)
+            )
+    return f"{head}\n\n{render_table(('Columns', 'Sort', 'Class', 'Kind', 'Residency'), rows)}"
+
+
+def what_crosses() -> str:
+    """Return the page of what may pass between planes, and what never does."""
+
+    def describe(names: Collection[str]) -> list[tuple[str, str, str]]:
+        return [(f"`{name}`", each.data, each.meaning) for name, each in SORTS.items() if name in names]
+
+    crossing = [name for name in SORTS if may_cross(SORTS[name])]
+    staying = [name for name in SORTS if name not in crossing]
+    fields = [
+        (f"`{value.__name__}`", ", ".join(f"`{name}`" for name in names.split()), f"`{sort}`")
+        for value, sorts in CROSSING.items()
+        for sort, names in sorts.items()
+    ]
+    calls = [(f"`{kind.value}`", ", ".join(f"`{value.__name__}`" for value in CALLS[kind])) for kind in CallKind]
+    columns = [
+        (f"`{table.name}`", ", ".join(f"`{column.name}`" for column in table.columns if held_back(table, column.name)))
+        for _, table in list_tables("cell")
+    ]
+    intro = (
+        "There is one control plane, and a cell for each place where data must stay. Control asks, cells answer, and "
+        "cells do not know each other. A column or a field of a sort that may not pass turns the tests red."
+    )
+    head = ("Sort", "Class", "Holds")
+    return render_page(
+        "What crosses between planes",
+        intro,
+        "## What may pass",
+        render_table(head, describe(crossing)),
+        "Of the staff only the actor and the origin of an order pass, with the order, and the name of who changed a "
+        "tenant's configuration last, with the answer to control's question.",
+        "## What never leaves its cell",
+        render_table(head, describe(staying)),
+        "## The calls, and what they carry",
+        "Control signs each; a cell answers and never calls. There are no others.",
+        render_table(("Call", "Values, there and back"), calls),
+        render_table(("Value", "Fields", "Sort"), fields),
+        "## What logs and traces tell",
+        "They may leave a cell. Nothing but these fields does, each in the shape of its class, and none of them is a "
+        "column of a sort that holds a person, money, play, words or the staff: "
+        + ", ".join(f"`{name}`" for name in sorted(FIELDS))
+        + ".",
+        "## Columns that stay",
+        render_table(("Table of a cell", "Columns"), [row for row in columns if row[1]]),
+    )
+
+
+def held_back(table: Table, column: str) -> bool:
+    """Return whether a column may not be told to another plane."""
+    return not may_cross(class_of(table, column))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -310,6 +422,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics,
     "cli.md": cli,
     "packs.md": packs,
+    "data-classes.md": data_classes,
+    "what-crosses.md": what_crosses,
     "conformance.md": conformance,
     "hooks.md": hooks,
     "openapi.json": openapi,
