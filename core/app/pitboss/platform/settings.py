@@ -128,6 +128,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secrets_file: Annotated[
         Path | None, _about("TOML file, mode 0600, with the secrets that tenants' plugin configurations name.")
     ] = None
+    key_service: Annotated[
+        str,
+        _about(
+            "Where keys of personal data are: `file:<folder>` (demo only), `vault:<address>/<mount>` or `aws:<region>`."
+        ),
+    ] = "file:.pitboss/keys"
+    key_service_token: Annotated[str | None, _about("Token for Vault or OpenBao.", secret=True)] = None
     cell_file: Annotated[Path, _about("The cell's file: locality and allowed plugins.")] = Path(
         "deploy/cells/eu-1.toml"
     )
@@ -368,6 +375,11 @@ def _one_in(value: int) -> None:
         raise ValueError("must be 1 or more")
 
 
+def _key_service(value: str) -> None:
+    if not re.fullmatch(r"file:.+|vault:https?://[^/@]+(/[\w-]+)+|aws:[a-z0-9-]+", value):
+        raise ValueError("must be file:<folder>, vault:<address>/<mount> or aws:<region>")
+
+
 def _token(value: str) -> None:
     if len(value) < 16:
         raise ValueError("must have at least 16 characters")
@@ -385,6 +397,7 @@ _CHECKS: Final[dict[str, Callable[[Any], None]]] = {
     "trace_wallet_one_in": _one_in,
     "redis_url": _redis_url,
     "operator_token": _token,
+    "key_service": _key_service,
     **dict.fromkeys(
         (
             "control_database_url",
