@@ -115,6 +115,11 @@ class WalletCall(msgspec.Struct, frozen=True, gc=False):
 
     Other strings may be empty, which means *not given*; but a movement needs its round, and a bet its game. Without a
     session none is asked for.
+
+    A bet may name another game than its session was opened for: from the lobby of a live casino a player changes the
+    table within one session, and no vendor says beforehand which session is a lobby's. The session says whose bet it
+    is and until when it is taken; the game that the bet names must be one that the tenant offers, and its round is
+    told under that game.
     """
 
     kind: CallKind

@@ -95,7 +95,10 @@ class GameVersionRow(CellBase):
 
 
 class GameSessionRow(CellBase):
-    """One launch of a game by a player; its id goes to the aggregator and comes back in wallet calls."""
+    """One launch of a game by a player; its id goes to the aggregator and comes back in wallet calls.
+
+    `game_id` is what was launched; bets of the session may name other games (see `pitboss_sdk.games.WalletCall`).
+    """
 
     __tablename__ = "game_session"
     __table_args__ = (
