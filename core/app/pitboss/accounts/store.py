@@ -166,7 +166,7 @@ async def count_licences(session: AsyncSession, scope: TenantScope) -> dict[str,
     """Return how many players are under each licence, closed ones too."""
     statement = select(PlayerRow.licence, func.count()).where(PlayerRow.tenant_id == scope.tenant_id)
     rows = await session.execute(statement.group_by(PlayerRow.licence))
-    return dict(rows.tuples().all())
+    return dict(iter(rows))
 
 
 async def fetch_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity | None:

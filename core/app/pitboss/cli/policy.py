@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import click
 import msgspec
 
 import pitboss.policy.service as policies
 import pitboss.tenancy.service as tenancy
+from pitboss.accounts import service as accounts
+from pitboss.cli.cell import get_scope, open_cell
 from pitboss.cli.tenant_apply import Workshop
 from pitboss.kernel.clock import utc_now
 from pitboss.permissions.service import deployment_command
-from pitboss.platform.settings import load_settings
+from pitboss.platform.settings import Settings, load_settings
 from pitboss.plughost.contracts import LoadedPack
 from pitboss.policy.contracts import Claim, EffectivePolicy, ResolvedFigure
 from pitboss.tenancy.contracts import TenantFile
@@ -31,20 +35,31 @@ def policy() -> None:
 @click.argument("tenant")
 @click.option("--date", "day", type=click.DateTime(["%Y-%m-%d"]), help="The licence's today by default.")
 @click.option("--licence", help="One of the tenant's packs; each of them by default.")
+@click.option("--brand", help="A brand, for the licence that its players are registered under.")
+@click.option("--player", type=click.UUID, help="A player's public id, for the licence of the account.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @deployment_command("policy.policy.view")
-def explain_command(tenant: str, day: datetime | None, licence: str | None, as_json: bool) -> None:
+def explain_command(
+    tenant: str, day: datetime | None, licence: str | None, brand: str | None, player: UUID | None, as_json: bool
+) -> None:
     """Name value, source and mark of every figure, and what it beat, as the tenant's files say it now.
 
-    `pitboss tenant plan` tells whether the cell holds the same.
+    `pitboss tenant plan` tells whether the cell holds the same. A player is looked up in the cell of the settings.
     """
-    workshop = Workshop(load_settings())
+    if sum(each is not None for each in (licence, brand, player)) > 1:
+        raise click.UsageError("give one of --licence, --brand and --player")
+    settings = load_settings()
+    workshop = Workshop(settings)
     folder, problems = tenancy.check_folder(workshop.settings.tenants_dir, tenant, workshop.offer)
     if folder is None:
         raise TenantFilesInvalid(problems)
     host = workshop.host_of(folder.tenant.cell)
     packs = {slug: host.get_pack(slug) for slug in folder.tenant.packs}
     tightened, _ = workshop.read_policy(folder)
+    if brand is not None:
+        licence = _get_licence_of_brand(folder.tenant, brand)
+    elif player is not None:
+        licence = asyncio.run(_get_licence_of_player(settings, tenant, player))
     chosen = list(packs) if licence is None and packs else [policies.choose_licence(packs, licence)]
     rows: list[dict[str, Any]] = []
     for index, slug in enumerate(chosen):
@@ -60,6 +75,23 @@ def explain_command(tenant: str, day: datetime | None, licence: str | None, as_j
             click.echo("\n".join([""] * bool(index) + list(_explain(folder.tenant, effective, loaded))))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+
+
+def _get_licence_of_brand(tenant: TenantFile, slug: str) -> str:
+    """Return the licence of who registers with a brand, as the files say."""
+    found = next((brand for brand in tenancy.record_from_file(tenant).brands if brand.slug == slug), None)
+    if found is None:
+        known = ", ".join(sorted(brand.slug for brand in tenant.brands))
+        raise click.BadParameter(f"unknown brand {slug}; known are {known}", param_hint="--brand")
+    return found.pack
+
+
+async def _get_licence_of_player(settings: Settings, slug: str, public_id: UUID) -> str:
+    """Return the licence of an account, as the cell holds it."""
+    async with open_cell(settings) as (database, directory):
+        scope = get_scope(directory, slug)
+        async with database.transaction(scope) as session:
+            return (await accounts.get_player(session, scope, public_id)).licence
 
 
 def _explain(tenant: TenantFile, effective: EffectivePolicy, loaded: LoadedPack | None) -> Iterator[str]:

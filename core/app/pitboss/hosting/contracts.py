@@ -75,7 +75,8 @@ class TenantOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `plugins` is slug → configuration with references for secrets, `policy` the table that tightens the packs,
     `themes` what each brand gives for its looks. `leaving` are brands and currencies that the
-    files drop: the cell refuses while players or wallets hang on them.
+    files drop: the cell refuses while players or wallets hang on them, and while players are under a licence that is
+    not among `packs`.
     """
 
     tenant_id: int

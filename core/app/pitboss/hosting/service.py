@@ -166,8 +166,13 @@ async def _read_books(session: AsyncSession, scope: TenantScope) -> list[str]:
 
 
 async def find_live_data(session: AsyncSession, scope: TenantScope, order: TenantOrder) -> list[str]:
-    """Return why what the files drop may not go: players of a brand, wallets of a currency."""
+    """Return why what the files drop may not go: players of a brand or under a licence, wallets of a currency."""
     refusals: list[str] = []
+    for licence, players in sorted((await accounts.count_licences(session, scope)).items()):
+        if licence and licence not in order.packs:
+            refusals.append(f"pack {licence} cannot be removed: {players} player accounts are under it")
+        elif not licence and order.packs:
+            refusals.append(f"packs cannot be added: {players} player accounts are under none, which never changes")
     for brand in order.leaving_brands:
         players = await accounts.count_players(session, scope, brand)
         if players:

@@ -152,6 +152,11 @@ def file_from_record(record: TenantRecord) -> TenantFile:
     return rules.file_from_record(record)
 
 
+def record_from_file(tenant: TenantFile) -> TenantRecord:
+    """Return what control is to hold of a tenant once its files are applied; its number is not known here."""
+    return rules.record_from_files(tenant)
+
+
 async def list_tenants(session: AsyncSession) -> list[TenantRecord]:
     """Return all tenants by slug; the register is small and read whole."""
     return await store.fetch_tenants(session)
