@@ -52,6 +52,7 @@ def simulate(
     """Play the aggregators and the players over HTTP; exit with 1 when an answer differs from the model."""
     import msgspec
 
+    from pitboss.cli.simulate.notices import find_senders
     from pitboss.cli.simulate.program import Run
     from pitboss.cli.simulate.vendors import make_vendor
     from pitboss.cli.simulate.wire import Plan
@@ -70,6 +71,7 @@ def simulate(
         vendors = tuple(
             vendor for slug, config in configs.items() if (vendor := make_vendor(slug, config, known)) is not None
         )
+        senders = find_senders(configs, known)
     except KeyError as error:
         raise click.ClickException(f"{error} is missing in a plugin's configuration or among the secrets") from None
     if not vendors:
@@ -80,6 +82,7 @@ def simulate(
         domain=domain or str(described["brands"][0]["domains"][0]),
         tenant=tenant,
         vendors=vendors,
+        senders=senders,
         operator_token=require(settings, "operator_token"),
         host="127.0.0.1",
         port=port or gateway.port or 80,

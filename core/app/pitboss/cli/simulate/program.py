@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from pitboss.cli.simulate.aggregator import Aggregators
+from pitboss.cli.simulate.notices import EVERY_SECONDS, Notices
 from pitboss.cli.simulate.player import Mismatch, Player
 from pitboss.cli.simulate.tally import Summary, Tally
 from pitboss.cli.simulate.vendors import Vendor
@@ -63,13 +64,14 @@ class Run:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, main.cancel)
         ticker = asyncio.create_task(self._tick())
+        notices = asyncio.create_task(self._change_lists())
         try:
             with suppress(asyncio.CancelledError):
                 await main
         finally:
-            for task in (ticker, *self._busy):
+            for task in (ticker, notices, *self._busy):
                 task.cancel()
-            await asyncio.gather(ticker, *self._busy, return_exceptions=True)
+            await asyncio.gather(ticker, notices, *self._busy, return_exceptions=True)
             server.close()
             await self._platform.close()
         if self._fault is not None:
@@ -81,6 +83,14 @@ class Run:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._made:
                 self._tally.show()
+
+    async def _change_lists(self) -> None:
+        notices = Notices(self._platform, self._tally, self._plan.senders)
+        while True:
+            for vendor in self._plan.vendors:
+                await asyncio.sleep(EVERY_SECONDS)
+                if self._made:
+                    await notices.change(vendor)
 
     async def _play(self) -> None:
         if not await self._wait_for_platform():

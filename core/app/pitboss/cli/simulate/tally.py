@@ -29,6 +29,7 @@ class Summary(msgspec.Struct, frozen=True):
     duplicates_equal: int
     replays: int
     bad_signatures: int
+    notices: int
     rounds_compared: int
     balances_compared: int
     mismatches: int
@@ -124,6 +125,7 @@ class Tally:
             duplicates_equal=count["duplicates_equal"],
             replays=count["replays"],
             bad_signatures=count["bad_signatures"],
+            notices=count["notices"],
             rounds_compared=count["rounds_compared"],
             balances_compared=count["balances_compared"],
             mismatches=count["mismatches"],

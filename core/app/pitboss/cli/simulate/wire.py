@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -29,6 +30,8 @@ class Plan(msgspec.Struct, frozen=True):
     domain: str
     tenant: str
     vendors: tuple[Vendor, ...]
+    senders: Mapping[str, tuple[str, str]]
+    """Who sends notices, by plugin: the operator's name there and the secret."""
     operator_token: str
     host: str
     port: int
@@ -118,6 +121,14 @@ class Platform:
         answer = vendor.read(response.status_code, response.content, decimals)
         self._tally.add_call(answer.word if answer else f"{response.status_code} ?", time.monotonic() - began)
         return answer
+
+    async def post_webhook(self, plugin: str, body: bytes, headers: Mapping[str, str]) -> int | None:
+        """Post a webhook and return the status; None where nothing came back."""
+        path = f"/webhooks/{self._plan.tenant}/{plugin}"
+        try:
+            return (await self._http.post(path, content=body, headers=dict(headers))).status_code
+        except httpx.HTTPError:
+            return None
 
     async def ask(self, method: str, path: str, shape: type[T], *, body: Any = None, token: str = "") -> T:
         """Ask the JSON API and return the answer as `shape`; raise `Denied`. What may succeed later is tried again."""
