@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,9 @@ import msgspec
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger.contracts import Booking
 from pitboss_sdk.games import WalletDialect
+
+MAX_TITLE_LENGTH: Final = 200
+"""A longer title of a game is cut: pages show it, and an index sorts by it."""
 
 
 class RoundState(IntEnum):

@@ -33,6 +33,7 @@ class GameRow(CellBase):
     __tablename__ = "game"
     __table_args__ = (
         UniqueConstraint("tenant_id", "plugin", "code"),
+        Index("ix_game_offered", "tenant_id", "title", "plugin", "code", postgresql_where=text("enabled")),
         {
             "info": table_info(
                 retention="configuration",

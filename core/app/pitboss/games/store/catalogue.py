@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pitboss.games.contracts import Game, SessionState
+from pitboss.games.contracts import MAX_TITLE_LENGTH, Game, SessionState
 from pitboss.games.errors import GameSessionNotFound
 from pitboss.games.tables import GameRow, GameSessionRow, GameVersionRow
 from pitboss.kernel.paging import Page, decode_cursor, encode_cursor
@@ -27,7 +27,7 @@ async def upsert_games(
     for game in games:
         version_id = await _ensure_version(session, scope, plugin, game)
         values = {
-            "title": game.title,
+            "title": game.title[:MAX_TITLE_LENGTH],
             "provider": game.provider,
             "category": game.category,
             "rtp_basis_points": game.rtp_basis_points,
@@ -63,8 +63,12 @@ async def list_games(session: AsyncSession, scope: TenantScope, plugin: str) -> 
 
 async def list_offered(session: AsyncSession, scope: TenantScope, most: int) -> list[Game]:
     """Return the first of a tenant's enabled games by title."""
-    statement = _games(scope).where(GameRow.enabled).order_by(None)
-    found = await session.execute(statement.order_by(GameRow.title, GameRow.plugin, GameRow.code).limit(most))
+    # The first are picked before anything is joined, else the planner sorts the whole catalogue.
+    order = (GameRow.title, GameRow.plugin, GameRow.code)
+    first = select(GameRow.game_id).where(GameRow.tenant_id == scope.tenant_id, GameRow.enabled)
+    picked = first.order_by(*order).limit(most).subquery()
+    statement = _games(scope).join(picked, picked.c.game_id == GameRow.game_id).order_by(None).order_by(*order)
+    found = await session.execute(statement)
     return [_game(row, version_hash) for row, version_hash in found]
 
 

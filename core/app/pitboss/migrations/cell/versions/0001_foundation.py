@@ -157,6 +157,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "game_id", name=op.f("pk_game")),
         sa.UniqueConstraint("tenant_id", "plugin", "code", name=op.f("uq_game_tenant_id_plugin_code")),
     )
+    op.create_index(
+        "ix_game_offered",
+        "game",
+        ["tenant_id", "title", "plugin", "code"],
+        unique=False,
+        postgresql_where=sa.text("enabled"),
+    )
     op.create_table(
         "game_version",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
