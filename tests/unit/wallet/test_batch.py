@@ -123,6 +123,22 @@ def test_what_counts_for_a_day_is_written_before_it_ends(op: Op, *, limited: boo
     assert decided.posting.right_before_us == (END_OF_DAY if limited else None)
 
 
+@pytest.mark.parametrize("first", ["mt_mga", "br_spa"])
+def test_a_batch_of_two_licences_is_written_before_the_first_of_their_days_ends(first: str) -> None:
+    ends = {(1, "mt_mga"): NOW + 7, (1, "br_spa"): NOW + 9}
+    wallets = {
+        (1, number): WalletState(1, number, number, 9, 100, 0, 0, 0, has_awards=False, has_limits=True, licence=licence)
+        for number, licence in ((1, first), (2, "br_spa" if first == "mt_mga" else "mt_mga"))
+    }
+    facts = BatchFacts(wallets, {}, NOW, {}, days=dict.fromkeys(ends, date(2026, 11, 20)), day_ends_us=ends)
+    facts.limits = {pair: [Limit(LimitKind.STAKE, Period.DAY, 50)] for pair in wallets}
+    decided = BatchWalk(facts)
+    for number in (1, 2):
+        its = make_leg(Op.BET, number, f"bet {number}", 10, 3)
+        assert decided.decide(WalletRequest(1, number, 7, (its,))).refusal is None
+    assert decided.posting.right_before_us == NOW + 7
+
+
 def test_a_balance_is_told_where_nobody_knows_the_day() -> None:
     decided = walk(real=100, awards=(30,))
     decided.facts.wallets[1, 1].has_limits = True
