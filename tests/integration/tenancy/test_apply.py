@@ -179,8 +179,8 @@ async def test_the_commands_and_their_exit_codes(settings: Settings, tenants_dir
         assert code == 1
         assert errors.splitlines()[:3] == [
             "aurora/plugins/softswiss.toml: tenant.toml does not list this plugin",
-            "aurora/tenant.toml: currencies[0]: unknown currency EURO",
-            "aurora/tenant.toml: plugins[0]: plugin 'nobody': is not installed",
+            "aurora/tenant.toml: currencies[0]: unknown currency EURO; a code of ISO 4217 in capitals, such as EUR",
+            "aurora/tenant.toml: plugins[0]: plugin 'nobody': is not installed; installed are hub88, softswiss",
         ]
 
 

@@ -21,6 +21,7 @@ from pitboss.cli.tenant_apply import Deployment, plan
 from pitboss.cli.tenant_state import change_state
 from pitboss.directory.contracts import TenantState
 from pitboss.kernel.scope import TenantScope
+from pitboss.platform.secrets import SecretsUnavailable
 from pitboss.platform.settings import Settings
 
 NOVA = (
@@ -244,11 +245,31 @@ def test_secrets_are_named_and_never_shown(settings: Settings, tmp_path: Path) -
     assert "demo-hub88-operator-private-key: has no value\n" in found.output
     made = run(armed, "secrets", "aurora", "--make-demo")
     assert (made.exit_code, "has no value" in made.output) == (0, False)
+    assert "demo-softswiss-api-secret: has a value\n" in made.output
+    assert "demo-hub88-operator-private-key: is made up now\n" in made.output
     kept = tomllib.loads(file.read_text())
     assert kept["demo-softswiss-api-secret"] == "canary-value"
     assert file.stat().st_mode & 0o777 == 0o600
     for value in kept.values():
         assert value not in found.output + made.output
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [("", 0o644, "set its mode to 0600"), ("x = ", 0o600, "is not TOML"), (None, 0, "No such file")],
+)
+def test_secrets_that_cannot_be_read_are_not_called_missing(
+    settings: Settings, tmp_path: Path, content: str | None, mode: int, reason: str
+) -> None:
+    file = tmp_path / "secrets.toml"
+    if content is not None:
+        file.write_text(content)
+        file.chmod(mode)
+    found = run(msgspec.structs.replace(settings, secrets_file=file), "secrets", "aurora")
+    assert found.exit_code == 1
+    assert isinstance(found.exception, SecretsUnavailable)
+    assert reason in found.exception.detail
+    assert "has no value" not in found.output
 
 
 def test_no_secret_of_production_is_made_up(settings: Settings, tenants_dir: Path, tmp_path: Path) -> None:

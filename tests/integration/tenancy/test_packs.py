@@ -16,7 +16,10 @@ from pitboss.tenancy.errors import TenantFilesInvalid
 @pytest.mark.parametrize(
     ("packs", "refusal"),
     [
-        ('["mt_mga", "se_sga"]', "aurora/tenant.toml: packs[1]: pack 'se_sga': is not installed"),
+        (
+            '["mt_mga", "se_sga"]',
+            "aurora/tenant.toml: packs[1]: pack 'se_sga': is not installed; installed are br_spa, mt_mga",
+        ),
         (
             '["br_spa"]',
             "aurora/tenant.toml: packs[0]: pack 'br_spa': distribution 'pitboss-pack-br-spa' is not allowed in cell eu-1",

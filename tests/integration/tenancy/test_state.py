@@ -6,17 +6,22 @@ import asyncio
 import subprocess
 import sys
 
+import msgspec
 import pytest
+from tests.factories.ports import free_port
 from tests.factories.tenants import environment_of, run_apply
 
 import pitboss.directory.service as directory
 import pitboss.tenancy.service as tenancy
 from pitboss.audit.contracts import EventFilter
 from pitboss.audit.service import list_control_events
+from pitboss.cli import tenant_apply
 from pitboss.cli.tenant_apply import Deployment
 from pitboss.cli.tenant_state import change_state
 from pitboss.directory.contracts import TenantState
+from pitboss.hosting.errors import CellUnreachable
 from pitboss.platform.settings import Settings
+from pitboss.tenancy.contracts import Offer
 from pitboss.tenancy.errors import ChangeRefused, TenantNotFound
 
 ACTIVE, SUSPENDED, CLOSED = TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.CLOSED
@@ -87,6 +92,24 @@ async def test_a_rerun_heals_what_an_interruption_left(deployment: Deployment) -
     await change_state(deployment, "aurora", ACTIVE, "review_passed")
     assert await states(deployment) == (ACTIVE, ACTIVE)
     assert len(await events(deployment)) == 2
+
+
+async def test_a_cell_that_is_away_does_not_hide_what_became_of_the_tenant(
+    deployment: Deployment, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever suspends a tenant in a hurry must know that control has it, though the cell did not answer."""
+    await run_apply(deployment)
+    monkeypatch.setattr(tenant_apply, "_PATIENCE_SECONDS", 0.2)
+    away = msgspec.structs.replace(deployment.workshop.offer.cells["eu-1"], address=f"http://127.0.0.1:{free_port()}")
+    deployment.workshop.offer = Offer({"eu-1": away})
+    deployment.workshop.settings = msgspec.structs.replace(settings, call_signing_key=settings.directory_signing_key)
+    deployment.has_cell = False
+    with pytest.raises(
+        CellUnreachable, match="aurora is suspended in control, but its cell does not know yet: cell eu"
+    ):
+        await change_state(deployment, "aurora", SUSPENDED, "review")
+    deployment.has_cell = True
+    assert await states(deployment) == (SUSPENDED, ACTIVE)
 
 
 async def test_who_is_not_registered_has_no_state(deployment: Deployment) -> None:

@@ -69,7 +69,7 @@ def test_check_of_a_configuration(install: Any, cell_file: Path, tmp_path: Path)
     assert good.exit_code == 0, good.output
     assert "it needs the secrets: a" in good.output
     for text, fault in (
-        ('gateway_url = "https://g"\napi_secret = "a"\n', "api_secret: Expected `object`"),
+        ('gateway_url = "https://g"\napi_secret = "a"\n', "api_secret: is a secret: write { secret ="),
         ("gateway_url = ", "is not TOML"),
     ):
         config.write_text(text)

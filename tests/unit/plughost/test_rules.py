@@ -15,6 +15,7 @@ from pitboss.plughost.rules import (
     compute_changes,
     decode_config,
     decode_manifest,
+    decode_table,
     demand_locality,
 )
 from pitboss_sdk.contract import find_contract_faults
@@ -142,13 +143,16 @@ def test_a_faulty_manifest_names_key_and_reason(manifest_text: str, old: str, ne
     assert fault in caught.value.detail
 
 
+SECRET_HINT = 'is a secret: write { secret = "name" } here, and the value under that name into the cell\'s store'
+
+
 def test_a_configuration_error_names_file_key_and_reason(plugin: LoadedPlugin) -> None:
     table = {"gateway_url": "https://g", "api_secret": {"secret": "a"}}
     for change, fault in (
-        ({"api_secret": "hunter2"}, "api_secret: Expected `object`, got `str`"),
+        ({"api_secret": "hunter2"}, f"api_secret: {SECRET_HINT}"),
         ({"api_secret": {"secret": "a", "value": "b"}}, "api_secret.value: is not a key here"),
         ({"tokens": [{"token": {"secret": "a"}}, {}]}, "tokens[1].token: is missing"),
-        ({"retires": 3}, "retires: is not a key here"),
+        ({"retires": 3}, "retires: is not a key here; known are gateway_url, api_secret, tokens, by_name, retries"),
     ):
         with pytest.raises(FileInvalid) as caught:
             decode_config(plugin, {**table, **change}, "plugins/made.toml")
@@ -194,3 +198,36 @@ def test_changes_are_told_by_path_and_only_where_there_are_some(plugin: LoadedPl
 @pytest.fixture
 def plugin(manifest: Manifest) -> LoadedPlugin:
     return LoadedPlugin(manifest, "made", "1.0", Good)
+
+
+class Configured(msgspec.Struct, forbid_unknown_fields=True):
+    """As a plugin's configuration."""
+
+    casino_id: str
+    api_secret: SecretRef
+    previous_api_secret: SecretRef | None = None
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            {"casino": "x"},
+            "aurora/plugins/x.toml: casino: is not a key here; known are casino_id, api_secret, previous",
+        ),
+        ({"casino_id": "x"}, "aurora/plugins/x.toml: api_secret: is missing"),
+        ({"casino_id": "x", "api_secret": "hunter2"}, "aurora/plugins/x.toml: api_secret: is a secret: write { secret"),
+        (
+            {"casino_id": "x", "api_secret": {"secret": "a"}, "previous_api_secret": "b"},
+            "aurora/plugins/x.toml: previous_api_secret: is a secret: write { secret",
+        ),
+        (
+            {"casino_id": "x", "api_secret": {"secert": "a"}},
+            "aurora/plugins/x.toml: api_secret.secert: is not a key here",
+        ),
+    ],
+)
+def test_a_wrong_configuration_says_what_to_write(table: dict[str, Any], told: str) -> None:
+    with pytest.raises(FileInvalid) as refused:
+        decode_table("aurora/plugins/x.toml", table, Configured)
+    assert refused.value.detail.startswith(told)

@@ -134,7 +134,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("minimum_age = 18", "minimum_age: is not a key here"),
+        ("minimum_age = 18", "minimum_age: is not a key here; is minimum_age_years meant?"),
         ("minimum_age_years = '18'", "minimum_age_years: Expected `int | null`, got `str`"),
         ("minimum_age_years = 18.0", "minimum_age_years: Expected `int | null`, got `float`"),
         ("minimum_age_years = -1", "minimum_age_years: Expected `int` >= 0"),

@@ -92,7 +92,9 @@ def test_a_fault_names_file_key_and_reason(table: Any, problem: str) -> None:
 def test_what_is_no_colour_is_refused(colour: Any) -> None:
     themes, (problem,) = read({"brands": {"nova": {"colour": colour}}})
     assert themes == {}
-    assert problem.startswith("nova/theme/theme.toml: brands.nova.colour: ")
+    assert problem == (
+        'nova/theme/theme.toml: brands.nova.colour: must be six hexadecimal digits after #, such as "#0b6e4f"'
+    )
 
 
 def test_a_colour_out_of_reach_is_refused_with_one_in_reach() -> None:

@@ -62,6 +62,10 @@ def run_on(deployment: Deployment, work: Coroutine[Any, Any, T]) -> T:
 
     try:
         return asyncio.run(work_and_close())
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            "interrupted: what was done stays done, and the command may be given again"
+        ) from None
     except Exception as error:
         if is_unavailable(error):
             raise DatabaseUnavailable(f"a database did not answer ({type(error).__name__})") from error

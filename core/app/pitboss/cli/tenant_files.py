@@ -23,7 +23,6 @@ from pitboss.platform.settings import Settings, load_settings, require
 from pitboss.plughost.contracts import LoadedPlugin
 from pitboss.tenancy.contracts import BrandFile, CellPlace, Environment, TenantFile, TenantFolder
 from pitboss.tenancy.errors import TenantFilesInvalid
-from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.secrets import SecretRef
 
 _SLUG = re.compile(r"[a-z][a-z0-9-]{1,39}")
@@ -334,24 +333,22 @@ def secrets_command(slug: str, make_demo: bool, as_json: bool) -> None:
     if folder.tenant.cell != settings.cell:
         raise click.ClickException(f"{slug} lives in {folder.tenant.cell}, these are the settings of {settings.cell}")
     names = workshop.list_secrets(folder)
+    before: set[str] = set()
     if make_demo:
         if "production" in {settings.environment, folder.tenant.environment}:
             raise click.ClickException("secrets of production are not made up; write them into the store")
+        before = SecretStore(file).list_names() if file.exists() else before
         add_demo_secrets(file, set(names))
-    found = {name: _has_value(file, name) for name in names}
+    valued = SecretStore(file).list_names() if names else set[str]()
     if as_json:
-        print_json(found)
+        print_json({name: name in valued for name in names})
     else:
-        for name, has_value in found.items():
-            click.echo(f"{name}: {'has a value' if has_value else 'has no value'}")
-    sys.exit(0 if all(found.values()) else 1)
-
-
-def _has_value(file: Path, name: str) -> bool:
-    try:
-        return bool(SecretStore(file).resolve([name]))
-    except PitbossError:
-        return False
+        for name in names:
+            made = "is made up now" if make_demo and name not in before else "has a value"
+            click.echo(f"{name}: {made if name in valued else 'has no value'}")
+    if not valued.issuperset(names) and not as_json:
+        click.echo(f"write each that has none into {file}", err=True)
+    sys.exit(0 if valued.issuperset(names) else 1)
 
 
 FILE_COMMANDS = (new_command, export_command, secrets_command)

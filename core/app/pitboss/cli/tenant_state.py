@@ -10,6 +10,7 @@ import pitboss.tenancy.service as tenancy
 from pitboss.cli.tenant_apply import Deployment, Workshop
 from pitboss.cli.tenant_arguments import open_deployment, run_on
 from pitboss.directory.contracts import TenantState
+from pitboss.hosting.errors import CellUnreachable
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.settings import load_settings
 
@@ -78,4 +79,10 @@ async def change_state(deployment: Deployment, slug: str, state: TenantState, re
             await tenancy.publish_directories(session, deployment.signing_key, deployment.by)
             published = await tenancy.find_published(session, place.cell)
         if published is not None:
-            await deployment.reach(place).store_directory(published)
+            try:
+                await deployment.reach(place).store_directory(published)
+            except CellUnreachable as error:
+                raise CellUnreachable(
+                    f"{slug} is {state} in control, but its cell does not know yet: {error.detail};"
+                    " control tells it as soon as it answers"
+                ) from None

@@ -39,6 +39,10 @@ class SecretStore:
             raise SecretsUnavailable(f"{self._path}: no value for {', '.join(lacking)}")
         return {name: table[name] for name in wanted}
 
+    def list_names(self) -> set[str]:
+        """Return the names that have a value; raise `SecretsUnavailable` where the file cannot be read."""
+        return {name for name, value in self._read().items() if isinstance(value, str) and value}
+
     def get_version(self) -> tuple[int, ...] | None:
         """Return what differs as soon as the file is another or was written to, None where there is none; it opens nothing."""
         try:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -30,6 +30,7 @@ from pitboss.plughost.contracts import (
 from pitboss.plughost.errors import FileInvalid, LocalityRefused
 from pitboss_sdk import SDK_VERSION
 from pitboss_sdk.manifest import MANIFEST_VERSION, MAX_SKEW_SECONDS, GamesCapability, Manifest, find_webhook_faults
+from pitboss_sdk.secrets import SecretRef
 from pitboss_sdk.webhooks import MAX_EVENT_ID_LENGTH, Accepted
 
 T = TypeVar("T")
@@ -64,7 +65,18 @@ def decode_table(file: str, table: Mapping[str, Any], shape: type[T], *, below: 
         return msgspec.convert(table, shape)
     except msgspec.ValidationError as error:
         key, reason = describe_fault(error)
+        reason = _tell_more(shape, key, reason)
         raise FileInvalid(file, ".".join(part for part in (below, key) if part), reason) from None
+
+
+def _tell_more(shape: type[Any], key: str, reason: str) -> str:
+    """Return the reason with what the author of the file can do, where the key is one of the table itself."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    if reason == "is not a key here" and "." not in key:
+        return f"{reason}; known are {', '.join(fields)}"
+    if SecretRef in {fields.get(key), *get_args(fields.get(key))} and reason != "is missing":
+        return 'is a secret: write { secret = "name" } here, and the value under that name into the cell\'s store'
+    return reason
 
 
 def describe_fault(error: msgspec.ValidationError) -> tuple[str, str]:

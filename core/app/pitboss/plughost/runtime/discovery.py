@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
@@ -72,9 +72,10 @@ class PluginHost:
         return pack
 
 
-def _tell_why(candidates: Iterable[Candidate], slug: str) -> str:
+def _tell_why(candidates: Sequence[Candidate], slug: str) -> str:
     reasons = [reason for found in candidates if found.name == slug for reason in found.problems]
-    return "; ".join(reasons) or "is not installed"
+    installed = ", ".join(sorted({found.name for found in candidates})) or "none"
+    return "; ".join(reasons) or f"is not installed; installed are {installed}"
 
 
 def load_host(cell: CellFile | None) -> PluginHost:

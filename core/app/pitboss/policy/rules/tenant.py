@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
+from difflib import get_close_matches
 from typing import Any, Final, cast
 
 import msgspec
@@ -50,7 +51,13 @@ def _find_misfits(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[t
             msgspec.convert(wrapped, TenantPolicy)
         except msgspec.ValidationError as error:
             below = list(_find_misfits(cast("dict[str, Any]", value), here)) if isinstance(value, dict) else []
-            yield from below or [(".".join(here), describe_fault(error)[1])]
+            yield from below or [(".".join(here), _tell_more(key, describe_fault(error)[1]))]
+
+
+def _tell_more(key: str, reason: str) -> str:
+    """Return the reason with the name that was probably meant."""
+    near = get_close_matches(key, _NAMES, n=1) if reason == "is not a key here" else []
+    return f"{reason}; is {near[0]} meant?" if near and near[0] != key else reason
 
 
 def flatten_figures(figures: TenantFigures) -> dict[str, Any]:

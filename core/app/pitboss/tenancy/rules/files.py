@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast, get_args, get_origin
+from typing import Any, Final, Literal, cast, get_args, get_origin
 
 import msgspec
 
@@ -66,6 +66,8 @@ def _find_misfits(value: Any, kind: Any, key: str) -> Iterator[tuple[str, str]]:
     """Yield key and reason of everything in `value` that does not fit `kind`; msgspec alone stops at the first."""
     if isinstance(kind, type) and issubclass(cast("type[object]", kind), msgspec.Struct):
         yield from _find_misfits_in_table(value, kind, key)
+    elif get_origin(kind) is tuple and isinstance(value, dict):
+        yield key, f"must be a list of tables: write [[{key}]]"
     elif get_origin(kind) is tuple and isinstance(value, list):
         for index, item in enumerate(cast("list[Any]", value)):
             yield from _find_misfits(item, get_args(kind)[0], f"{key}[{index}]")
@@ -73,7 +75,9 @@ def _find_misfits(value: Any, kind: Any, key: str) -> Iterator[tuple[str, str]]:
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            yield key, str(error).partition(" - at ")[0].replace("`", "")
+            reason = str(error).partition(" - at ")[0].replace("`", "")
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            yield key, f"{reason}; known are {', '.join(choices)}" if choices else reason
 
 
 def _find_misfits_in_table(value: Any, kind: type[msgspec.Struct], key: str) -> Iterator[tuple[str, str]]:
@@ -108,7 +112,7 @@ def _judge(folder: str, tenant: TenantFile, offer: Offer) -> Iterator[tuple[str,
         yield "locality", f"cell {tenant.cell} lies in {place.locality}, not in {tenant.locality}"
     for index, code in enumerate(tenant.currencies):
         if code not in CURRENCIES:
-            yield f"currencies[{index}]", f"unknown currency {code}"
+            yield f"currencies[{index}]", f"unknown currency {code}; a code of ISO 4217 in capitals, such as EUR"
     for key, values in (("currencies", tenant.currencies), ("packs", tenant.packs), ("plugins", tenant.plugins)):
         yield from _find_repeats(key, values)
     for key, values in (("currencies", tenant.currencies), ("brands", tenant.brands)):

@@ -59,6 +59,8 @@ def _find_misfits(key: str, one: Any) -> Iterator[tuple[str, str]]:
             msgspec.convert(value, _FIELDS[name].type)
         except msgspec.ValidationError as error:
             below, reason = describe_fault(error)
+            if name == "colour":
+                reason = 'must be six hexadecimal digits after #, such as "#0b6e4f"'
             yield ".".join(filter(None, (key, name, below))), reason
     if "colour" not in table:
         yield f"{key}.colour", "missing"
