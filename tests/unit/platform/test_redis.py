@@ -24,6 +24,13 @@ def test_a_key_names_cell_tenant_and_room(redis: CellRedis) -> None:
 def test_a_part_cannot_stand_for_two(redis: CellRedis, part: str) -> None:
     with pytest.raises(ValueError, match="part"):
         redis.key(AURORA, "accounts", part)
+    with pytest.raises(ValueError, match="part"):
+        redis.cell_key("accounts", part)
+
+
+def test_no_tenant_passes_for_none(redis: CellRedis) -> None:
+    with pytest.raises(ValueError, match="no tenant"):
+        redis.key(TenantScope(1, "-", "eu-1"), "accounts")
 
 
 def test_another_cells_tenant_is_refused(redis: CellRedis) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final, NewType, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -11,6 +11,9 @@ from redis.exceptions import RedisError
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 from pitboss_sdk.errors import ErrorKind, PitbossError
+
+RedisKey = NewType("RedisKey", str)
+"""A key that `CellRedis` made; nothing else is taken for one."""
 
 _SEPARATOR: Final = ":"
 _NO_TENANT: Final = "-"
@@ -41,26 +44,31 @@ class CellRedis:
     def __init__(self, url: str, cell: str) -> None:
         self.cell = cell
         # Any: the library types its keywords as unknown.
-        self.client: Redis = cast("Any", Redis).from_url(url, socket_connect_timeout=2, socket_timeout=5)
+        self._client: Redis = cast("Any", Redis).from_url(url, socket_connect_timeout=2, socket_timeout=5)
 
-    def key(self, scope: TenantScope, room: str, *parts: str) -> str:
+    def key(self, scope: TenantScope, room: str, *parts: str) -> RedisKey:
         """Return `<cell>:<tenant>:<room>:…`; a part may not hold the separator, so that no two keys collide."""
         if scope.cell != self.cell:
             raise ForeignCell(f"scope of cell {scope.cell} used in cell {self.cell}")
-        names = (self.cell, scope.slug, room, *parts)
+        if scope.slug == _NO_TENANT:
+            raise ValueError("a tenant bears the name of no tenant")
+        return self._join(scope.slug, room, *parts)
+
+    def cell_key(self, room: str, *parts: str) -> RedisKey:
+        """Return the key of something that belongs to the cell and to no tenant."""
+        return self._join(_NO_TENANT, room, *parts)
+
+    def _join(self, *parts: str) -> RedisKey:
+        names = (self.cell, *parts)
         if any(_SEPARATOR in name or not name for name in names):
             raise ValueError("a part of a Redis key is empty or holds the separator")
-        return _SEPARATOR.join(names)
-
-    def cell_key(self, room: str, *parts: str) -> str:
-        """Return the key of something that belongs to the cell and to no tenant."""
-        return _SEPARATOR.join((self.cell, _NO_TENANT, room, *parts))
+        return RedisKey(_SEPARATOR.join(names))
 
     async def is_first(self, room: str, *parts: str, lifetime_seconds: int) -> bool:
         """Remember a name of the cell for a while and return whether it was unknown; raise `RedisUnavailable`."""
         try:
             key = self.cell_key(room, *parts)
-            return bool(await cast("Any", self.client).set(key, b"1", nx=True, ex=lifetime_seconds))
+            return bool(await cast("Any", self._client).set(key, b"1", nx=True, ex=lifetime_seconds))
         except (RedisError, OSError) as error:
             raise RedisUnavailable(f"Redis did not answer ({type(error).__name__})") from error
 
@@ -68,43 +76,43 @@ class CellRedis:
         """Say that a process lives; the note fades when it is not repeated."""
         key = self.cell_key("platform", "processes")
         fields = {f"{process.name}-{process.pid}": msgspec.json.encode(process)}
-        await cast("Any", self.client).hset(key, mapping=fields)
+        await cast("Any", self._client).hset(key, mapping=fields)
 
     async def list_processes(self) -> list[ProcessNote]:
         """Return the processes of the cell that announced themselves lately."""
         key = self.cell_key("platform", "processes")
-        stored: dict[bytes, bytes] = await cast("Any", self.client).hgetall(key)
+        stored: dict[bytes, bytes] = await cast("Any", self._client).hgetall(key)
         notes = {field: msgspec.json.decode(raw, type=ProcessNote) for field, raw in stored.items()}
         faded = [field for field, note in notes.items() if epoch_seconds() - note.seen_at > NOTE_LIFETIME_SECONDS]
         if faded:
-            await cast("Any", self.client).hdel(key, *faded)
+            await cast("Any", self._client).hdel(key, *faded)
         return sorted(
             (note for field, note in notes.items() if field not in faded), key=lambda note: (note.name, note.pid)
         )
 
-    async def write_note(self, key: str, field: str, note: bytes | None) -> bool:
+    async def write_note(self, key: RedisKey, field: str, note: bytes | None) -> bool:
         """Keep a note under a key, or take it away (None); False when the server cannot be had."""
         try:
             if note is None:
-                await cast("Any", self.client).hdel(key, field)
+                await cast("Any", self._client).hdel(key, field)
             else:
-                await cast("Any", self.client).hset(key, mapping={field: note})
+                await cast("Any", self._client).hset(key, mapping={field: note})
         except (RedisError, OSError):
             return False
         return True
 
-    async def read_notes(self, key: str) -> dict[str, bytes]:
+    async def read_notes(self, key: RedisKey) -> dict[str, bytes]:
         """Return the notes under a key."""
-        stored: dict[bytes, bytes] = await cast("Any", self.client).hgetall(key)
+        stored: dict[bytes, bytes] = await cast("Any", self._client).hgetall(key)
         return {field.decode(): note for field, note in stored.items()}
 
     async def is_alive(self) -> bool:
         """Return whether the server answers."""
         try:
-            return bool(await cast("Any", self.client).ping())
+            return bool(await cast("Any", self._client).ping())
         except (RedisError, OSError):
             return False
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self.client.aclose()
+        await self._client.aclose()
