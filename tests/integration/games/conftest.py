@@ -142,14 +142,17 @@ async def enable(database: PlaneDatabase, host: PluginHost, plugin: str, port: i
 
 @asynccontextmanager
 async def open_games(
-    plugin: str, database: PlaneDatabase, redis_url: str, folder: Path, *packs: str
+    plugin: str, database: PlaneDatabase, redis_url: str, folder: Path, *packs: str, also: str = ""
 ) -> AsyncIterator[GamesUnderTest]:
-    """Open a cell for one plugin of Aurora, which has these licences."""
+    """Open a cell for one plugin of Aurora, which has these licences; `also` is more of the cell's file."""
     secrets_file = folder / "secrets.toml"
     secrets_file.touch(mode=0o600)
     secrets_file.write_text("".join(f'{name} = "{value}"\n' for name, value in SECRETS.items()))
-    settings = msgspec.structs.replace(cell_settings(database, redis_url), secrets_file=secrets_file)
-    host = load_host(read_cell_file(ROOT / "deploy/cells/eu-1.toml"))
+    cell_file = folder / "eu-1.toml"
+    cell_file.write_text((ROOT / "deploy/cells/eu-1.toml").read_text() + also)
+    settings = cell_settings(database, redis_url)
+    settings = msgspec.structs.replace(settings, secrets_file=secrets_file, cell_file=cell_file)
+    host = load_host(read_cell_file(cell_file))
     port = free_port()
     await enable(database, host, plugin, port)
     content = with_packs(*packs) if packs else CONTENT

@@ -22,6 +22,7 @@ from tests.factories.players import AURORA, make_origin, make_policy
 from tests.factories.players import open_cell as open_database
 from tests.factories.web import register, registration_body
 from tests.integration.games.conftest import DEPLOYMENT, GamesUnderTest, Player, open_games
+from tests.integration.limits.lawful import BRAZIL_PACK
 
 from pitboss.accounts import service as accounts
 from pitboss.cli.simulate.calls import Call, Leg
@@ -313,6 +314,27 @@ async def test_a_bet_without_a_session_gets_around_no_limit_of_time(games: Games
     assert await bet(games, holder, "with a session") == ""
     won = await games.call(Call("betwin", "before", (Leg("win", "win", 500),)), nameless)
     assert won.balance is not None
+
+
+async def test_only_whose_licence_demands_play_time_has_to_name_a_session(
+    cell_database: PlaneDatabase, redis_url: str, tmp_path: Path
+) -> None:
+    """Brazil demands a limit of play time and Malta does not: brands of one tenant, at one address of one aggregator."""
+    demanded = {
+        "limits": [{"kind": "loss", "period": "day", "amount_minor": 10_000}],
+        "play_time_limits": [{"period": "day", "minutes": 60}],
+    }
+    async with (
+        open_games("softswiss", cell_database, redis_url, tmp_path, "br_spa", "mt_mga", also=BRAZIL_PACK) as games,
+        games.web.client("mt-mga.localhost") as malta,
+    ):
+        for client, changes, refusal in ((games.client, demanded, "101"), (malta, {}, "")):
+            player = Player(*await register(client, **changes))
+            assert (await games.deposit(player, 1000)).status_code == 201
+            holder = await games.hold(player)
+            assert await bet(games, holder, f"named {refusal}") == ""
+            nameless = msgspec.structs.replace(holder, session="")
+            assert await bet(games, nameless, f"nameless {refusal}") == refusal
 
 
 @pytest.mark.parametrize("opened", [True, False])
