@@ -23,7 +23,14 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.migrations.catalog import find_drift
 from pitboss.migrations.provision import provision
 from pitboss.migrations.schema import Plane, load_metadata
-from pitboss.migrations.upgrade import _MIGRATION_LOCK, LOCK_TIMEOUT_SECONDS, TableBusy, alembic_config, upgrade
+from pitboss.migrations.upgrade import (
+    _MIGRATION_LOCK,
+    LOCK_TIMEOUT_SECONDS,
+    TableBusy,
+    TablesDiffer,
+    alembic_config,
+    upgrade,
+)
 from pitboss.platform.db import ContextSigner, parse_url
 from pitboss.platform.settings import ContextKey
 
@@ -169,6 +176,30 @@ async def test_the_command_says_what_keeps_it(cell_database: PlaneDatabase, word
     assert "Traceback" not in answer.stderr
     again = await asyncio.to_thread(run_db, cell_database, "migrate")
     assert again.returncode == 0, again.stderr
+
+
+async def test_a_database_of_another_first_migration_is_named(cell_database: PlaneDatabase) -> None:
+    """Until the first release that file is written anew, and a database of the old one has the same number."""
+    admin = await asyncpg.connect(cell_database.admin_url)
+    try:
+        await admin.execute("alter table outbox_job drop column attempts cascade")
+    finally:
+        await admin.close()
+    settings = settings_for(cell=cell_database)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "pitboss.bootstrap", "db", "migrate", "cell"],
+        check=False,
+        env=environment_of(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("pitboss: migrations.tables_differ: ")
+    assert "lacks outbox_job.attempts: " in done.stderr
+    with pytest.raises(TablesDiffer):
+        await upgrade(cell_database.migrate_url, "cell", cell_database.context_keys)
 
 
 async def test_an_upgrade_that_died_leaves_no_lock_behind(cell_database: PlaneDatabase) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from pitboss.kernel.clock import utc_now
-from pitboss.migrations.schema import Plane, revoke_statement, wanted_digest, wanted_statements
+from pitboss.migrations.schema import Plane, load_metadata, revoke_statement, wanted_digest, wanted_statements
 from pitboss.platform.db import ContextKey, parse_url
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
@@ -53,6 +53,13 @@ class TableBusy(PitbossError):
 
     code = "migrations.table_busy"
     kind = ErrorKind.UNAVAILABLE
+
+
+class TablesDiffer(PitbossError):
+    """The database was migrated by files that were written anew since, as the first one is until the first release."""
+
+    code = "migrations.tables_differ"
+    kind = ErrorKind.CONFLICT
 
 
 async def upgrade(migrate_url: str, plane: Plane, context_keys: Sequence[ContextKey] = ()) -> str:
@@ -101,6 +108,7 @@ def _upgrade(connection: Connection, plane: Plane, context_keys: Sequence[Contex
         _write_keys(connection, context_keys)
     connection.execute(text("set local role pitboss_owner"))
     command.upgrade(alembic_config(plane, connection), "head")
+    _demand_columns(connection, plane)
     wanted = f"pitboss {wanted_digest(plane)}"
     current = connection.execute(text("select obj_description('public'::regnamespace, 'pg_namespace')")).scalar()
     if current != wanted:
@@ -109,6 +117,20 @@ def _upgrade(connection: Connection, plane: Plane, context_keys: Sequence[Contex
     version = str(MigrationContext.configure(connection).get_current_revision())
     connection.commit()
     return version
+
+
+def _demand_columns(connection: Connection, plane: Plane) -> None:
+    """Raise `TablesDiffer` where the newest version lacks what the code reads; no migration would bring it."""
+    found = connection.execute(text("select table_name, column_name from information_schema.columns"))
+    there = {(row.table_name, row.column_name) for row in found}
+    wanted = {(table.name, column.name) for table in load_metadata(plane).tables.values() for column in table.columns}
+    lacking = sorted(f"{table}.{column}" for table, column in wanted - there)
+    if lacking:
+        raise TablesDiffer(
+            f"the database is at the newest version and lacks {', '.join(lacking[:5])}{' and more' * (len(lacking) > 5)}:"
+            " it was made before the first release by a first migration that was written anew; nothing was changed."
+            " `make reset` deletes what `make run` made here, another database must be made again"
+        )
 
 
 def apply_context(connection: Connection) -> None:
