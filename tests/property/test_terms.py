@@ -26,6 +26,7 @@ from pitboss.ledger.contracts import Op
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.platform.db import Database
+from pitboss.policy.contracts import PlayLaw, SpendOrder
 from pitboss.wallet.runtime import Lane
 from pitboss_sdk.games import Refusal
 
@@ -33,6 +34,11 @@ EXAMPLES = int(os.environ.get("TERMS_EXAMPLES", "60"))
 TESTER = Actor(ActorKind.OPERATOR, "tester")
 LIFETIME = timedelta(days=1)
 START_MINOR = 1000
+LAWS = {
+    (1, "mt_mga"): PlayLaw("Europe/Malta", SpendOrder.REAL_FIRST),
+    (1, "br_spa"): PlayLaw("America/Sao_Paulo", SpendOrder.BONUS_FIRST),
+}
+"""The tenant has two licences; each player is under one."""
 Result = TypeVar("Result")
 
 
@@ -74,7 +80,7 @@ class Court:
     async def open(self) -> None:
         self.house.admin = await asyncpg.connect(self.house.database.admin_url)
         await self.house.open(["EUR"])
-        self.lanes = [Lane(self.house.make_poster(number, f"court {number}")) for number in (1, 2)]
+        self.lanes = [Lane(self.house.make_poster(number, f"court {number}", LAWS)) for number in (1, 2)]
         self._tasks = [asyncio.create_task(lane.run()) for lane in self.lanes]
         self._context = open_cell(self.house.database)
         self.cell: Database = await self._context.__aenter__()
@@ -87,15 +93,17 @@ class Court:
         if self.house.admin is not None:
             await self.house.admin.close()
 
-    async def play(self, acts: list[Act]) -> tuple[Seat, list[tuple[int, Act]], list[tuple[Act, Refusal | None]]]:
+    async def play(
+        self, acts: list[Act], licence: str
+    ) -> tuple[Seat, list[tuple[int, Act]], list[tuple[Act, Refusal | None]]]:
         """Do everything at once; return the wallet, each change with its version, and each movement's answer."""
-        (seat,) = await self.house.add_players(1)
+        (seat,) = await self.house.add_players(1, licence=licence)
         await self._move(seat, Act("deposit", START_MINOR, 0, 0))
-        done = await asyncio.gather(*[self._act(seat, act) for act in acts])
+        done = await asyncio.gather(*[self._act(seat, act, LAWS[1, licence]) for act in acts])
         changes = [(version, act) for act, version, _ in done if version]
         return seat, sorted(changes), [(act, refusal) for act, version, refusal in done if not version]
 
-    async def _act(self, seat: Seat, act: Act) -> tuple[Act, int, Refusal | None]:
+    async def _act(self, seat: Seat, act: Act, law: PlayLaw) -> tuple[Act, int, Refusal | None]:
         await asyncio.sleep(act.pause_ms / 1000)
         if act.what in {"bet", "deposit"}:
             return act, 0, await self._move(seat, act)
@@ -104,9 +112,8 @@ class Court:
             if act.what in {"stake", "deposit limit"}:
                 kind = LimitKind.STAKE if act.what == "stake" else LimitKind.DEPOSIT
                 wallet = await ledger.get_wallet(session, scope, seat.player_id, seat.currency)
-                await limits.set_limit(
-                    session, scope, wallet, Limit(kind, Period.MONTH, act.limit_minor), TESTER, make_origin()
-                )
+                limit = Limit(kind, Period.MONTH, act.limit_minor)
+                await limits.set_limit(session, scope, wallet, limit, TESTER, make_origin(), time_zone=law.time_zone)
             else:
                 until = datetime.now(UTC) + LIFETIME if act.what == "exclude" else None
                 await ledger.close_wallets(session, scope, seat.player_id, until)
@@ -164,9 +171,9 @@ def test_no_order_gets_around_a_limit_or_an_exclusion(court: Court) -> None:
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(st.lists(ACTS, min_size=4, max_size=24))
-    def hold(acts: list[Act]) -> None:
-        seat, changes, answers = court.run(court.play(acts))
+    @given(st.lists(ACTS, min_size=4, max_size=24), st.sampled_from(["mt_mga", "br_spa"]))
+    def hold(acts: list[Act], licence: str) -> None:
+        seat, changes, answers = court.run(court.play(acts, licence))
         bookings = court.run(court.bookings(seat))
         assert list(find_breaches(changes, bookings)) == []
         assert len(bookings) == 1 + sum(refusal is None for _, refusal in answers)
