@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pitboss.wallet.runtime import Lanes
     from pitboss.web.app import Front
     from pitboss.web.wallet_route import WalletRoute
+    from pitboss.web.webhooks import WebhookDesk
     from pitboss.worker.jobs import JobRegistry
 
 COMMANDS: Final = {
@@ -155,7 +156,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.hosting.runtime import CellDesk
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
-    from pitboss.plughost.runtime import Drivers, HealthBoard, Receivers, load_host, read_cell_file
+    from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
     from pitboss.policy.runtime import Policies
     from pitboss.web.app import CellParts, Front, create_cell_app
     from pitboss.web.calls import CallDesk
@@ -166,7 +167,6 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
     from pitboss.web.controllers.operators import OperatorController
     from pitboss.web.controllers.players import OwnAccountController, VisitorController
     from pitboss.web.status_source import CellStatusSource
-    from pitboss.web.webhooks import WebhookDesk
 
     async with lay_cell_ground(settings, "web", metrics) as ground:
         plugins = load_host(read_cell_file(settings.cell_file))
@@ -184,13 +184,12 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             redis=ground.redis,
             health=board,
         )
-        secrets_file = settings.secrets_file
         desk = CellDesk(
             ground.database,
             locality=settings.locality,
             host=plugins,
             directory_keys=_public(settings.directory_public_keys),
-            secrets=SecretStore(secrets_file) if secrets_file is not None else None,
+            secrets=SecretStore(settings.secrets_file) if settings.secrets_file is not None else None,
         )
         parts = CellParts(
             database=ground.database,
@@ -200,12 +199,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             readiness=ground.readiness,
             operator_token=require(settings, "operator_token"),
             status_source=source,
-            webhook_desk=WebhookDesk(
-                ground.database,
-                ground.directory,
-                Receivers(plugins.plugins, SecretStore(settings.secrets_file)),
-                metrics,
-            ),
+            webhook_desk=_make_webhook_desk(settings, ground, plugins.plugins),
             controllers=(
                 VisitorController,
                 OwnAccountController,
@@ -255,6 +249,15 @@ async def _open_wallet_route(
     finally:
         await lanes.close()
         await holders.close()
+
+
+def _make_webhook_desk(settings: Settings, ground: CellGround, plugins: Mapping[str, LoadedPlugin]) -> WebhookDesk:
+    from pitboss.platform.secrets import SecretStore
+    from pitboss.plughost.runtime import Receivers
+    from pitboss.web.webhooks import WebhookDesk
+
+    receivers = Receivers(plugins, SecretStore(settings.secrets_file))
+    return WebhookDesk(ground.database, ground.directory, receivers, ground.metrics)
 
 
 def _make_lanes(settings: Settings, ground: CellGround, policies: Policies) -> Lanes:
@@ -380,8 +383,9 @@ async def _run_relay(settings: Settings, metrics: Metrics) -> None:
     async with lay_cell_ground(settings, "relay", metrics) as ground:
         broker = create_broker(require(settings, "redis_url"), settings.cell)
         # It runs none of them, so what they would work with may be empty.
-        nothing = SecretStore(None)
-        jobs = create_jobs(settings, ground, Lanes([]), Drivers({}, nothing), Receivers({}, nothing))
+        jobs = create_jobs(
+            settings, ground, Lanes([]), Drivers({}, SecretStore(None)), Receivers({}, SecretStore(None))
+        )
         relay = Relay(ground.database, ground.directory, broker, jobs.list_periods(), ground.metrics)
         async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
             await run_relay(relay)

@@ -40,7 +40,8 @@ def plant_schemes(subject: Subject, subclass: Alter, capable: Alter) -> Planted:
         return double.sign(call.operation, call.body)[double.signature_header]
 
     def old(call: Any) -> bool:
-        return claimed(call) == hmac.new(secret, call.body, hashlib.sha1).hexdigest()
+        older = hmac.new(secret, call.body, hashlib.sha1).hexdigest()
+        return hmac.compare_digest(claimed(call).encode("utf-8", "replace"), older.encode())
 
     def elsewhere(call: Any) -> bool:
         return call.headers.get("x-signature") == expected(call)
@@ -95,19 +96,54 @@ def plant_webhooks(subject: Subject, subclass: Alter, manifest: Alter) -> Plante
         "a header that may not be kept",
         subclass(subject, webhook_headers=subject.plugin.webhook_headers | {"cookie"}),
     )
+    yield from _believing(subject, subclass)
     yield from _verdicts(subject, subclass, manifest)
     yield from _translations(subject, subclass, manifest)
 
 
-def _verdicts(subject: Subject, subclass: Alter, manifest: Alter) -> Planted:
+def _change_verdicts(subject: Subject, subclass: Alter, change: Callable[[Any, Any], Any]) -> Subject:
     base = subject.plugin
+
+    def verify_webhook(self: Any, raw: Any) -> Any:
+        return change(raw, base.verify_webhook(self, raw))
+
+    return subclass(subject, verify_webhook=verify_webhook)
+
+
+def _believing(subject: Subject, subclass: Alter) -> Planted:
+    """Copies that believe the wrong sender."""
+    base = subject.plugin
+
+    def instead(kind: type[Any], other: Callable[[Any], Any]) -> Subject:
+        return _change_verdicts(
+            subject, subclass, lambda raw, verdict: other(raw) if isinstance(verdict, kind) else verdict
+        )
+
+    def strip(self: Any, raw: Any) -> Any:
+        return base.verify_webhook(self, replace(raw, body=raw.body.strip()))
+
+    def merchant_first(self: Any, raw: Any) -> Any:
+        return NotForUs() if b"not-" in raw.body else base.verify_webhook(self, raw)
+
+    anyone = Accepted("event-1", SIGNED_AT_US)
+    yield "webhooks.genuine", "nothing is the vendor's", instead(Accepted, lambda _: Forged())
+    yield "webhooks.forged", "everything is the vendor's", instead(Forged, lambda _: anyone)
+    yield "webhooks.forged", "space around the body does not count", subclass(subject, verify_webhook=strip)
+    yield "webhooks.merchant", "another merchant's is ours", instead(NotForUs, lambda _: anyone)
+    yield "webhooks.merchant", "another merchant's is forged", instead(NotForUs, lambda _: Forged())
+    yield (
+        "webhooks.merchant",
+        "whose it is counts before who signed it",
+        subclass(subject, verify_webhook=merchant_first),
+    )
+
+
+def _verdicts(subject: Subject, subclass: Alter, manifest: Alter) -> Planted:
+    """Copies that tell something wrong of a call that they are right to believe."""
     numbers = count(1)
 
     def mutant(change: Callable[[Any, Any], Any]) -> Subject:
-        def verify_webhook(self: Any, raw: Any) -> Any:
-            return change(raw, base.verify_webhook(self, raw))
-
-        return subclass(subject, verify_webhook=verify_webhook)
+        return _change_verdicts(subject, subclass, change)
 
     def accepted(**changes: Callable[[Any, Any], Any]) -> Subject:
         def change(raw: Any, verdict: Any) -> Any:
@@ -116,15 +152,6 @@ def _verdicts(subject: Subject, subclass: Alter, manifest: Alter) -> Planted:
             return replace(verdict, **{name: make(raw, verdict) for name, make in changes.items()})
 
         return mutant(change)
-
-    def instead(kind: type[Any], other: Callable[[Any], Any]) -> Subject:
-        return mutant(lambda raw, verdict: other(raw) if isinstance(verdict, kind) else verdict)
-
-    def strip(self: Any, raw: Any) -> Any:
-        return base.verify_webhook(self, replace(raw, body=raw.body.strip()))
-
-    def merchant_first(self: Any, raw: Any) -> Any:
-        return NotForUs() if b"not-" in raw.body else base.verify_webhook(self, raw)
 
     def stale(raw: Any, verdict: Any) -> Any:
         return Forged("old") if abs(raw.received_at_us - SIGNED_AT_US) > 3_000_000_000 else verdict
@@ -139,24 +166,10 @@ def _verdicts(subject: Subject, subclass: Alter, manifest: Alter) -> Planted:
             raise MemoryError
         return verdict
 
-    def look(_raw: Any, verdict: Any) -> Any:
-        time.time()
+    def look(_raw: Any, verdict: Any, clock: Callable[[], float] = time.time) -> Any:
+        clock()
         return verdict
 
-    yield "webhooks.genuine", "nothing is the vendor's", instead(Accepted, lambda _: Forged())
-    yield "webhooks.forged", "everything is the vendor's", instead(Forged, lambda _: Accepted("event-1", SIGNED_AT_US))
-    yield "webhooks.forged", "space around the body does not count", subclass(subject, verify_webhook=strip)
-    yield (
-        "webhooks.merchant",
-        "another merchant's is ours",
-        instead(NotForUs, lambda _: Accepted("event-1", SIGNED_AT_US)),
-    )
-    yield "webhooks.merchant", "another merchant's is forged", instead(NotForUs, lambda _: Forged())
-    yield (
-        "webhooks.merchant",
-        "whose it is counts before who signed it",
-        subclass(subject, verify_webhook=merchant_first),
-    )
     yield (
         "webhooks.replayed",
         "each sending has its own id",

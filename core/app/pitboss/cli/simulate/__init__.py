@@ -10,12 +10,15 @@ import secrets
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
 from pitboss.platform.settings import load_settings, require
+
+if TYPE_CHECKING:
+    from pitboss.cli.simulate.tally import Summary
 
 
 @click.command("simulate")
@@ -50,8 +53,6 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Play the aggregators and the players over HTTP; exit with 1 when an answer differs from the model."""
-    import msgspec
-
     from pitboss.cli.simulate.notices import find_senders
     from pitboss.cli.simulate.program import Run
     from pitboss.cli.simulate.vendors import make_vendor
@@ -98,12 +99,17 @@ def simulate(
     spoken = ", ".join(vendor.plugin for vendor in vendors)
     click.echo(f"{spoken} on port {plan.port}, platform at {plan.target}, seed {plan.seed}", err=True)
     summary = asyncio.run(Run(plan).execute())
-    if as_json:
-        click.echo(msgspec.json.encode(summary).decode())
-    else:
-        for name, value in msgspec.structs.asdict(summary).items():
-            click.echo(f"{name:<18} {value}")
+    for line in _describe(summary, as_json=as_json):
+        click.echo(line)
     sys.exit(1 if summary.mismatches else 0)
+
+
+def _describe(summary: Summary, *, as_json: bool) -> list[str]:
+    import msgspec
+
+    if as_json:
+        return [msgspec.json.encode(summary).decode()]
+    return [f"{name:<18} {value}" for name, value in msgspec.structs.asdict(summary).items()]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
