@@ -400,7 +400,7 @@ def create_jobs(
     from pitboss.worker.account_jobs import account_jobs
     from pitboss.worker.bonus_jobs import bonus_jobs
     from pitboss.worker.games_jobs import game_jobs
-    from pitboss.worker.jobs import Job, JobRegistry
+    from pitboss.worker.jobs import Job, JobRegistry, without_payload
     from pitboss.worker.ledger_jobs import ledger_jobs
     from pitboss.worker.webhook_jobs import webhook_jobs
 
@@ -411,18 +411,9 @@ def create_jobs(
             *game_jobs(drivers),
             *webhook_jobs(receivers, ground.metrics, ground.directory.scopes),
             *account_jobs(MailSpool(settings.mail_spool_dir)),
-            Job("outbox.prune_done", _plain(outbox.prune_done), "platform.outbox.delete", 3600),
+            Job("outbox.prune_done", without_payload(outbox.prune_done), "platform.outbox.delete", 3600),
         ]
     )
-
-
-def _plain(use_case: Any) -> Any:
-    """Return a handler for a use case that needs no payload."""
-
-    async def handle(session: Any, scope: Any, _payload: Any) -> None:
-        await use_case(session, scope)
-
-    return handle
 
 
 @asynccontextmanager

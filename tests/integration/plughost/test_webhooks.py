@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -54,7 +54,8 @@ async def test_a_notice_is_stored_before_it_is_answered_and_then_carried_out(sta
     assert not await stand.is_in_play()
     assert await stand.is_in_play(GAMES[1])
     ((kind, causation),) = await stand.rows(
-        "select type, origin ->> 'causation_id' from audit_event where target_id = :target", target=f"{PLUGIN}:{GAMES[0]}"
+        "select type, origin ->> 'causation_id' from audit_event where target_id = :target",
+        target=f"{PLUGIN}:{GAMES[0]}",
     )
     assert (kind, causation) == ("game.suspended", "first")
 
@@ -267,7 +268,7 @@ async def test_what_is_signed_and_means_nothing_is_parked_at_once(stand: Webhook
 class Failing:
     """A receiver that does what it is told."""
 
-    webhook_headers: frozenset[str] = frozenset()
+    webhook_headers: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, does: Any) -> None:
         self.does = does

@@ -61,6 +61,10 @@ class JobRegistry:
         except KeyError:
             raise UnknownJob(f"no handler for job {name!r}") from None
 
+    def list_names(self) -> list[str]:
+        """Return the names of all jobs."""
+        return sorted(self._jobs)
+
     def list_periods(self) -> list[Period]:
         """Return the periodic jobs."""
         return [Period(job.name, job.every_seconds) for job in self._jobs.values() if job.every_seconds is not None]
@@ -69,3 +73,12 @@ class JobRegistry:
 def job_actor(name: str) -> Actor:
     """Return the actor as which the job `name` acts."""
     return Actor(ActorKind.SERVICE, name)
+
+
+def without_payload(use_case: Callable[[AsyncSession, TenantScope], Awaitable[object]]) -> Handler:
+    """Return a handler for a use case that needs no payload."""
+
+    async def handle(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        await use_case(session, scope)
+
+    return handle
