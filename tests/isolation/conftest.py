@@ -19,7 +19,7 @@ class Figures:
     """What the tests of this folder measured, written when the last one has ended."""
 
     def __init__(self) -> None:
-        self.reports: dict[str, list[Report]] = {"sql": [], "http": []}
+        self.reports: dict[str, list[Report]] = {"sql": [], "http": [], "inside": []}
         self.sabotages: dict[str, bool] = {}
 
     def new_report(self, kind: str) -> Report:
@@ -46,7 +46,7 @@ def figures() -> Iterator[Figures]:
     yield collected
     known = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     known |= collected.values()
-    known["leaks"] = known.get("sql_leaks", 0) + known.get("http_leaks", 0)
+    known["leaks"] = sum(known.get(f"{kind}_leaks", 0) for kind in collected.reports)
     FIGURES.parent.mkdir(parents=True, exist_ok=True)
     FIGURES.write_text(json.dumps(known) + "\n")
 

@@ -23,8 +23,10 @@ from tests.isolation.seeding import fingerprint
 
 from pitboss.accounts import service as accounts
 from pitboss.bootstrap import open_cell_web
+from pitboss.cli.demo_secrets import make_demo_secrets
 from pitboss.directory.contracts import DirectoryContent, ForeignTenant
 from pitboss.games import service as games
+from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, TenantScope
 from pitboss.ledger import service as ledger
@@ -32,9 +34,12 @@ from pitboss.platform.telemetry import Metrics
 from pitboss.plughost import service as plughost
 from pitboss.plughost.runtime import load_host, read_cell_file
 from pitboss_sdk.games import GameInfo
+from pitboss_sdk.testing import Notice, NoticeSender
 
 PLUGIN = "softswiss"
 ACTOR = Actor(ActorKind.DEPLOYMENT, "tester")
+NOTICE_SECRETS = make_demo_secrets([f"{scope.slug}-notice-secret" for scope in (AURORA, JADE)])
+SUSPENDED = "games.game_suspended"
 
 
 @dataclass
@@ -80,6 +85,17 @@ class Side:
             **changes,
         }
 
+    def write_notice(
+        self, event_id: str, game: str, *, signer: Side | None = None, event: str = SUSPENDED, operator: str = ""
+    ) -> dict[str, Any]:
+        """Return body and headers of a notice about a game, signed by this tenant's vendor or by another's."""
+        secret = NOTICE_SECRETS[f"{(signer or self).scope.slug}-notice-secret"]
+        sender = NoticeSender(operator or self.scope.slug, secret)
+        notice = Notice(event, event_id, epoch_seconds() * 1_000_000, game)
+        body = sender.write(notice)
+        assert body is not None
+        return {"content": body, "headers": dict(sender.sign(notice, body))}
+
     def sign(self, body: bytes) -> dict[str, str]:
         return {"x-request-sign": hmac.digest(self.secret.encode(), body, "sha256").hex()}
 
@@ -115,7 +131,8 @@ async def open_world(
     b = Side(scope, "secret of jade", other or database)
     secrets_file = folder / "secrets.toml"
     secrets_file.touch(mode=0o600)
-    secrets_file.write_text("".join(f'{side.scope.slug} = "{side.secret}"\n' for side in (a, b)))
+    kept = {side.scope.slug: side.secret for side in (a, b)} | NOTICE_SECRETS
+    secrets_file.write_text("".join(f'{name} = "{value}"\n' for name, value in kept.items()))
     admin = await asyncpg.connect(b.database.admin_url)
     try:
         async with AsyncExitStack() as stack:
@@ -160,6 +177,7 @@ async def _open_books(side: Side) -> None:
     scope = side.scope
     host = load_host(read_cell_file(ROOT / f"deploy/cells/{scope.cell}.toml"))
     table = {"casino_id": scope.slug, "gateway_url": "http://127.0.0.1:9", "api_secret": {"secret": scope.slug}}
+    table["notice_secret"] = {"secret": f"{scope.slug}-notice-secret"}
     side.ids["code"] = f"game-of-{scope.slug}"
     async with open_database(side.database, cell=scope.cell) as cell, cell.transaction(scope) as session:
         locality = scope.cell.partition("-")[0]
@@ -202,6 +220,9 @@ async def _live(world: World, side: Side) -> None:
         pause = {"days": 1, "reason": f"pause-of-{slug}"}
         excluded = await client.post(f"{operate}/exclusions", json=pause, headers=side.operator)
         ids["exclusion_id"] = _taken(excluded, 201)["exclusion_id"]
+        ids["event_id"] = f"event-of-{slug}"
+        notice = side.write_notice(ids["event_id"], f"second-{slug}", event="games.game_resumed")
+        _taken(await client.post(f"/webhooks/{slug}/{PLUGIN}", **notice), 202)
         rounds = await client.get("/api/v1/operator/rounds?page_size=1", headers=side.operator)
         ids["cursor"] = _taken(rounds, 200)["next_cursor"]
     ids["token"] = await _forget_password(side)
@@ -216,7 +237,7 @@ async def _live(world: World, side: Side) -> None:
 
 def _taken(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
+    found: dict[str, Any] = answer.json() if answer.content else {}
     return found
 
 
