@@ -20,7 +20,7 @@ from pitboss.platform.settings import ContextKey, NamedKey, Settings
 Plane = Literal["control", "cell"]
 GROUPS: dict[Plane, tuple[str, ...]] = {
     "control": ("pitboss_app", "pitboss_migrate"),
-    "cell": ("pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_migrate"),
+    "cell": ("pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_seq", "pitboss_migrate"),
 }
 
 
@@ -45,6 +45,10 @@ class PlaneDatabase:
     @property
     def relay_url(self) -> str:
         return self.urls["pitboss_relay"]
+
+    @property
+    def sequencer_url(self) -> str:
+        return self.urls["pitboss_seq"]
 
     @property
     def migrate_url(self) -> str:
@@ -114,6 +118,7 @@ def settings_for(
         cell_database_url=cell.app_url if cell else None,
         cell_worker_database_url=cell.worker_url if cell else None,
         cell_relay_database_url=cell.relay_url if cell else None,
+        cell_sequencer_database_url=cell.sequencer_url if cell else None,
         cell_migrate_url=cell.migrate_url if cell else None,
         redis_url=redis_url,
         context_keys=cell.context_keys if cell else (),

@@ -295,7 +295,18 @@ async def probe_sequences(arena: Arena, report: Report, sequences: list[str]) ->
                     report.count(f"{login} {statement}", "" if ending.error else "was allowed")
 
 
-APPEND_ONLY = ("audit_event", "award_entry", "batch", "call_key", "directory_snapshot", "journal")
+APPEND_ONLY = (
+    "audit_checkpoint",
+    "audit_cosignature",
+    "audit_entry",
+    "audit_event",
+    "audit_tile",
+    "award_entry",
+    "batch",
+    "call_key",
+    "directory_snapshot",
+    "journal",
+)
 
 
 async def probe_append_only(arena: Arena, report: Report) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -95,6 +95,41 @@ class EventMatch(msgspec.Struct, frozen=True):
     until: datetime | None
 
 
+class Signer(Protocol):
+    """Where the private keys of logs are: a file, or a service that never gives them out."""
+
+    @property
+    def current(self) -> bytes:
+        """The public key, 32 bytes of Ed25519, that signs now."""
+        ...
+
+    async def sign(self, public_key: bytes, message: bytes) -> bytes:
+        """Return a signature; raise `KeyMissing` for a key that is not there."""
+        ...
+
+
+class LogState(msgspec.Struct, frozen=True):
+    """Where a log stands, as its sequencer left it."""
+
+    origin: str
+    size: int
+    edge: bytes
+    taken_in: int
+    taken_id: UUID
+    recorded_at: datetime
+    public_key: bytes
+    checkpoint_size: int
+    checkpoint_at: datetime
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An entry at its place: the event's id, and the bytes that are hashed."""
+
+    log_seq: int
+    event_id: UUID
+    body: bytes
+
+
 class EventType(msgspec.Struct, frozen=True):
     """A registered type: what it is about, and which paths besides the personal ones are classified."""
 
@@ -135,6 +170,9 @@ def _types(
     paths = frozenset(classified.split())
     return {key: EventType(category, target_type, summary, paths) for key, summary in summaries.items()}
 
+
+KEY_ROTATED: Final = "audit.key_rotated"
+"""The one type that no room records: the sequencer writes it into the log, signed by the key that goes."""
 
 EVENT_TYPES: Final[dict[str, EventType]] = {
     **_types(
@@ -277,6 +315,11 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
             "exclusion.set": "A player was excluded, or takes a time-out",
             "exclusion.lift_asked": "The early end of an exclusion was asked for",
         },
+    ),
+    **_types(
+        Category.SECURITY,
+        "audit_log",
+        {KEY_ROTATED: "A log got another signing key; the one before it has signed the statement"},
     ),
 }
 """Every type there is. A room that needs another adds it here: an unknown type is refused."""

@@ -17,3 +17,24 @@ class UnknownEventType(PitbossError):
 
     code = "audit.unknown_event_type"
     kind = ErrorKind.BUG
+
+
+class KeyMissing(PitbossError):
+    """A key that has to sign is not at hand; the log waits."""
+
+    code = "audit.key_missing"
+    kind = ErrorKind.UNAVAILABLE
+
+
+class LogRefused(PitbossError):
+    """The log cannot go on as it stands: going on would leave out events, or prove what is not so."""
+
+    code = "audit.log_refused"
+    kind = ErrorKind.CONFLICT
+
+
+class ProofUnavailable(PitbossError):
+    """What is to be proved is in no signed checkpoint, or not in the log."""
+
+    code = "audit.proof_unavailable"
+    kind = ErrorKind.NOT_FOUND

@@ -1,16 +1,16 @@
-"""Tables of the audit log: one in each cell, one in the control plane, both append-only."""
+"""Tables of the audit log: events as they happen, and in a cell the log that proves them; all but its state only grow."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Index, Text, Uuid, func
+from sqlalchemy import BigInteger, DateTime, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from pitboss.platform.db import CellBase, ControlBase, table_info
+from pitboss.platform.db import CellBase, ControlBase, Role, table_info
 
 
 class AuditColumns:
@@ -37,22 +37,149 @@ class AuditEventRow(AuditColumns, CellBase):
     __table_args__ = (
         Index("ix_audit_event_target", "tenant_id", "target_type", "target_id", "occurred_at", "event_id"),
         Index("ix_audit_event_occurred_at", "tenant_id", "occurred_at", "event_id"),
+        Index("ix_audit_event_written_in", "tenant_id", "written_in", "event_id"),
         {
             "info": table_info(
                 retention="audit_records",
                 audit="record",
                 columns={
                     "tenant": "tenant_id",
-                    "technical": "event_id occurred_at category type outcome target_type",
+                    "technical": "event_id occurred_at written_in category type outcome target_type",
                     "staff": "actor_kind actor_name origin reason",
                     "opaque": "target_id changes",
                 },
-                grants={"app": "select, insert", "worker": "select, insert"},
+                grants={"app": "select, insert", "worker": "select, insert", "seq": "select"},
             )
         },
     )
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, sort_order=-1)
+    written_in: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """The transaction that wrote the row, whatever the statement says: a trigger sets it."""
+
+
+_LOG_GRANTS: Final[dict[Role, str]] = {"app": "select", "seq": "select, insert"}
+
+
+class AuditLogRow(CellBase):
+    """Where the log of a tenant stands; the only row of evidence that changes, and it holds nothing but hashes."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="audit_records",
+                audit="none",
+                columns={
+                    "tenant": "tenant_id",
+                    "evidence": "origin edge public_key",
+                    "technical": "size taken_in taken_id recorded_at checkpoint_size checkpoint_at",
+                },
+                grants={"app": "select", "seq": "select, insert, update"},
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    origin: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    edge: Mapped[bytes] = mapped_column(LargeBinary)
+    """The right edge of the tree: all that is needed to append."""
+    taken_in: Mapped[int] = mapped_column(BigInteger)
+    """Events of earlier transactions are in the log, all of them."""
+    taken_id: Mapped[UUID] = mapped_column(Uuid)
+    """Those of `taken_in` itself are in the log up to this one."""
+    recorded_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    """The key that signs; another takes over by an entry of its own."""
+    checkpoint_size: Mapped[int] = mapped_column(BigInteger)
+    checkpoint_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class AuditEntryRow(CellBase):
+    """An entry of a tenant's log: the bytes that were hashed, at their place."""
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "event_id"),
+        {
+            "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={"tenant": "tenant_id", "technical": "log_seq event_id recorded_at", "opaque": "body"},
+                grants=_LOG_GRANTS,
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    log_seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event_id: Mapped[UUID] = mapped_column(Uuid)
+    recorded_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class AuditTileRow(CellBase):
+    """A full tile of a tenant's tree (C2SP tlog-tiles)."""
+
+    __tablename__ = "audit_tile"
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={"tenant": "tenant_id", "technical": "level number", "evidence": "hashes"},
+                grants=_LOG_GRANTS,
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    level: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hashes: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class AuditCheckpointRow(CellBase):
+    """A signed checkpoint of a tenant's log (C2SP tlog-checkpoint)."""
+
+    __tablename__ = "audit_checkpoint"
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={"tenant": "tenant_id", "technical": "size made_at", "evidence": "note"},
+                grants=_LOG_GRANTS,
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    made_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    note: Mapped[str] = mapped_column(Text)
+
+
+class AuditCosignatureRow(CellBase):
+    """The line of a witness under a checkpoint (C2SP tlog-cosignature)."""
+
+    __tablename__ = "audit_cosignature"
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="audit_records",
+                audit="record",
+                columns={"tenant": "tenant_id", "technical": "size", "evidence": "witness line"},
+                grants=_LOG_GRANTS,
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    witness: Mapped[str] = mapped_column(Text, primary_key=True)
+    line: Mapped[str] = mapped_column(Text)
 
 
 class ControlAuditEventRow(AuditColumns, ControlBase):

@@ -17,7 +17,13 @@ from pitboss.platform.processes import PortBusy, is_port_free
 from pitboss.platform.settings import Settings, SettingsInvalid, raw_values, variable
 
 CONTROL_FIELDS: Final = ("control_database_url", "control_migrate_url")
-CELL_FIELDS: Final = ("cell_database_url", "cell_worker_database_url", "cell_relay_database_url", "cell_migrate_url")
+CELL_FIELDS: Final = (
+    "cell_database_url",
+    "cell_worker_database_url",
+    "cell_relay_database_url",
+    "cell_sequencer_database_url",
+    "cell_migrate_url",
+)
 DATABASE_FIELDS: Final = (*CONTROL_FIELDS, *CELL_FIELDS)
 
 BLOCK: Final[Mapping[str, tuple[int, ...]]] = {
@@ -36,7 +42,7 @@ DEMO_PORT: Final = 8080
 """First port of the block that the addresses in the shipped files belong to."""
 _MAX_BLOCKS: Final = 20
 _SHARED: Final = frozenset({"control", "postgres"})
-_ONE_CELL: Final = frozenset({"cell", "cell_file", "locality", "redis_url", *DATABASE_FIELDS})
+_ONE_CELL: Final = frozenset({"cell", "cell_file", "locality", "redis_url", "backup_database_url", "backup_dir", *DATABASE_FIELDS})
 _DEMO_ADDRESS: Final = re.compile(rf"\b127\.0\.0\.1:({DEMO_PORT // 100}\d\d)\b")
 
 

@@ -21,7 +21,7 @@ MARK: Final = "SUPERVISED_BY_PITBOSS"
 """Environment variable of every supervised process; its value is the state folder, so leftovers can be told."""
 
 _CONTROL_LOGINS: Final = ("app", "migrate")
-_CELL_LOGINS: Final = ("app", "worker", "relay", "migrate")
+_CELL_LOGINS: Final = ("app", "worker", "relay", "seq", "migrate", "backup")
 
 
 class StateUnusable(PitbossError):
@@ -124,7 +124,9 @@ def logins_of_cell(state: State, cell: str, postgres_port: int) -> dict[str, str
         "cell_database_url": _url(known, "app", cell, postgres_port),
         "cell_worker_database_url": _url(known, "worker", cell, postgres_port),
         "cell_relay_database_url": _url(known, "relay", cell, postgres_port),
+        "cell_sequencer_database_url": _url(known, "seq", cell, postgres_port),
         "cell_migrate_url": _url(known, "migrate", cell, postgres_port),
+        "backup_database_url": _url(known, "backup", cell, postgres_port),
     }
 
 
@@ -154,6 +156,7 @@ def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
         "operator_token": known[f"operator_token_{suffix}"],
         "secrets_file": str(state.plugin_secrets(cell)),
         "mail_spool_dir": str(state.folder / "mail" / cell),
+        "backup_dir": str(state.folder / "backups" / cell),
     }
 
 

@@ -26,7 +26,7 @@ class DirectorySnapshotRow(CellBase):
                 },
                 tenant=False,
                 why_no_tenant="where each tenant lives, signed by control; no personal data",
-                grants={"app": "select, insert", "worker": "select", "relay": "select"},
+                grants={"app": "select, insert", "worker": "select", "relay": "select", "seq": "select"},
             )
         },
     )

@@ -34,7 +34,7 @@ def provision_command(plane: Plane) -> None:
     """Make roles, logins and the database; needs PITBOSS_ADMIN_DATABASE_URL."""
     settings = load_settings()
     admin_url, urls = require(settings, "admin_database_url"), _urls(settings, plane)
-    name = asyncio.run(provision(admin_url, urls))
+    name = asyncio.run(provision(admin_url, urls, settings.backup_database_url if plane == "cell" else None))
     click.echo(f"database {name} is provisioned")
     others = asyncio.run(list_open_databases(admin_url, urls))
     if others:
@@ -97,5 +97,6 @@ def _urls(settings: Settings, plane: Plane) -> dict[str, str]:
         "pitboss_app": require(settings, "cell_database_url"),
         "pitboss_worker": require(settings, "cell_worker_database_url"),
         "pitboss_relay": require(settings, "cell_relay_database_url"),
+        "pitboss_seq": require(settings, "cell_sequencer_database_url"),
         "pitboss_migrate": require(settings, "cell_migrate_url"),
     }

@@ -15,7 +15,7 @@ from pitboss.platform.db import CellBase, ControlBase
 
 Plane = Literal["control", "cell"]
 
-GROUP_ROLES = ("pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_platform")
+GROUP_ROLES = ("pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_seq", "pitboss_platform")
 """NOLOGIN roles that grants and policies name; each database's logins are members."""
 
 _PACKAGE = Path(pitboss.__path__[0])

@@ -45,7 +45,7 @@ _NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-Role = Literal["app", "worker", "relay", "platform", "owner"]
+Role = Literal["app", "worker", "relay", "seq", "platform", "owner"]
 """Group roles that a table may grant to; the owner sees rows only where a definer function of ours needs it."""
 
 

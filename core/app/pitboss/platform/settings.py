@@ -35,6 +35,7 @@ TextField = Literal[
     "cell_database_url",
     "cell_worker_database_url",
     "cell_relay_database_url",
+    "cell_sequencer_database_url",
     "cell_migrate_url",
     "admin_database_url",
     "redis_url",
@@ -95,6 +96,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cell_relay_database_url: Annotated[str | None, _about("Cell database, login of the outbox relay.", secret=True)] = (
         None
     )
+    cell_sequencer_database_url: Annotated[
+        str | None, _about("Cell database, login of the sequencer of audit logs.", secret=True)
+    ] = None
     cell_migrate_url: Annotated[str | None, _about("Cell database, login that migrates.", secret=True)] = None
     admin_database_url: Annotated[
         str | None, _about("Login that may make roles and databases; only provisioning uses it.", secret=True)
@@ -135,6 +139,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "file:.pitboss/keys"
     key_service_token: Annotated[str | None, _about("Token for Vault or OpenBao.", secret=True)] = None
+    audit_keys_file: Annotated[
+        Path | None,
+        _about("TOML file, mode 0600, with the Ed25519 key that signs audit logs, `current`, and the one before it."),
+    ] = None
+    witness: Annotated[
+        str | None, _about("Address and public key of the witness of audit logs, with a space between; unset, none.")
+    ] = None
+    witness_file: Annotated[
+        Path | None, _about("TOML file, mode 0600, of a witness: its name, its key and the logs that it signs.")
+    ] = None
+    witness_dir: Annotated[Path, _about("Folder in which a witness keeps the last checkpoint of each log.")] = Path(
+        ".pitboss/witness"
+    )
     cell_file: Annotated[Path, _about("The cell's file: locality and allowed plugins.")] = Path(
         "deploy/cells/eu-1.toml"
     )
@@ -211,7 +228,7 @@ def require(settings: Settings, field: Literal["context_keys"]) -> tuple[Context
 @typing.overload
 def require(settings: Settings, field: Literal["directory_public_keys"]) -> tuple[NamedKey, ...]: ...
 @typing.overload
-def require(settings: Settings, field: Literal["secrets_file"]) -> Path: ...
+def require(settings: Settings, field: Literal["secrets_file", "audit_keys_file", "witness_file"]) -> Path: ...
 @typing.overload
 def require(settings: Settings, field: TextField) -> str: ...
 def require(settings: Settings, field: str) -> Any:
@@ -405,6 +422,7 @@ _CHECKS: Final[dict[str, Callable[[Any], None]]] = {
             "cell_database_url",
             "cell_worker_database_url",
             "cell_relay_database_url",
+            "cell_sequencer_database_url",
             "cell_migrate_url",
             "admin_database_url",
         ),

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
+
 SCHEMA: Final = "pitboss-audit-event/1"
 MAX_NUMBER: Final = 2**53 - 1
 """Whole numbers beyond it are written as text: a reader of JSON may hold numbers as floats."""
 
-_encode: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True, check_circular=False
-).encode
+canonical: Final = msgspec.json.Encoder(order="sorted").encode
+"""Gives JSON of text, whole numbers, booleans, null, lists and objects with ASCII names as RFC 8785 has it.
 
-
-def canonical(value: Any) -> bytes:
-    """Return JSON of text, whole numbers, booleans, null, lists and objects with ASCII names as RFC 8785 has it.
-
-    Python escapes exactly what the standard does, and sorts ASCII as it does; floats do not exist in an event.
-    """
-    return _encode(value).encode()
+The library escapes exactly what the standard does, and sorts ASCII as it does; floats do not exist in an event.
+"""
 
 
 def write_moment(moment: datetime) -> str:
@@ -81,3 +76,8 @@ def place_event(event: dict[str, Any], log_seq: int, recorded_at: str) -> bytes:
     event["log_seq"] = log_seq
     event["recorded_at"] = recorded_at
     return canonical(event)
+
+
+def compose_handover(origin: str, log_seq: int, new_key: str) -> bytes:
+    """Return the statement by which a key hands a log over to another, which signs from entry `log_seq` on."""
+    return f"pitboss-audit-key/1\n{origin}\n{log_seq}\n{new_key}\n".encode()

@@ -35,5 +35,5 @@ $$;
 
 revoke all on ctx.key from public;
 revoke all on function ctx.tenants() from public;
-grant usage on schema ctx to pitboss_owner, pitboss_app, pitboss_worker, pitboss_relay, pitboss_platform;
-grant execute on function ctx.tenants() to pitboss_owner, pitboss_app, pitboss_worker, pitboss_relay;
+grant usage on schema ctx to pitboss_owner, pitboss_app, pitboss_worker, pitboss_relay, pitboss_seq, pitboss_platform;
+grant execute on function ctx.tenants() to pitboss_owner, pitboss_app, pitboss_worker, pitboss_relay, pitboss_seq;

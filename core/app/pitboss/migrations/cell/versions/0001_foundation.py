@@ -22,8 +22,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "key", name=op.f("pk_attempt_throttle")),
     )
     op.create_table(
+        "audit_checkpoint",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "size", name=op.f("pk_audit_checkpoint")),
+    )
+    op.create_table(
+        "audit_cosignature",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("witness", sa.Text(), nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "size", "witness", name=op.f("pk_audit_cosignature")),
+    )
+    op.create_table(
+        "audit_entry",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("log_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "log_seq", name=op.f("pk_audit_entry")),
+        sa.UniqueConstraint("tenant_id", "event_id", name=op.f("uq_audit_entry_tenant_id_event_id")),
+    )
+    op.create_table(
         "audit_event",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("written_in", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=False),
         sa.Column(
             "occurred_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
@@ -46,6 +73,29 @@ def upgrade() -> None:
         "audit_event",
         ["tenant_id", "target_type", "target_id", "occurred_at", "event_id"],
         unique=False,
+    )
+    op.create_index("ix_audit_event_written_in", "audit_event", ["tenant_id", "written_in", "event_id"], unique=False)
+    op.create_table(
+        "audit_log",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("edge", sa.LargeBinary(), nullable=False),
+        sa.Column("taken_in", sa.BigInteger(), nullable=False),
+        sa.Column("taken_id", sa.Uuid(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("checkpoint_size", sa.BigInteger(), nullable=False),
+        sa.Column("checkpoint_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_audit_log")),
+    )
+    op.create_table(
+        "audit_tile",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "level", "number", name=op.f("pk_audit_tile")),
     )
     op.create_table(
         "award_terms",
@@ -345,7 +395,6 @@ def upgrade() -> None:
         sa.Column("jackpot_pool", sa.Text(), nullable=False),
         sa.CheckConstraint("first_version <= last_version", name=op.f("ck_round_versions")),
         sa.PrimaryKeyConstraint("tenant_id", "round_id", "wallet_id", name=op.f("pk_round")),
-        info={"tenant": True, "why_no_tenant": "", "grants": {"app": "select, insert, update", "worker": "select"}},
         postgresql_with={"fillfactor": 75},
     )
     op.create_index("ix_round_started", "round", ["tenant_id", "started_at"], unique=False)
@@ -388,11 +437,6 @@ def upgrade() -> None:
         sa.CheckConstraint("real_minor >= 0", name=op.f("ck_wallet_real")),
         sa.PrimaryKeyConstraint("tenant_id", "wallet_id", name=op.f("pk_wallet")),
         sa.UniqueConstraint("tenant_id", "player_id", "currency", name=op.f("uq_wallet_tenant_id_player_id_currency")),
-        info={
-            "tenant": True,
-            "why_no_tenant": "",
-            "grants": {"app": "select, insert", "worker": "select", "owner": "select, update"},
-        },
         postgresql_with={"fillfactor": 70},
     )
     op.create_table(

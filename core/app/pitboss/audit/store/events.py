@@ -1,4 +1,4 @@
-"""Every SQL statement of the audit log."""
+"""The statements of events: written in the transaction of the change, read newest first."""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+"""The command: checks a package or the proof of one entry, prints a report, and ends with 0, 1 or 2."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pitboss_verify.note import Checkpoint, Key, parse_checkpoint, parse_key
+from pitboss_verify.package import PackageCheck, Report, check_record
+
+SOUND, FINDINGS, NOT_CHECKED = 0, 1, 2
+
+
+def read_keys(file: Path) -> list[Key]:
+    """Return the public keys of a file, one a line; what follows a # is a comment."""
+    lines = (line.partition("#")[0].strip() for line in file.read_text().splitlines())
+    return [parse_key(line) for line in lines if line]
+
+
+def verify(package: Path, keys: Sequence[Key], since: Checkpoint | None = None) -> Report:
+    """Check a folder as a package, a file as the proof of one entry."""
+    if package.is_dir():
+        return PackageCheck(package, keys, since).run()
+    return check_record(package.read_bytes(), keys)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Read the arguments, check, print; return the code to end with."""
+    parser = argparse.ArgumentParser(prog="pitboss_verify", description=__doc__)
+    parser.add_argument("package", type=Path, help="folder of a package, or file with the proof of one entry")
+    parser.add_argument(
+        "--keys", type=Path, required=True, help="public keys, got from the operator once, by another way"
+    )
+    parser.add_argument("--since", type=Path, help="checkpoint of the last visit")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        keys = read_keys(given.keys)
+        since = None if given.since is None else parse_checkpoint(given.since.read_text())
+        report = verify(given.package, keys, since)
+    except (OSError, ValueError) as error:
+        print(f"not checked: {error}", file=sys.stderr)
+        return NOT_CHECKED
+    show(report, as_json=given.json)
+    return FINDINGS if report.findings else SOUND
+
+
+def show(report: Report, *, as_json: bool) -> None:
+    """Print a report."""
+    if as_json:
+        print(json.dumps({"sound": not report.findings, **asdict(report)}, indent=2))
+        return
+    for finding in report.findings:
+        print(f"{finding['check']}: {finding['detail']}")
+    seen = (
+        f"{report.origin}: entries {report.first} to {report.end - 1}, {report.checkpoints} checkpoints,"
+        f" {report.cosignatures} cosignatures"
+    )
+    count = len(report.findings) + report.more
+    print(f"{seen}: {f'{count} findings' if count else 'sound'}")
+
+
+def main() -> None:
+    """Run as a program."""
+    sys.exit(run(sys.argv[1:]))
