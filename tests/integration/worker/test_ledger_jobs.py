@@ -16,7 +16,7 @@ from pitboss.accounts.runtime import Passwords
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, ActorKind
 from pitboss.ledger import service as ledger
-from pitboss.ledger.contracts import Balance, Op, Wallet
+from pitboss.ledger.contracts import Balance, Op, ProofOutcome, Wallet
 from pitboss.platform.db import ContextSigner, Database, LaneConnections
 from pitboss.platform.telemetry import Metrics
 from pitboss.wallet import service as wallets
@@ -143,6 +143,21 @@ async def test_the_proof_counts_what_it_finds(cell_database: PlaneDatabase) -> N
         async with worker.transaction(AURORA) as session:
             await verify.handler(session, AURORA, {})
         assert findings() == of_money + 1
+        # A worker that was started since tells what the other has found, until the next proof.
+        restarted = Metrics()
+        tell = find(ledger_jobs(worker, lanes, restarted, lambda: [AURORA]), "ledger.tell_proof")
+        async with worker.transaction(AURORA) as session:
+            await tell.handler(session, AURORA, {})
+        told = restarted.registry.get_sample_value("pitboss_ledger_findings", {"tenant": "aurora"})
+        assert told == of_money + 1
+        when = restarted.registry.get_sample_value("pitboss_ledger_verified_at_seconds", {"tenant": "aurora"})
+        assert when == metrics.registry.get_sample_value("pitboss_ledger_verified_at_seconds", {"tenant": "aurora"})
+        async with worker.transaction(AURORA) as session:
+            await ledger.keep_proof(session, AURORA, ProofOutcome(utc_now() - timedelta(hours=1), 0))
+            await tell.handler(session, AURORA, {})
+        assert restarted.registry.get_sample_value("pitboss_ledger_findings", {"tenant": "aurora"}) == of_money + 1, (
+            "an older proof that came to its end later says nothing"
+        )
         assert b'pitboss_ledger_findings{tenant="aurora"}' in metrics.render()
         served.clear()
         told = metrics.render()

@@ -176,6 +176,13 @@ class Verification(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
+class ProofOutcome(msgspec.Struct, frozen=True):
+    """When a tenant's books were last proven to their end, and how much was found wrong."""
+
+    proven_at: datetime
+    findings: int
+
+
 class OpenAward(msgspec.Struct):
     """An award while a batch is decided; changed like `WalletState`.
 

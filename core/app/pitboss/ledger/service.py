@@ -54,7 +54,7 @@ from pitboss.ledger.store.posting import (
     tell_usage,
     tell_wallets,
 )
-from pitboss.ledger.store.proof import verify_awards, verify_tenant, verify_wallet_marks
+from pitboss.ledger.store.proof import find_proof, keep_proof, verify_awards, verify_tenant, verify_wallet_marks
 
 __all__ = [
     "NEXT_BLOCK",
@@ -73,10 +73,12 @@ __all__ = [
     "count_wallets",
     "ensure_source",
     "find_award_money",
+    "find_proof",
     "find_wallet",
     "fold_house",
     "get_house_account",
     "get_wallet",
+    "keep_proof",
     "list_account_numbers",
     "list_bookings",
     "list_expired_holds",

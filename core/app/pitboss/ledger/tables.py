@@ -388,6 +388,27 @@ class HouseBalanceRow(CellBase):
     folded_minor: Mapped[int] = mapped_column(BigInteger)
 
 
+class ProofRow(CellBase):
+    """The outcome of a tenant's last proof, kept so that what it found outlives the process that found it."""
+
+    __tablename__ = "ledger_proof"
+    __table_args__ = (
+        CheckConstraint("findings >= 0", name="findings"),
+        {
+            "info": table_info(
+                retention="technical",
+                audit="none",
+                columns={"tenant": "tenant_id", "technical": "findings proven_at"},
+                grants={"worker": "select, insert, update (findings, proven_at)"},
+            )
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    proven_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    findings: Mapped[int] = mapped_column(Integer)
+
+
 class BatchRow(CellBase):
     """One tenant's share of one committed batch."""
 

@@ -130,7 +130,7 @@ class Metrics:
         )
         self.ledger_verified_at = Gauge(
             "pitboss_ledger_verified_at_seconds",
-            "When this process last verified a tenant's ledger to its end, in seconds since 1970.",
+            "When the last verification of a tenant's ledger that came to its end began, in seconds since 1970.",
             ["tenant"],
             registry=registry,
         )

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
 from pitboss.bonus import service as bonus
-from pitboss.kernel.clock import epoch_seconds
+from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
+from pitboss.ledger.contracts import ProofOutcome
 from pitboss.limits import service as limits
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics
@@ -22,6 +23,7 @@ from pitboss.worker.jobs import Job
 
 _FOLD_SECONDS: Final = 10
 _EXPIRE_SECONDS: Final = 60
+_TELL_SECONDS: Final = 30
 _VERIFY_SECONDS: Final = 3600
 _VERIFY_TIMEOUT_SECONDS: Final = 3000
 
@@ -50,6 +52,7 @@ def ledger_jobs(
         await wallets.expire_holds(lanes, scope, await ledger.list_expired_holds(session, scope))
 
     async def verify(_session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        began = utc_now()
         # In a transaction of its own: the job's sees every commit, a proof needs one moment.
         async with database.snapshot(scope) as snapshot:
             proof = await ledger.verify_tenant(snapshot, scope)
@@ -61,15 +64,25 @@ def ledger_jobs(
             )
             awards = await ledger.verify_awards(snapshot, scope, await bonus.list_claims(snapshot, scope))
         findings = [*proof.findings, *marks, *awards]
-        metrics.ledger_findings.labels(scope.slug).set(len(findings))
-        metrics.ledger_verified_at.labels(scope.slug).set(epoch_seconds())
         for finding in findings:
             _log.error("ledger.finding", tenant=scope.slug, problem=finding.check, place=finding.subject)
-        proven.add(scope.slug)
+        # The job's own transaction is as old as the proof is long, too old for its signed context.
+        async with database.transaction(scope) as session:
+            await ledger.keep_proof(session, scope, ProofOutcome(began, len(findings)))
+            await tell_proof(session, scope, {})
+
+    async def tell_proof(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        # From the books, not from memory: a worker that was started since has not seen what was found.
+        outcome = await ledger.find_proof(session, scope)
+        if outcome is not None:
+            metrics.ledger_findings.labels(scope.slug).set(outcome.findings)
+            metrics.ledger_verified_at.labels(scope.slug).set(outcome.proven_at.timestamp())
+            proven.add(scope.slug)
 
     metrics.before_render(forget_closed)
     return (
         Job("ledger.fold_house", fold_house, "ledger.book.edit", _FOLD_SECONDS),
         Job("ledger.expire_holds", expire_holds, "ledger.book.edit", _EXPIRE_SECONDS),
+        Job("ledger.tell_proof", tell_proof, "ledger.book.view", _TELL_SECONDS),
         Job("ledger.verify", verify, "ledger.book.view", _VERIFY_SECONDS, _VERIFY_TIMEOUT_SECONDS),
     )

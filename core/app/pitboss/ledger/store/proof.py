@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.scope import TenantScope
-from pitboss.ledger.contracts import AwardClaim, Finding, Verification
+from pitboss.ledger.contracts import AwardClaim, Finding, ProofOutcome, Verification
+from pitboss.ledger.tables import ProofRow
 
 _CHECKS: dict[str, str] = {
     "wallet equals journal": """
@@ -256,6 +258,26 @@ async def verify_awards(session: AsyncSession, scope: TenantScope, claims: Seque
     facts = {name: [getattr(claim, name) for claim in claims] for name in AwardClaim.__struct_fields__}
     rows = await session.execute(text(_AWARDS), {"tenant_id": scope.tenant_id, **facts})
     return [Finding(scope.tenant_id, check, subject, detail) for check, subject, detail in rows.fetchmany(100)]
+
+
+async def keep_proof(session: AsyncSession, scope: TenantScope, outcome: ProofOutcome) -> None:
+    """Write down how a tenant's proof came out, in place of the one before; an older one changes nothing."""
+    statement = insert(ProofRow).values(
+        tenant_id=scope.tenant_id, proven_at=outcome.proven_at, findings=outcome.findings
+    )
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["tenant_id"],
+            set_={"proven_at": statement.excluded.proven_at, "findings": statement.excluded.findings},
+            where=ProofRow.proven_at <= statement.excluded.proven_at,
+        )
+    )
+
+
+async def find_proof(session: AsyncSession, scope: TenantScope) -> ProofOutcome | None:
+    """Return how a tenant's last proof came out, or None while there was none."""
+    row = await session.get(ProofRow, scope.tenant_id, populate_existing=True)
+    return None if row is None else ProofOutcome(row.proven_at, row.findings)
 
 
 async def _run(

@@ -548,6 +548,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_house_balance")),
     )
     op.create_table(
+        "ledger_proof",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("proven_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("findings", sa.Integer(), nullable=False),
+        sa.CheckConstraint("findings >= 0", name=op.f("ck_ledger_proof_findings")),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_proof")),
+    )
+    op.create_table(
         "house_delta",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("account_id", sa.Integer(), autoincrement=False, nullable=False),
