@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from tests.factories.ports import free_block, free_port
 from tests.factories.runs import PITBOSS, ROOT, Run
 
 from pitboss.cli.stack import BLOCK, BLOCK_PORTS, DEMO_PORT
 from pitboss.platform.embedded import PostgresServer
+from pitboss.tenancy.contracts import CellPlace, Offer, TenantFile
+from pitboss.tenancy.rules import find_tenant_problems
 from pitboss.themes.contracts import BrandTheme
 from pitboss.themes.rules import describe_theme
 from pitboss.themes.service import check_theme
@@ -93,8 +96,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         platform.close()
 
 
-def find_block(beginning: str) -> str:
-    (found,) = [block for block in SHELL if beginning in block]
+def find_block(beginning: str, spoken: str = "sh") -> str:
+    (found,) = [block for language, block in BLOCKS if language == spoken and beginning in block]
     return found
 
 
@@ -151,13 +154,25 @@ def is_gone(client: httpx.Client) -> bool:
 
 
 def test_the_theme_that_is_shown_is_one() -> None:
-    (shown,) = [tomllib.loads(block) for language, block in BLOCKS if language == "toml"]
+    shown = tomllib.loads(find_block("colour =", "toml"))
     logo = (ROOT / "tenants/aurora/theme/aurora.png").read_bytes()
     themes, problems = check_theme("nova", shown, {"nova.png": logo}, {"nova": ("en", "es")})
     assert problems == []
     told = describe_theme(themes["nova"])
     for mode in ("light", "dark"):
         assert f'theme.nova.{mode}  "{told[mode]}"' in GUIDE
+
+
+def test_the_brands_of_several_licences_are_as_the_files_take_them() -> None:
+    written = tomllib.loads((ROOT / "tenants/aurora/tenant.toml").read_text())
+    shown = tomllib.loads(find_block('packs = ["mt_mga", "se_sga"]', "toml"))
+    tenant = msgspec.convert({**written, **shown}, TenantFile)
+    offer = Offer({"eu-1": CellPlace("eu-1", "eu")})
+    assert find_tenant_problems("aurora", tenant, offer) == []
+    assert {brand.slug: brand.pack for brand in tenant.brands} == {"nova": "mt_mga", "norr": "se_sga"}
+    shown["brands"][1]["pack"] = ""
+    (problem,) = find_tenant_problems("aurora", msgspec.convert({**written, **shown}, TenantFile), offer)
+    assert f"{problem.key}: {problem.reason}".startswith("brands[1].pack: missing")
 
 
 @pytest.mark.parametrize(("key", "value"), [("color", "#0b6e4f"), ("colour", "#ffffff")])
