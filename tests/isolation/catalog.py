@@ -22,7 +22,15 @@ which no login may update; it is a trigger, its owner is held by the wall, and s
 """
 OWNERS_POLICIES = {"journal.access_owner", "wallet.access_owner"}
 """Permissive policies for the tables' owner: what `ledger_move_wallets()` updates."""
-POWERLESS = ("pitboss_owner", "pitboss_ctx", "pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_platform")
+POWERLESS = (
+    "pitboss_owner",
+    "pitboss_ctx",
+    "pitboss_app",
+    "pitboss_worker",
+    "pitboss_relay",
+    "pitboss_seq",
+    "pitboss_platform",
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ _TABLE_FAULTS = {
     "a permissive policy is for other roles than one of ours": """
         select tablename || '.' || policyname from pg_policies where tablename = any($1) and permissive = 'PERMISSIVE'
             and $2 <> '' and not (cardinality(roles) = 1
-            and roles[1] in ('pitboss_app', 'pitboss_worker', 'pitboss_relay', 'pitboss_platform'))""",
+            and roles[1] in ('pitboss_app', 'pitboss_worker', 'pitboss_relay', 'pitboss_seq', 'pitboss_platform'))""",
     "tenant_id may be missing": """
         select c.relname from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
         where c.relname = any($1) and c.relkind = 'r' and $2 <> ''

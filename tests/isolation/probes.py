@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
-from tests.factories.databases import PlaneDatabase
+from tests.factories.databases import GROUPS, PlaneDatabase
 from tests.isolation.attacks import Attack, read_attacks, write_attacks
 from tests.isolation.catalog import Relation, read_relations
 from tests.isolation.seeding import A, B, fingerprint, marks_of, seed
 
 from pitboss.platform.db import ContextSigner, parse_url
 
-LOGINS = ("pitboss_app", "pitboss_worker", "pitboss_relay")
+LOGINS = tuple(login for login in GROUPS["cell"] if login != "pitboss_migrate")
+"""Every login of a cell's processes: a new one is probed from its first day."""
 
 
 @dataclass
