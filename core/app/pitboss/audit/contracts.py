@@ -158,6 +158,7 @@ PERSONAL_FIELDS: Final = frozenset(
         "password_hash",
         "secret",
         "token",
+        "wrapped_key",
         "token_hash",
     ]
 )

@@ -286,6 +286,20 @@ def upgrade() -> None:
         postgresql_where=sa.text("reverses_version is not null"),
     )
     op.create_table(
+        "key_epoch",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("key_version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("wrapped_key", sa.LargeBinary(), nullable=True),
+        sa.CheckConstraint(
+            "state in (1, 2, 3) and (state = 1) = (wrapped_key is not null)", name=op.f("ck_key_epoch_state")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "epoch", name=op.f("pk_key_epoch")),
+    )
+    op.create_table(
         "outbox_job",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("job_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -491,6 +505,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "granted_version", name=op.f("pk_award")),
     )
     op.create_table(
+        "erasure",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("certificate_id", sa.Uuid(), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("policy_version", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("keys_destroyed", sa.Integer(), nullable=False),
+        sa.Column("removed", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("backups_closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "epoch"],
+            ["key_epoch.tenant_id", "key_epoch.epoch"],
+            name=op.f("fk_erasure_tenant_id_epoch_key_epoch"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "subject_id", name=op.f("pk_erasure")),
+    )
+    op.create_table(
         "game_session",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("session_id", sa.Uuid(), nullable=False),
@@ -569,6 +601,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "account_id", "batch_id", name=op.f("pk_house_delta")),
     )
     op.create_table(
+        "index_key",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("wrapped_key", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "epoch"],
+            ["key_epoch.tenant_id", "key_epoch.epoch"],
+            name=op.f("fk_index_key_tenant_id_epoch_key_epoch"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "name", name=op.f("pk_index_key")),
+    )
+    op.create_table(
+        "keyring",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "epoch"],
+            ["key_epoch.tenant_id", "key_epoch.epoch"],
+            name=op.f("fk_keyring_tenant_id_epoch_key_epoch"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_keyring")),
+    )
+    op.create_table(
         "password_reset",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("token_hash", sa.LargeBinary(), nullable=False),
@@ -635,6 +692,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "token_hash", name=op.f("pk_player_session")),
     )
     op.create_index("ix_player_session_player", "player_session", ["tenant_id", "player_id"], unique=False)
+    op.create_table(
+        "subject_key",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("wrapped_key", sa.LargeBinary(), nullable=True),
+        sa.CheckConstraint(
+            "state in (1, 2, 3) and (state = 3) = (wrapped_key is null)", name=op.f("ck_subject_key_state")
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "epoch"],
+            ["key_epoch.tenant_id", "key_epoch.epoch"],
+            name=op.f("fk_subject_key_tenant_id_epoch_key_epoch"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "subject_id", "version", name=op.f("pk_subject_key")),
+    )
+    op.create_index("ix_subject_key_epoch", "subject_key", ["tenant_id", "epoch"], unique=False)
     op.create_table(
         "usage",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
