@@ -40,6 +40,8 @@ from pitboss.games import service as games
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.ledger import service as ledger
+from pitboss.limits import service as limits
+from pitboss.limits.contracts import Limit, LimitKind, Period
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.embedded import PostgresServer, RedisServer
 from pitboss.platform.processes import spawn, tail, wait_until
@@ -49,8 +51,10 @@ from pitboss_sdk.games import GameInfo
 TENANT, DOMAIN = "aurora", "aurora.localhost"
 PLUGINS = {"softswiss": "copper-dice", "hub88": "h88_lantern_bay"}
 """Both dialects, each with the game that is played in it."""
-TERMS = BrandTerms("aurora", ("en", "es", "pt-BR"), "en", ("EUR",))
+TERMS = BrandTerms("aurora", ("en", "es", "pt-BR"), "en", ("EUR",), "mt_mga")
 READY_SECONDS = 180
+LIMITED = frozenset({2, 3})
+"""Of five players each, who has limits."""
 
 
 class Seat(msgspec.Struct, frozen=True):
@@ -60,6 +64,8 @@ class Seat(msgspec.Struct, frozen=True):
     holder: Holder
     wallet_id: int
     email: str
+    is_limited: bool
+    """Whether limits that are never reached count what the player stakes, loses and deposits."""
 
 
 class Cell:
@@ -176,10 +182,16 @@ class Cell:
                         origin=origin,
                     )
                     await games.finish_launch(session, self.scope, opened, opened=True)
+                    is_limited = number % 5 in LIMITED
+                    if is_limited:
+                        wallet = await ledger.get_wallet(session, self.scope, player.player_id, "EUR")
+                        for kind in LimitKind:
+                            limit = Limit(kind, Period.MONTH, 10**12)
+                            await limits.set_limit(session, self.scope, wallet, limit, actor, origin)
                 account = str(player.public_id)
                 token = str(opened) if vendor.plugin == "softswiss" else f"{opened}.{account}.EUR"
                 holder = Holder(account, "EUR", 2, game.code, token)
-                seats.append(Seat(vendor, holder, wallet_id, registration.email))
+                seats.append(Seat(vendor, holder, wallet_id, registration.email, is_limited))
             await database.engine.dispose()
         return seats
 

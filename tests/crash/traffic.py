@@ -8,12 +8,14 @@ import random
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from tests.crash.cell import DOMAIN, TENANT, Cell, Seat
 
 from pitboss.cli.simulate.calls import INSUFFICIENT, ROLLED_BACK, Call, Leg, to_decimal
 from pitboss.cli.simulate.vendors import Vendor
+from pitboss.kernel.clock import utc_now
 
 TIMEOUT_SECONDS = 5.0
 PAUSE_SECONDS = 0.06
@@ -23,6 +25,9 @@ RESETS_PER_PLAYER = 3
 MAX_STAKE = 5_000
 DECIMALS = 2
 SHARED, PLAYS_PER_SHARED = 2, 4
+AWARDED = frozenset({3, 4})
+"""Of five players each, who gets bonus money; one of them has limits too."""
+WAGERING_TIMES = 3
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,13 @@ class Book:
     balance: int = 0
     open_bets: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     resets: int = 0
+    staked: int = 0
+    """Stakes without those that were taken back; what was won, and what was deposited, likewise in minor units."""
+    won: int = 0
+    deposited: int = 0
+    is_awarded: bool = False
+    awards: dict[str, int] = field(default_factory=dict[str, int])
+    """What was given under terms, by its id; some of it becomes real money on the way."""
     shared: bool = False
     """Several players' calls meet on this wallet, so that no answer's balance can be foretold, only the last."""
 
@@ -125,7 +137,9 @@ class Traffic:
 
     def __init__(self, cell: Cell, seats: list[Seat], seed: int) -> None:
         self.cell = cell
-        self.books = [Book(seat, shared=number < SHARED) for number, seat in enumerate(seats)]
+        self.books = [
+            Book(seat, is_awarded=number % 5 in AWARDED, shared=number < SHARED) for number, seat in enumerate(seats)
+        ]
         self.acknowledged: list[tuple[Wire, Answer]] = []
         self.legs: set[str] = set()
         """References of accepted legs: each has exactly one row in the journal."""
@@ -164,6 +178,8 @@ class Traffic:
     async def _play(self, book: Book, connection: Line, rng: random.Random) -> None:
         try:
             await self._credit(connection, book, 10**9 if book.shared else 100_000)
+            if book.is_awarded:
+                await self._award(connection, book, 50_000)
             while not self._stopping.is_set():
                 await self._act(connection, book, rng)
                 await asyncio.sleep(rng.expovariate(1 / PAUSE_SECONDS))
@@ -186,6 +202,8 @@ class Traffic:
             await self._repeat(connection, rng)
         elif draw < 0.98 and book.resets < RESETS_PER_PLAYER:
             await self._ask_for_reset(connection, book)
+        elif book.is_awarded:
+            await self._award(connection, book, rng.randrange(1, 20_000))
         else:
             await self._credit(connection, book, rng.randrange(1, 20_000))
 
@@ -204,6 +222,8 @@ class Traffic:
             self._expect(book, answer, 400, INSUFFICIENT)
             return
         book.balance += gain - stake if win and many else -stake
+        book.staked += stake
+        book.won += gain if win else 0
         self._expect(book, answer, 200)
         if win and not many:
             answer = await self._wallet(connection, book, Call("betwin", round_id, legs[1:]))
@@ -219,6 +239,7 @@ class Traffic:
         win = Call("betwin", round_id, (Leg("win", reference, gain),), finished=True)
         answer = await self._wallet(connection, book, win)
         book.balance += gain
+        book.won += gain
         self._expect(book, answer, 200)
         self.legs.add(reference)
 
@@ -228,6 +249,7 @@ class Traffic:
         back = Call("rollback", round_id, (Leg("rollback", reference, original=original),))
         answer = await self._wallet(connection, book, back)
         book.balance += stake
+        book.staked -= stake
         self._expect(book, answer, 200)
         self.legs.add(reference)
 
@@ -247,16 +269,32 @@ class Traffic:
             if again != answer:
                 self.wrong.append(f"{call.body!r}: first {answer}, again {again}")
 
-    async def _credit(self, connection: Line, book: Book, amount_minor: int) -> None:
-        reference = self._name("credit")
-        body = {"amount_minor": amount_minor, "currency": "EUR", "reference": reference, "reason": "test"}
+    async def _operate(self, connection: Line, book: Book, what: str, body: dict[str, Any]) -> Answer:
         headers = (
             ("content-type", "application/json"),
             ("authorization", f"Bearer {self.cell.settings.operator_token}"),
         )
-        path = f"/api/v1/operator/players/{book.seat.holder.account}/credits"
-        answer = await self._surely(connection, Wire(path, json.dumps(body).encode(), headers))
+        path = f"/api/v1/operator/players/{book.seat.holder.account}/{what}"
+        return await self._surely(connection, Wire(path, json.dumps(body).encode(), headers))
+
+    async def _award(self, connection: Line, book: Book, amount_minor: int) -> None:
+        """Give bonus money under terms, sent again with its reference until it is acknowledged."""
+        terms = {"amount_minor": amount_minor, "reference": self._name("award"), "reason": "test"}
+        later = {"expires_at": (utc_now() + timedelta(days=300)).isoformat(), "wagering_times": WAGERING_TIMES}
+        answer = await self._operate(connection, book, "awards", {**terms, **later})
         book.balance += amount_minor
+        if answer.status != 201 or answer.json()["granted_minor"] != amount_minor:
+            self.wrong.append(f"award: {answer}")
+            return
+        book.awards[answer.json()["award_id"]] = amount_minor
+        self.legs.add(answer.json()["award_id"])
+
+    async def _credit(self, connection: Line, book: Book, amount_minor: int) -> None:
+        reference = self._name("credit")
+        body = {"amount_minor": amount_minor, "currency": "EUR", "reference": reference, "reason": "test"}
+        answer = await self._operate(connection, book, "credits", body)
+        book.balance += amount_minor
+        book.deposited += amount_minor
         told = answer.json().get("playable_after_minor")
         if answer.status != 201 or (told != book.balance and not book.shared):
             self.wrong.append(f"{reference}: {answer}, expected {book.balance}")
