@@ -43,16 +43,29 @@ class Plan:
         }
         rng = random.Random(plan["seed"])
         # Account and session of a player never change, so the beginning of every body is made once.
-        self.players: list[tuple[str, str]] = [
-            (slug, f'{{"account_id":"{account}","currency":"EUR","game_id":"{plan["game"]}","session_id":"{session}"')
-            for slug, account, session in plan["players"]
-        ]
-        random.Random(1).shuffle(self.players)
-        self.ranks = draw_ranks(len(self.players), rng)
+        self.crowds = {
+            crowd: [
+                (
+                    slug,
+                    f'{{"account_id":"{account}","currency":"EUR","game_id":"{plan["game"]}","session_id":"{session}"',
+                )
+                for slug, account, session in players
+            ]
+            for crowd, players in plan["players"].items()
+        }
+        for players in self.crowds.values():
+            random.Random(1).shuffle(players)
+        self.ranks_of = {crowd: draw_ranks(len(players), rng) for crowd, players in self.crowds.items()}
         self.asks = draw_asks(HTTP_MIX, rng)
-        self.amounts = [f"{rng.randrange(10, 500) / 100:.2f}" for _ in self.ranks]
+        self.amounts = [f"{rng.randrange(10, 500) / 100:.2f}" for _ in self.asks]
+        self.choose(next(iter(self.crowds)))
         self.prefix = f"{rng.getrandbits(80):020x}"
         self.number = 0
+
+    def choose(self, crowd: str) -> None:
+        """Let the calls be those of one crowd of players."""
+        self.players: list[tuple[str, str]] = self.crowds[crowd]
+        self.ranks: list[int] = self.ranks_of[crowd]
 
     def sign(self, slug: str, operation: str, body: bytes) -> bytes:
         """Return the whole request as it goes over the wire."""
@@ -234,6 +247,7 @@ def main() -> None:
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         command = json.loads(line)
+        plan.choose(command["crowd"])
         seen = uvloop.run(load(plan, int(command["connections"]), float(command["seconds"])))
         print(json.dumps(seen), flush=True)
 

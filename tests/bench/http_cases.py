@@ -23,6 +23,9 @@ from pitboss.platform.settings import child_environ
 _START_SECONDS: Final = 30
 _COMMAND_SECONDS: Final = 120
 MEMORY_CONNECTIONS: Final = 64
+PLAIN: Final = ""
+LIMITED: Final = "limited"
+"""Crowds of players: every one of the second has limits of stake and loss a day, and some have bonus money."""
 MEMORY_WARM_UP_SECONDS: Final = 30
 _MEMORY_STEP_SECONDS: Final = 10
 
@@ -76,7 +79,10 @@ class Web:
             "game": GAME,
             "seed": 7,
             "tenants": list(slugs.values()),
-            "players": [(slugs[seat.tenant_id], seat.account, seat.session) for seat in self._stage.web_seats],
+            "players": {
+                crowd: [(slugs[seat.tenant_id], seat.account, seat.session) for seat in seats]
+                for crowd, seats in ((PLAIN, self._stage.web_seats), (LIMITED, self._stage.limited_web_seats))
+            },
         }
         path = self._stage.folder / "plan.json"
         path.write_text(json.dumps(plan))
@@ -90,12 +96,12 @@ class Web:
         )
         await self._read_line()
 
-    async def load(self, connections: int, seconds: float) -> Sample:
+    async def load(self, connections: int, seconds: float, crowd: str = PLAIN) -> Sample:
         """Let the generator call for `seconds`; raise `CaseFailed` when one answer is not what it must be."""
         generator = self._running()
         if generator.stdin is None:
             raise CaseFailed("the generator does not listen")
-        command = json.dumps({"connections": connections, "seconds": seconds})
+        command = json.dumps({"connections": connections, "seconds": seconds, "crowd": crowd})
         generator.stdin.write(command.encode() + b"\n")
         web_began = self.cpu_seconds()
         seen = await self._read_line(seconds)
@@ -135,18 +141,26 @@ class Web:
             stop_group(self._server, signal.SIGTERM, 20)
 
 
-class HttpCase:
-    """Closed loop at one number of connections."""
+def name_case(connections: int, crowd: str) -> str:
+    """Return the name under which a case is measured."""
+    return f"wallet_http_{crowd}_{connections}" if crowd else f"wallet_http_{connections}"
 
-    def __init__(self, web: Web, connections: int) -> None:
-        self.name = f"wallet_http_{connections}"
+
+class HttpCase:
+    """Closed loop at one number of connections, of players with or without limits and awards."""
+
+    def __init__(self, web: Web, connections: int, crowd: str = PLAIN) -> None:
+        self.name = name_case(connections, crowd)
         self.title = f"signed wallet call over HTTP, {connections} connections"
+        if crowd == LIMITED:
+            self.title = f"… {connections}, players with limits and awards"
         self._web = web
         self._connections = connections
+        self._crowd = crowd
 
     async def run(self, seconds: float) -> Sample:
         """Let the generator call for `seconds`."""
-        return await self._web.load(self._connections, seconds)
+        return await self._web.load(self._connections, seconds, self._crowd)
 
     async def close(self) -> None:
         """The processes are shared."""

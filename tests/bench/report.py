@@ -13,6 +13,8 @@ from tests.bench.measure import Spread, spread
 from pitboss.ledger.contracts import Finding
 
 DENOMINATOR: Final = "pgbench"
+LIMITED_PAIRS: Final = (("wallet_http_limited_64", "wallet_http_64"), ("ledger_limited_64", "ledger_rounds_64"))
+"""Cases of players with limits and awards, each beside its like without."""
 _PER_CALL: Final = ("journal", "journal_indexes", "call_key", "call_key_indexes")
 """What `bytes_per_call` counts; rounds, batches and house deltas stand apart."""
 QUIET_LOAD: Final = 0.5
@@ -69,6 +71,9 @@ def render(outcome: Outcome) -> str:
     figures = compute_figures(outcome)
     if "hot_account_per_spread" in figures:
         lines.append(f"one hot house account ÷ 64 spread ones: {figures['hot_account_per_spread']:.3f}")
+    for limited, plain in LIMITED_PAIRS:
+        if f"{limited}_per_plain" in figures:
+            lines.append(f"players with limits and awards: {limited} ÷ {plain}: {figures[f'{limited}_per_plain']:.3f}")
     if outcome.bytes_grown:
         parts = ", ".join(f"{name} {size:.0f}" for name, size in outcome.bytes_grown.items() if size >= 0.5)
         lines.append(f"bytes a call: {figures['bytes_per_call']:.0f} for journal, keys and their indexes ({parts})")
@@ -139,6 +144,9 @@ def compute_figures(outcome: Outcome) -> dict[str, Any]:
     hot, spread_out = measured.get("ledger_hot_64"), measured.get("ledger_spread_64")
     if hot and spread_out:
         _add_spread(figures, "hot_account_per_spread", spread(hot.ratios(spread_out)))
+    for limited, plain in LIMITED_PAIRS:
+        if limited in measured and plain in measured:
+            _add_spread(figures, f"{limited}_per_plain", spread(measured[limited].ratios(measured[plain])))
     if outcome.bytes_grown:
         figures["bytes_per_call"] = round(sum(outcome.bytes_grown[name] for name in _PER_CALL), 1)
         figures |= {f"bytes_per_call_{name}": round(size, 1) for name, size in outcome.bytes_grown.items()}

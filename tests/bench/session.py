@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import uvloop
 from tests.bench.cases import LANES, Case, CaseFailed, LaneCase, LanePool, Pgbench, Sample
-from tests.bench.http_cases import MEMORY_CONNECTIONS, HttpCase, Web, measure_memory
+from tests.bench.http_cases import LIMITED, MEMORY_CONNECTIONS, PLAIN, HttpCase, Web, measure_memory, name_case
 from tests.bench.load import Calls
 from tests.bench.measure import cpu_model, cpu_seconds, fdatasync_us, free_gib
 from tests.bench.report import Measured, Outcome, draw, render, write_figures
@@ -27,7 +27,7 @@ from pitboss.platform.processes import FolderLock
 
 FOLDER: Final = ROOT / "build" / "bench"
 FIGURES: Final = ROOT / "build" / "figures"
-CONNECTIONS_MEASURED: Final = (8, 64, 256)
+HTTP_MEASURED: Final = ((8, PLAIN), (64, PLAIN), (64, LIMITED), (256, PLAIN))
 BATCHES_MEASURED: Final = (1, 16, 64, 128)
 _NEEDED_GIB: Final = 25
 NOT_BUILT: Final = {
@@ -145,6 +145,13 @@ class Session:
         cases += [
             LaneCase("ledger_prebuilt_64", "… 64, requests built beforehand", pool, calls(201), 64, built_before=True),
             LaneCase("ledger_rounds_64", "… 64, with rounds and sessions", pool, calls(202, with_rounds=True), 64),
+            LaneCase(
+                "ledger_limited_64",
+                "… 64, the same, players with limits and awards",
+                pool,
+                calls(205, [part_of(stage.limited_seats, lane) for lane in range(LANES)], with_rounds=True),
+                64,
+            ),
             LaneCase("ledger_hot_64", "… 64, one tenant, one house account", pool, calls(203, of_one_tenant), 64),
             LaneCase(
                 "ledger_spread_64",
@@ -157,18 +164,15 @@ class Session:
         one_wallet = [Calls(parts[0][:1], stage.books, 20_500)]
         cases.append(LaneCase("ledger_one_wallet_64", "… 64, one lane, all on one wallet", pool, one_wallet, 64))
         wanted = [case for case in cases if self._only.search(case.name)]
-        http = [f"wallet_http_{number}" for number in CONNECTIONS_MEASURED]
-        if any(self._only.search(name) for name in http):
-            wanted += await self._make_http_cases(http)
+        http = {name_case(*each): each for each in HTTP_MEASURED if self._only.search(name_case(*each))}
+        if http:
+            try:
+                web = await self._start_web()
+            except CaseFailed as failed:
+                self.missing.update(dict.fromkeys(http, str(failed)))
+            else:
+                wanted += [HttpCase(web, *each) for each in http.values()]
         return wanted
-
-    async def _make_http_cases(self, names: list[str]) -> list[Case]:
-        try:
-            web = await self._start_web()
-        except CaseFailed as failed:
-            self.missing.update(dict.fromkeys(names, str(failed)))
-            return []
-        return [HttpCase(web, number) for number in CONNECTIONS_MEASURED if self._only.search(f"wallet_http_{number}")]
 
     async def _start_web(self) -> Web:
         self.tell("starting the web process and the generator")

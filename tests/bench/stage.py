@@ -23,6 +23,7 @@ from pitboss.migrations.upgrade import upgrade
 from pitboss.platform.db import ContextSigner, Database, LaneConnections, create_engine
 from pitboss.platform.embedded import PostgresServer, RedisServer, write_private
 from pitboss.platform.settings import ContextKey, NamedKey, Settings
+from pitboss.policy.contracts import PlayLaw, SpendOrder
 from pitboss.tenancy import service as tenancy
 from pitboss.tenancy.contracts import By
 from pitboss.wallet.contracts import WalletRequest
@@ -48,7 +49,10 @@ TENANTS: Final = 5
 WALLETS: Final = 100_000
 """Wallets of each of the two sides that are measured, postings in process and the web; each remembers its own."""
 ROW_WALLETS: Final = 20_000
-ALL_WALLETS: Final = 2 * WALLETS + ROW_WALLETS
+"""Wallets of a smaller crowd: those of plain posting, and on each side those of players with limits."""
+ALL_WALLETS: Final = 2 * WALLETS + 3 * ROW_WALLETS
+AWARDED_SHARE: Final = 10
+"""One of so many players with limits has bonus money to wager, and stakes it first."""
 SPREAD_ACCOUNTS: Final = 64
 DEPOSIT_MINOR: Final = 10**11
 TPCB_SCALE: Final = 50
@@ -78,6 +82,7 @@ class Books(NamedTuple):
     manual_source_id: int
     revenue_id: int
     clearing_id: int
+    bonus_cost_id: int
     spread_ids: tuple[int, ...]
 
 
@@ -97,6 +102,9 @@ class Stage:
         self.seats: list[Seat] = []
         self.web_seats: list[Seat] = []
         self.row_seats: list[Seat] = []
+        self.limited_seats: list[Seat] = []
+        self.limited_web_seats: list[Seat] = []
+        self._awards: dict[int, str] = {}
 
     @property
     def signer(self) -> ContextSigner:
@@ -198,14 +206,31 @@ class Stage:
         finally:
             await admin.close()
         seats = [Seat(*row) for row in rows]
-        shares = WALLETS * 2 // ROW_WALLETS + 1
-        half = shares // 2
+        half = WALLETS // ROW_WALLETS
+        shares = 2 * half + 3
         self.seats = [seat for number, seat in enumerate(seats) if number % shares < half]
         self.web_seats = [seat for number, seat in enumerate(seats) if half <= number % shares < 2 * half]
-        self.row_seats = seats[shares - 1 :: shares]
+        self.row_seats, self.limited_seats, self.limited_web_seats = (seats[2 * half + n :: shares] for n in range(3))
+        await self._limit()
+
+    async def _limit(self) -> None:
+        """Give players limits that are never reached, and some of them terms of an award."""
+        seats = [*self.limited_seats, *self.limited_web_seats]
+        awarded = [seat.wallet_id for seat in seats[::AWARDED_SHARE]]
+        admin = await asyncpg.connect(self.postgres.admin_url("pitboss_bench_cell"))
+        try:
+            async with admin.transaction():
+                # A mark of a wallet moves no money, and nothing has been booked yet.
+                await admin.execute("set local session_replication_role = replica")
+                await admin.execute(_MARK_LIMITED, [seat.wallet_id for seat in seats])
+            await admin.execute(_LIMITS, DEPOSIT_MINOR)
+            rows = await admin.fetch(_TERMS, awarded, DEPOSIT_MINOR)
+        finally:
+            await admin.close()
+        self._awards = {row[0]: row[1] for row in rows}
 
     async def _deposit(self) -> None:
-        seats = self.seats + self.web_seats + self.row_seats
+        seats = [*self.seats, *self.web_seats, *self.row_seats, *self.limited_seats, *self.limited_web_seats]
         lanes = [self.make_lane(number) for number in (91, 92)]
         tasks = [asyncio.create_task(lane.run()) for lane in lanes]
         try:
@@ -219,7 +244,9 @@ class Stage:
 
     async def _deposit_part(self, lane: Lane, seats: list[Seat]) -> None:
         for start in range(0, len(seats), 128):
-            futures = [lane.submit(self._deposit_request(seat)) for seat in seats[start : start + 128]]
+            some = seats[start : start + 128]
+            futures = [lane.submit(self._deposit_request(seat)) for seat in some]
+            futures += [lane.submit(self._award_request(seat)) for seat in some if seat.wallet_id in self._awards]
             for result in await asyncio.gather(*futures):
                 if result.refusal is not None:
                     raise RuntimeError(f"a deposit was refused: {result.refusal}")
@@ -229,10 +256,17 @@ class Stage:
         leg = make_leg(Op.DEPOSIT, seat.wallet_id, f"deposit-{seat.wallet_id}", DEPOSIT_MINOR, books.clearing_id)
         return WalletRequest(seat.tenant_id, seat.wallet_id, books.manual_source_id, (leg,))
 
+    def _award_request(self, seat: Seat) -> WalletRequest:
+        books = self.books[seat.tenant_id]
+        reference = self._awards[seat.wallet_id]
+        leg = make_leg(Op.AWARD, seat.wallet_id, reference, DEPOSIT_MINOR, books.bonus_cost_id)
+        return WalletRequest(seat.tenant_id, seat.wallet_id, books.manual_source_id, (leg,))
+
     def make_lane(self, number: int) -> Lane:
         """Return a lane on the cell's database, with the login that the web has."""
         connection = LaneConnections(self.url("cell", "app"), f"bench lane {number}", self.signer)
-        return Lane(DatabasePoster(number, connection))
+        laws = {(tenant_id, ""): PlayLaw("UTC", SpendOrder.BONUS_FIRST) for tenant_id in self.books}
+        return Lane(DatabasePoster(number, connection, laws=laws))
 
     async def verify(self) -> list[Finding]:
         """Prove every tenant's books, each in one snapshot."""
@@ -287,6 +321,7 @@ async def _read_books(cell: Database, scope: TenantScope) -> Books:
             await ledger.ensure_source(session, scope, MANUAL_SOURCE),
             chart[AccountKind.GAME_REVENUE, PLUGIN],
             chart[AccountKind.CLEARING, MANUAL_SOURCE],
+            chart[AccountKind.BONUS_COST, ""],
             tuple(chart[AccountKind.GAME_REVENUE, name] for name in spread),
         )
 
@@ -299,6 +334,7 @@ def _write_tenant(folder: Path, slug: str) -> None:
         f'[[brands]]\nslug = "{slug}"\nname = "{slug.title()}"\ndomains = ["{slug}.localhost"]\n'
         'languages = ["en"]\ndefault_language = "en"\n'
     )
+    (folder / "policy.toml").write_text("real_money_spent_first = false\n")
     (folder / "plugins" / f"{PLUGIN}.toml").write_text(
         f'casino_id = "{slug}"\ngateway_url = "http://127.0.0.1:9"\napi_secret = {{ secret = "{SECRET_NAME}" }}\n'
     )
@@ -330,6 +366,17 @@ _SESSIONS = """
 insert into game_session (tenant_id, session_id, player_id, wallet_id, game_id, state, expires_at)
 select w.tenant_id, uuidv7(), w.player_id, w.wallet_id, g.game_id, 2, now() + interval '12 hours'
 from wallet w join game g using (tenant_id)
+"""
+_MARK_LIMITED = "update wallet set has_limits = true where wallet_id = any($1::bigint[])"
+_LIMITS = """
+insert into player_limit (tenant_id, wallet_id, kind, period, amount_minor)
+select w.tenant_id, w.wallet_id, kind, 1, $1 from wallet w, unnest(array[2, 3]) as k(kind) where w.has_limits
+"""
+_TERMS = """
+insert into award_terms (tenant_id, award_id, wallet_id, amount_minor, required_minor, expires_at, reference, reason)
+select tenant_id, uuidv7(), wallet_id, $2::bigint, 100 * $2::bigint, now() + interval '30 days',
+    'bench-' || wallet_id, 'bench'
+from wallet where wallet_id = any($1::bigint[]) returning wallet_id, award_id::text
 """
 _SEATS = """
 select w.tenant_id, w.wallet_id, w.player_id, p.public_id::text, s.session_id::text

@@ -24,7 +24,7 @@ def plan_for(port: int) -> Plan:
             "game": "dice",
             "seed": 3,
             "tenants": ["one", "two"],
-            "players": [("one", "a", "s-a"), ("two", "b", "s-b"), ("one", "c", "s-c")],
+            "players": {"": [("one", "a", "s-a"), ("two", "b", "s-b"), ("one", "c", "s-c")]},
         }
     )
 
