@@ -9,7 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from tests.factories.databases import PlaneDatabase
-from tests.factories.players import AURORA, make_origin, make_registration, open_cell, register
+from tests.factories.players import AURORA, JADE, make_origin, make_registration, open_cell, register
 
 from pitboss.accounts.contracts import Player
 from pitboss.accounts.runtime import Passwords
@@ -17,6 +17,7 @@ from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, ActorKind
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Balance, Op, ProofOutcome, Wallet
+from pitboss.limits.rules import compute_first_needed
 from pitboss.platform.db import ContextSigner, Database, LaneConnections
 from pitboss.platform.telemetry import Metrics
 from pitboss.wallet import service as wallets
@@ -163,3 +164,36 @@ async def test_the_proof_counts_what_it_finds(cell_database: PlaneDatabase) -> N
         told = metrics.render()
         assert b"pitboss_ledger_findings{" not in told, "a closed tenant is alerted of for ever"
         assert b"pitboss_ledger_verified_at_seconds{" not in told
+
+
+async def test_old_windows_of_limits_are_forgotten_and_no_other(cell_database: PlaneDatabase) -> None:
+    async with (
+        open_cell(cell_database) as cell,
+        open_cell(cell_database, cell_database.worker_url) as worker,
+        open_lanes(cell_database, cell_database.app_url) as lanes,
+    ):
+        for scope in (AURORA, JADE):
+            player = await register(cell, Passwords(), make_registration(), scope)
+            async with cell.transaction(scope) as session:
+                await ledger.open_wallet(session, scope, player.player_id, "EUR", player.licence)
+        first = compute_first_needed(utc_now().date())
+        connection = await asyncpg.connect(cell_database.admin_url)
+        try:
+            await connection.execute(
+                "insert into usage (tenant_id, wallet_id, kind, period, window_start, used_minor)"
+                " select tenant_id, wallet_id, kind, 1, $1::date + day, 5"
+                " from wallet, generate_series(1, 3) kind, generate_series(-800, 1) day",
+                first,
+            )
+            prune = find(ledger_jobs(worker, lanes, Metrics(), lambda: [AURORA]), "ledger.prune_usage")
+            async with worker.transaction(AURORA) as session:
+                await prune.handler(session, AURORA, {})
+            rows = await connection.fetch(
+                "select tenant_id, min(window_start), count(*) from usage group by tenant_id order by tenant_id"
+            )
+        finally:
+            await connection.close()
+    assert [tuple(row) for row in rows] == [
+        (AURORA.tenant_id, first, 3 * 2),
+        (JADE.tenant_id, first - timedelta(days=800), 3 * 802),
+    ]

@@ -24,6 +24,7 @@ from pitboss.limits.contracts import (
 from pitboss.limits.rules import (
     compute_closed_until,
     compute_earliest_window,
+    compute_first_needed,
     compute_play_time_left,
     compute_usage,
     decide_change,
@@ -31,6 +32,7 @@ from pitboss.limits.rules import (
     decide_play_time,
     mature,
     mature_play_time,
+    name_window,
 )
 
 FRIDAY = date(2026, 11, 20)
@@ -212,3 +214,28 @@ def _as_play_time(minutes: int, change: Change | None) -> PlayTimeLimit:
     if change is None:
         return PlayTimeLimit(Period.WEEK, minutes)
     return PlayTimeLimit(Period.WEEK, minutes, change.amount_minor, change.at)
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "UTC", "Europe/Malta", "America/Sao_Paulo", "Pacific/Kiritimati"])
+def test_no_window_that_is_open_anywhere_is_forgotten(zone: str) -> None:
+    moment = datetime(2027, 12, 1, tzinfo=UTC)
+    while moment < datetime(2028, 4, 1, tzinfo=UTC):
+        today = moment.astimezone(ZoneInfo(zone)).date()
+        for period in Period:
+            window = name_window(Limit(LimitKind.STAKE, period, 1), today)
+            assert window[2] >= compute_first_needed(moment.date()), (moment, period)
+        moment += timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("today", "first"),
+    [
+        (date(2028, 3, 2), date(2028, 2, 1)),
+        (date(2028, 3, 3), date(2028, 2, 28)),
+        (date(2028, 3, 31), date(2028, 3, 1)),
+        (date(2028, 1, 2), date(2027, 12, 1)),
+        (date(2028, 1, 3), date(2027, 12, 27)),
+    ],
+)
+def test_what_no_window_needs_is_forgotten(today: date, first: date) -> None:
+    assert compute_first_needed(today) == first

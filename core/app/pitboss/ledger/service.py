@@ -30,6 +30,7 @@ from pitboss.ledger.store.accounts import (
     list_wallets,
     open_house_accounts,
     open_wallet,
+    prune_usage,
     seed_usage,
     set_wallet_status,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "plan_new",
     "plan_post",
     "plan_standing",
+    "prune_usage",
     "read_wallet_numbers",
     "seed_usage",
     "set_wallet_status",

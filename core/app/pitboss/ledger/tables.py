@@ -81,6 +81,8 @@ class WalletRow(CellBase):
     closed_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     status: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
     has_awards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """Whether bonus money was ever booked here. It stays when the last award is settled: a bet that an award paid may
+    be taken back, or won, as long as its key is kept, and that is decided on the award's rows."""
     has_limits: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     currency: Mapped[str] = mapped_column(Text)
     licence: Mapped[str] = mapped_column(Text, server_default=text("''"))

@@ -19,6 +19,15 @@ def compute_earliest_window(today: date) -> date:
     return min(compute_first_day(period, today) for period in LimitPeriod)
 
 
+def compute_first_needed(today: date) -> date:
+    """Return the first day of the earliest window that anybody may still count in; `today` is the day in UTC.
+
+    Nothing is added to a window that does not hold the day of the movement, nor to one that does not hold both days
+    where a movement undoes another; licences' own days begin up to a day before and after UTC's, and clocks differ.
+    """
+    return compute_earliest_window(today - timedelta(days=2))
+
+
 def name_window(limit: Limit, today: date) -> tuple[int, int, date]:
     """Return the window of a limit that is open on `today`: kind, period, first day."""
     return (int(limit.kind), int(limit.period), compute_first_day(_LAW[limit.period], today))

@@ -33,6 +33,7 @@ from pitboss.limits.errors import (
 from pitboss.limits.rules import (
     compute_closed_until,
     compute_earliest_window,
+    compute_first_needed,
     compute_play_time_left,
     decide_change,
     decide_play_time,
@@ -57,6 +58,7 @@ __all__ = [
     "list_limited_wallets",
     "list_limits",
     "list_play_time",
+    "prune_usage",
     "remove_limit",
     "require_play",
     "require_play_time",
@@ -215,6 +217,11 @@ async def remove_limit(
     changes = (audit.Change("amount_minor", found.limit.amount_minor, None),)
     await record_event(session, scope, _event("limit.removed", wallet, kind, period, changes, actor, origin))
     return True
+
+
+async def prune_usage(session: AsyncSession, scope: TenantScope) -> int:
+    """Remove some of what was counted in windows that nobody can count in any more; return how much."""
+    return await ledger.prune_usage(session, scope, compute_first_needed(utc_now().date()))
 
 
 async def list_limits(session: AsyncSession, scope: TenantScope, wallet_id: int, now: datetime) -> list[PlayerLimit]:

@@ -94,6 +94,7 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("games.round.view", Risk.MEDIUM, "operator", "See rounds and what belongs to them"),
         _permission("limits.limit.view", Risk.LOW, "operator", "See the limits of a player"),
         _permission("limits.limit.edit", Risk.HIGH, "operator", "Set and remove limits of a player"),
+        _permission("limits.usage.delete", Risk.LOW, "service", "Forget what limits counted in windows that are over"),
         _permission("limits.own_limit.view", Risk.LOW, "player", "See one's own limits and exclusions"),
         _permission(
             "limits.own_limit.edit", Risk.MEDIUM, "player", "Change one's own limits, pause and exclude oneself"

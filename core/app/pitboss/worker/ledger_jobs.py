@@ -1,4 +1,4 @@
-"""The jobs of the ledger: fold house deltas, expire holds, prove the books."""
+"""The jobs of the ledger: fold house deltas, expire holds, forget old windows of limits, prove the books."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from pitboss.worker.jobs import Job
 
 _FOLD_SECONDS: Final = 10
 _EXPIRE_SECONDS: Final = 60
+_PRUNE_SECONDS: Final = 3600
+_PRUNE_TIMES: Final = 100
 _TELL_SECONDS: Final = 30
 _VERIFY_SECONDS: Final = 3600
 _VERIFY_TIMEOUT_SECONDS: Final = 3000
@@ -50,6 +52,13 @@ def ledger_jobs(
 
     async def expire_holds(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
         await wallets.expire_holds(lanes, scope, await ledger.list_expired_holds(session, scope))
+
+    async def prune_usage(_session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
+        # Some rows a transaction: nothing waits long, and what an interruption leaves is for the next time.
+        for _ in range(_PRUNE_TIMES):
+            async with database.transaction(scope) as session:
+                if not await limits.prune_usage(session, scope):
+                    return
 
     async def verify(_session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
         began = utc_now()
@@ -83,6 +92,7 @@ def ledger_jobs(
     return (
         Job("ledger.fold_house", fold_house, "ledger.book.edit", _FOLD_SECONDS),
         Job("ledger.expire_holds", expire_holds, "ledger.book.edit", _EXPIRE_SECONDS),
+        Job("ledger.prune_usage", prune_usage, "limits.usage.delete", _PRUNE_SECONDS),
         Job("ledger.tell_proof", tell_proof, "ledger.book.view", _TELL_SECONDS),
         Job("ledger.verify", verify, "ledger.book.view", _VERIFY_SECONDS, _VERIFY_TIMEOUT_SECONDS),
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Row, Select, exists, func, select, text
+from sqlalchemy import Row, Select, delete, exists, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -28,6 +28,9 @@ from pitboss.ledger.tables import (
     WalletRow,
 )
 from pitboss_sdk.money import MAX_MINOR
+
+PRUNED_AT_ONCE: Final = 1000
+"""Rows of usage that one statement removes at most."""
 
 
 async def open_wallet(session: AsyncSession, scope: TenantScope, player_id: int, currency: str, licence: str) -> int:
@@ -382,3 +385,16 @@ async def seed_usage(
             set_={"used_minor": statement.excluded.used_minor},
         )
     )
+
+
+async def prune_usage(session: AsyncSession, scope: TenantScope, before: date) -> int:
+    """Remove what was used of windows that began before a day, some at a time; return how many rows that were."""
+    key = (UsageRow.tenant_id, UsageRow.wallet_id, UsageRow.kind, UsageRow.period, UsageRow.window_start)
+    old = (
+        select(*key)
+        .where(UsageRow.tenant_id == scope.tenant_id, UsageRow.window_start < before)
+        .limit(PRUNED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    removed = await session.execute(delete(UsageRow).where(tuple_(*key).in_(old)).returning(UsageRow.wallet_id))
+    return len(removed.all())
