@@ -20,8 +20,9 @@ import pitboss.tenancy.service as tenancy
 from pitboss.accounts.contracts import BrandTerms, Player
 from pitboss.accounts.runtime import Passwords
 from pitboss.bootstrap import cli
-from pitboss.cli.tenant_apply import Deployment, plan
+from pitboss.cli.tenant_apply import Deployment, plan, prepare
 from pitboss.directory.rules import verify_snapshot
+from pitboss.hosting.errors import OrderRefused
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.settings import Settings
 from pitboss.tenancy.errors import ChangeRefused, TenantFilesInvalid
@@ -123,6 +124,19 @@ async def test_a_pack_stays_while_players_are_under_it(deployment: Deployment, b
     await run_apply(deployment)
     async with deployment.cell.transaction(await scope_of(deployment)) as session:
         assert await session.scalar(text("select licence from player where brand = 'mata'")) == "br_spa"
+
+
+async def test_a_plan_that_players_overtook_takes_no_pack_from_them(deployment: Deployment, both: Path) -> None:
+    await run_apply(deployment)
+    edit(both, "aurora", BRAZILIAN, "")
+    edit(both, "aurora", '"mt_mga", "br_spa"', '"mt_mga"')
+    folder = deployment.workshop.check("aurora")
+    assert (await plan(deployment, folder)).refusals == ()
+    await enter(deployment, "mata", "br_spa")
+    before = await read_state(deployment)
+    with pytest.raises(OrderRefused, match="pack br_spa cannot be removed: 1 player accounts"):
+        await prepare(deployment, folder)
+    assert await read_state(deployment) == before
 
 
 async def test_a_pack_without_players_goes(deployment: Deployment, both: Path) -> None:

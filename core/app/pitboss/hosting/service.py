@@ -127,7 +127,13 @@ async def prepare_tenant(
     actor: Actor,
     origin: Origin,
 ) -> None:
-    """Open the tenant's books and bring plugins, policy and themes to what the order says; safe to repeat."""
+    """Open the tenant's books and bring plugins, policy and themes to what the order says; safe to repeat.
+
+    Raises `OrderRefused` where players are under a licence that the order drops, whatever was planned before.
+    """
+    refusals = await find_live_data(session, scope, order)
+    if refusals:
+        raise OrderRefused("; ".join(refusals))
     opened = await open_books(session, scope, order)
     if opened:
         changes = tuple(Change(entry.path, entry.before, entry.after) for entry in opened)
