@@ -49,6 +49,8 @@ COMMANDS: Final = {
     "web": ("pitboss.cli.web:web", "Serve HTTP."),
     "worker": ("pitboss.cli.worker:worker", "Work off jobs."),
     "relay": ("pitboss.cli.worker:relay", "Hand due jobs from the outbox to the broker."),
+    "sequencer": ("pitboss.cli.sequencer:sequencer", "Put audit events into the logs that prove them."),
+    "witness": ("pitboss.cli.witness:witness", "Sign what audit logs grew to, apart from the platform."),
     "simulate": ("pitboss.cli.simulate:simulate", "Play the aggregator and the players over HTTP."),
 }
 """Every command, with the place it is loaded from when it is asked for, so that small commands start fast."""
@@ -346,7 +348,7 @@ async def _run_worker(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, HealthBoard, Receivers, load_host, read_cell_file
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
-    from pitboss.worker.probes import Probes
+    from pitboss.platform.probes import Probes
     from pitboss.worker.process import run_worker
     from pitboss.worker.runner import JobRunner, JobWorker
 
@@ -376,7 +378,7 @@ async def _run_relay(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, Receivers
     from pitboss.wallet.runtime import Lanes
-    from pitboss.worker.probes import Probes
+    from pitboss.platform.probes import Probes
     from pitboss.worker.process import run_relay
     from pitboss.worker.relay import Relay
 

@@ -1,4 +1,4 @@
-"""`pitboss audit`: read the log of a tenant or of the control plane."""
+"""`pitboss audit`: read the log of a tenant or of the control plane; what proves it stands in `audit_evidence`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 
 from pitboss.audit import service as log
 from pitboss.audit.contracts import EventFilter, RecordedEvent
+from pitboss.cli.audit_evidence import COMMANDS, read_moment
 from pitboss.cli.cell import get_scope, open_cell
 from pitboss.kernel.paging import MAX_PAGE_SIZE, Page
 from pitboss.permissions.service import deployment_command
@@ -19,19 +20,13 @@ from pitboss.platform.db import ControlDatabase, create_engine
 from pitboss.platform.settings import Settings, load_settings, require
 
 
-def _read_moment(_context: click.Context, _parameter: click.Parameter, value: str) -> datetime | None:
-    if not value:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter("a day or a moment (ISO 8601), such as 2026-11-21 or 2026-11-21T14:00+01:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 @click.group("audit")
 def audit() -> None:
-    """Read the audit log."""
+    """Read the audit log, and prove it."""
+
+
+for _command in COMMANDS:
+    audit.add_command(_command)
 
 
 @audit.command("list")
@@ -40,8 +35,8 @@ def audit() -> None:
 @click.option("--type", "event_type", default="", help="A type of event, such as player.closed.")
 @click.option("--target", default="", help="A type, or type and id, such as tenant:aurora.")
 @click.option("--actor", default="", help="A kind, or kind and name, such as operator:operator.")
-@click.option("--since", default="", callback=_read_moment, help="The first day or moment; UTC without a zone.")
-@click.option("--until", default="", callback=_read_moment, help="The day or moment after the last.")
+@click.option("--since", default="", callback=read_moment, help="The first day or moment; UTC without a zone.")
+@click.option("--until", default="", callback=read_moment, help="The day or moment after the last.")
 @click.option(
     "--limit", "most", default=50, show_default=True, type=click.IntRange(min=0), help="Most events; 0 for all."
 )

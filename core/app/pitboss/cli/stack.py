@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from pitboss.cli.evidence_keys import prepare_witness
 from pitboss.cli.state import State, logins_of_cell, logins_of_control, secrets_of_cell, secrets_of_control
 from pitboss.platform.processes import PortBusy, is_port_free
 from pitboss.platform.settings import Settings, SettingsInvalid, raw_values, variable
@@ -35,14 +36,18 @@ BLOCK: Final[Mapping[str, tuple[int, ...]]] = {
     "postgres": (7,),
     "redis": (8, 18),
     "simulate": (9, 19),
+    "sequencer": (10, 11),
+    "witness": (12,),
 }
 """Offsets in the block of ports that begins with PITBOSS_PORT: one, or one for each cell in the order of `find_cells`."""
 BLOCK_PORTS: Final = 20
 DEMO_PORT: Final = 8080
 """First port of the block that the addresses in the shipped files belong to."""
 _MAX_BLOCKS: Final = 20
-_SHARED: Final = frozenset({"control", "postgres"})
-_ONE_CELL: Final = frozenset({"cell", "cell_file", "locality", "redis_url", "backup_database_url", "backup_dir", *DATABASE_FIELDS})
+_SHARED: Final = frozenset({"control", "postgres", "witness"})
+_ONE_CELL: Final = frozenset(
+    {"cell", "cell_file", "locality", "redis_url", "backup_database_url", "backup_dir", *DATABASE_FIELDS}
+)
 _DEMO_ADDRESS: Final = re.compile(rf"\b127\.0\.0\.1:({DEMO_PORT // 100}\d\d)\b")
 
 
@@ -143,6 +148,13 @@ class Values:
         for name, values in self.cells.items():
             values.update(_variables({**logins_of_cell(state, name, port), "admin_database_url": admin_url}))
         self.control.update(_variables({**logins_of_control(state, port), "admin_database_url": admin_url}))
+
+    def use_witness(self, state: State, address: str) -> None:
+        """Give every cell a key for its audit logs, and all of them one witness, which keeps its own key and folder."""
+        file, key = prepare_witness(state, list(self.cells))
+        self.control.update(_variables({"witness_file": str(file), "witness_dir": str(state.folder / "witness")}))
+        for name, values in self.cells.items():
+            values.update(_variables({"audit_keys_file": str(state.audit_keys(name)), "witness": f"{address} {key}"}))
 
     def use_redis(self, cell: str, url: str) -> None:
         """Give a cell its Redis."""

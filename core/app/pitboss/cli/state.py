@@ -87,6 +87,10 @@ class State:
         """Return the file with the secrets of the plugins of a cell's tenants."""
         return self.folder / f"plugin-secrets-{cell}.toml"
 
+    def audit_keys(self, cell: str) -> Path:
+        """Return the file with the keys that sign the audit logs of a cell."""
+        return self.folder / f"audit-keys-{cell}.toml"
+
     def prepare_plugin_secrets(self, cell: str, folders: Iterable[Path]) -> None:
         """Make a value for every secret that the plugin configurations in `folders` name and that has none yet."""
         add_demo_secrets(

@@ -62,6 +62,16 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir"),
     "relay": (*_CELL, "cell_relay_database_url"),
+    "sequencer": (
+        "cell",
+        "locality",
+        "context_keys",
+        "directory_public_keys",
+        "cell_sequencer_database_url",
+        "audit_keys_file",
+        "witness",
+    ),
+    "witness": ("witness_file", "witness_dir"),
     "simulate": ("cell", "operator_token", "secrets_file", "tenants_dir", "simulate_rate"),
 }
 """Settings that each process is given: no process holds a login that it does not use, none of another cell."""
@@ -94,7 +104,9 @@ class Process(msgspec.Struct):
     @property
     def title(self) -> str:
         """What people call it."""
-        return f"{self.name} of {self.cell.name}" if self.cell else f"{self.name} web"
+        if self.cell:
+            return f"{self.name} of {self.cell.name}"
+        return "control web" if self.name == "control" else self.name
 
     @property
     def label(self) -> str:
@@ -166,6 +178,8 @@ class Supervisor:
             self._define("web", cell, "web", "cell")
             self._define("worker", cell, "worker")
             self._define("relay", cell, "relay")
+            self._define("sequencer", cell, "sequencer")
+        self._define("witness", None, "witness")
         for process in self.processes:
             self._launch(process)
         # The cells do their half of an apply when control's half asks them to, and are ready once they have a directory.
@@ -199,6 +213,8 @@ class Supervisor:
                 raise SettingsInvalid(f"some database is set, so all must be; missing: {', '.join(missing)}")
         for name, server in self._redis.items():
             self._values.use_redis(name, server.url())
+        if "audit_keys_file" not in self.settings.given:
+            self._values.use_witness(self.state, f"http://{self.settings.host}:{self.port('witness')}")
         for name, values in {"control": self._values.control, **self._values.cells}.items():
             # What only provisioning needs opens every database; it stays with the server.
             own = {key: value for key, value in values.items() if key != variable("admin_database_url")}
@@ -235,7 +251,7 @@ class Supervisor:
         values = {variable(field): source[variable(field)] for field in fields if variable(field) in source}
         values[variable("plane")] = "cell" if cell else "control"
         port = self.port(name, cell)
-        ports = {"worker": "metrics_port", "relay": "metrics_port"}
+        ports = {"worker": "metrics_port", "relay": "metrics_port", "sequencer": "metrics_port"}
         values[variable(ports.get(name, "port"))] = str(port)
         if name == "web":
             values[variable("wallet_port")] = str(self.port("wallet", cell))
@@ -360,7 +376,7 @@ class Supervisor:
                 (f"  brand {slug}", f"http://{domain}:{self.port('web', cell)}/api")
                 for slug, domain in self._brands(cell)
             ]
-        watched = [process for process in self.processes if process.name != "simulate"]
+        watched = [process for process in self.processes if process.name not in {"simulate", "witness"}]
         rows += [
             ("metrics", ", ".join(f"{process.title} :{process.port}/metrics" for process in watched)),
             ("secrets", f"{self.state.folder / 'secrets.toml'} (generated for this demo)"),

@@ -1,19 +1,35 @@
 """What makes evidence of events while the platform runs: the sequencer, its keys, and the witness."""
 
-from pitboss.audit.runtime.keys import FileSigner, origin_of, read_key_file
+from pitboss.audit.runtime.keys import FileSigner, describe_keys, origin_of, read_key_file
+from pitboss.audit.runtime.packages import (
+    PackageOrder,
+    Packed,
+    list_faults,
+    prove_event,
+    read_last_note,
+    write_package,
+)
 from pitboss.audit.runtime.sequencer import CHECKPOINT_ENTRIES, CHECKPOINT_SECONDS, Sequencer, WitnessClient
-from pitboss.audit.runtime.witness import Witness, WitnessPolicy, read_witness_file, serve_witness
+from pitboss.audit.runtime.witness import Witness, WitnessPolicy, describe_witness, read_witness_file, serve_witness
 
 __all__ = [
     "CHECKPOINT_ENTRIES",
     "CHECKPOINT_SECONDS",
     "FileSigner",
+    "PackageOrder",
+    "Packed",
     "Sequencer",
     "Witness",
     "WitnessClient",
     "WitnessPolicy",
+    "describe_keys",
+    "describe_witness",
+    "list_faults",
     "origin_of",
+    "prove_event",
     "read_key_file",
+    "read_last_note",
     "read_witness_file",
     "serve_witness",
+    "write_package",
 ]

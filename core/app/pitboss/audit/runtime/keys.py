@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import stat
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pitboss.audit.errors import KeyMissing
+from pitboss.audit.rules.note import NoteKey
 
 
 def origin_of(cell: str, slug: str) -> str:
     """Return the name of a tenant's log, under which it signs too."""
     return f"pitboss.audit/{cell}/{slug}"
+
+
+def describe_keys(origin: str, public_keys: Iterable[bytes]) -> list[str]:
+    """Return the public keys of a log as auditors are given them."""
+    return [NoteKey(origin, key).text for key in public_keys]
 
 
 def read_private_toml(path: Path) -> dict[str, Any]:

@@ -68,6 +68,12 @@ def read_witness_file(path: Path) -> tuple[str, Ed25519PrivateKey, list[WitnessP
     return name, key, policies
 
 
+def describe_witness(path: Path) -> str:
+    """Return the public key of the witness of a file, as auditors and cells are given it; raise `KeyMissing`."""
+    name, key, _ = read_witness_file(path)
+    return NoteKey(name, key.public_key().public_bytes_raw(), COSIGNATURE).text
+
+
 class Witness:
     """Remembers the last checkpoint of each log in a file of its own, and signs what grew out of it."""
 

@@ -10,7 +10,7 @@ import pytest
 from tests.factories.ports import free_port
 
 from pitboss.platform.telemetry import Metrics, Readiness
-from pitboss.worker.probes import Probes
+from pitboss.platform.probes import Probes
 
 
 class Dependency:

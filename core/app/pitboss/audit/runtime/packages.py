@@ -1,0 +1,252 @@
+"""Packages for auditors: entries, checkpoints and a signed manifest in a folder that needs nothing of ours to be checked."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pitboss.audit.contracts import KEY_ROTATED, Signer
+from pitboss.audit.errors import ProofUnavailable
+from pitboss.audit.rules.canonical import compose_event, place_event, write_moment
+from pitboss.audit.rules.merkle import (
+    Range,
+    TreeEdge,
+    hash_leaf,
+    hash_range,
+    list_consistency,
+    list_inclusion,
+    list_peaks,
+    list_tiles,
+    split_hashes,
+)
+from pitboss.audit.rules.note import NoteKey, compose_note, read_checkpoint, split_note, write_signature
+from pitboss.audit.store import proofs
+from pitboss.audit.tables import AuditLogRow
+from pitboss.kernel.clock import utc_now
+from pitboss.kernel.scope import TenantScope
+
+FORMAT: Final = "pitboss-audit-package/1"
+SEGMENT_ENTRIES: Final = 10_000
+_COMPRESSION: Final = 3
+_README: Final = """This is a package of the audit log {origin}, entries {first} to {last}.
+
+To check it you need Python 3.11 or later, the program pitboss_verify, and the public keys of the log and of its
+witness. Get both from the operator once, by another way than this package; keep the last checkpoint of each visit.
+
+    python -m pitboss_verify <this folder> --keys keys.txt [--since checkpoint.note]
+
+manifest.json      digests of all files, the range of entries, the digest of the package before
+manifest.note      the signature of the log's key over it
+checkpoints.jsonl  signed checkpoints (C2SP tlog-checkpoint) with the lines of witnesses
+entries/           the entries, one a line, as they were hashed: SHA-256 of a zero byte and the line (RFC 9162)
+"""
+
+
+class PackageOrder(msgspec.Struct, frozen=True):
+    """What is to be packed: all, or what was recorded in a span; `since` is the size of the auditor's checkpoint."""
+
+    since: int | None = None
+    begin: datetime | None = None
+    end: datetime | None = None
+    previous: str | None = None
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """What was packed."""
+
+    origin: str
+    first: int
+    end: int
+    manifest: str
+
+
+async def write_package(
+    session: AsyncSession,
+    scope: TenantScope,
+    signer: Signer,
+    folder: Path,
+    order: PackageOrder,
+) -> Packed:
+    """Write a package into a new folder; raise `ProofUnavailable` where no checkpoint covers what is asked for."""
+    log = await _demand_log(session, scope)
+    first = 0 if order.begin is None else await proofs.find_place(session, scope, order.begin)
+    wanted = None if order.end is None else await proofs.find_place(session, scope, order.end)
+    chosen = _choose(await proofs.fetch_checkpoints(session, scope), first, wanted)
+    end = chosen[-1].size
+    if order.since is not None and order.since > end:
+        raise ProofUnavailable(f"the log has {end} entries under a checkpoint, not {order.since}")
+    (folder / "entries").mkdir(parents=True)
+    files: dict[str, dict[str, Any]] = {}
+    await _write_entries(session, scope, folder, (first, end), files)
+    notes = [{"note": join_note(each)} for each in chosen]
+    _write(folder, "checkpoints.jsonl", b"".join(msgspec.json.encode(note) + b"\n" for note in notes), files)
+    readme = _README.format(origin=log.origin, first=first, last=end - 1)
+    _write(folder, "README.txt", readme.encode(), files)
+    left = list_peaks(first)
+    growth = [] if order.since is None or order.since >= first else list_consistency(order.since, first)
+    read = await _tile_reader(session, scope, log, [*left, *growth])
+    manifest = msgspec.json.format(
+        msgspec.json.encode(
+            {
+                "format": FORMAT,
+                "origin": log.origin,
+                "first": first,
+                "end": end,
+                "made_at": write_moment(utc_now()),
+                "previous": order.previous,
+                "left": [hash_range(read, *each).hex() for each in left],
+                "since": None
+                if order.since is None
+                else {"size": order.since, "proof": [hash_range(read, *each).hex() for each in growth]},
+                "files": files,
+            }
+        ),
+        indent=1,
+    )
+    (folder / "manifest.json").write_bytes(manifest)
+    digest = sha256(manifest).hexdigest()
+    text = f"pitboss-audit-manifest/1\n{log.origin}\n{digest}\n"
+    signature = await signer.sign(log.public_key, text.encode())
+    note = compose_note(text, [write_signature(NoteKey(log.origin, log.public_key), signature)])
+    (folder / "manifest.note").write_text(note)
+    return Packed(log.origin, first, end, digest)
+
+
+async def prove_event(session: AsyncSession, scope: TenantScope, event_id: UUID) -> bytes:
+    """Return the proof that one event is in the log, as JSON; raise `ProofUnavailable`."""
+    log = await _demand_log(session, scope)
+    entry = await proofs.find_entry(session, scope, event_id)
+    signed = _choose(await proofs.fetch_checkpoints(session, scope), 0, None)[-1]
+    if entry is None or entry.log_seq >= signed.size:
+        raise ProofUnavailable(f"event {event_id} is under no checkpoint of {log.origin}")
+    ranges = list_inclusion(entry.log_seq, signed.size)
+    read = await _tile_reader(session, scope, log, ranges)
+    return msgspec.json.format(
+        msgspec.json.encode(
+            {
+                "log_seq": entry.log_seq,
+                "entry": entry.body.decode(),
+                "proof": [hash_range(read, *each).hex() for each in ranges],
+                "checkpoint": join_note(signed),
+            }
+        ),
+        indent=1,
+    )
+
+
+async def read_last_note(session: AsyncSession, scope: TenantScope) -> str:
+    """Return the newest checkpoint that a witness has signed (the newest of all where none ever did)."""
+    return join_note(_choose(await proofs.fetch_checkpoints(session, scope), 0, None)[-1])
+
+
+async def list_faults(session: AsyncSession, scope: TenantScope) -> list[str]:
+    """Hold the log's own tables against each other and against the events as they stand; return what does not fit.
+
+    This is the view from inside: it finds rows that were changed, taken away or slipped in behind the log's back.
+    """
+    log = await _demand_log(session, scope)
+    faults: list[str] = []
+    signed = {
+        each.size: read_checkpoint(split_note(each.note)[0]) for each in await proofs.fetch_checkpoints(session, scope)
+    }
+    edge = TreeEdge()
+    async for entry, row in proofs.read_events(session, scope, 0, log.size):
+        if entry.log_seq != edge.size:
+            faults.append(f"entry {edge.size} is missing")
+            break
+        faults += find_row_faults(entry, row, scope)
+        for tile in edge.extend([hash_leaf(entry.body)]):
+            stored = await proofs.fetch_tiles(session, scope, [(tile.level, tile.number)])
+            if stored.get((tile.level, tile.number)) != tile.hashes:
+                faults.append(f"tile {tile.level}/{tile.number} does not follow from the entries")
+        if edge.size in signed and signed.pop(edge.size).root != edge.root():
+            faults.append(f"the entries do not lead to the checkpoint of size {edge.size}")
+    if edge.size != log.size or edge.dump() != log.edge:
+        faults.append(f"the log says that it has {log.size} entries, and another edge than they give")
+    faults += [f"no entries lead to the checkpoint of size {size}" for size in signed]
+    left_out = await proofs.count_left_out(session, scope, log)
+    if left_out:
+        faults.append(f"{left_out} events of transactions that the log has passed are not in it")
+    return faults
+
+
+def find_row_faults(entry: Any, row: Any, scope: TenantScope) -> list[str]:
+    """Return what is wrong between an entry and the event as the application wrote it."""
+    if row is None:
+        kind = msgspec.json.decode(entry.body).get("type")
+        return [] if kind == KEY_ROTATED else [f"entry {entry.log_seq}: its event is gone"]
+    columns = {name: getattr(row, name) for name in row.__table__.columns.keys()}  # noqa: SIM118 - no mapping
+    event = compose_event(columns, tenant=scope.slug, cell=scope.cell)
+    if place_event(event, entry.log_seq, write_moment(entry.recorded_at)) != entry.body:
+        return [f"entry {entry.log_seq}: its event was changed after it was logged"]
+    return []
+
+
+def join_note(signed: proofs.Signed) -> str:
+    """Return a checkpoint with the lines of its witnesses."""
+    return signed.note + "".join(f"{line}\n" for line in signed.lines)
+
+
+async def _demand_log(session: AsyncSession, scope: TenantScope) -> AuditLogRow:
+    log = await proofs.fetch_log(session, scope)
+    if log is None or log.checkpoint_size == 0:
+        raise ProofUnavailable(f"the log of {scope.slug} has no checkpoint yet")
+    return log
+
+
+def _choose(signed: list[proofs.Signed], first: int, wanted: int | None) -> list[proofs.Signed]:
+    """Return the checkpoints of a package: one a segment, and at the end the first that covers all that is wanted.
+
+    Where a witness signs, the last one is one that it signed.
+    """
+    witnessed = [each for each in signed if each.lines] or signed
+    covering = [each for each in witnessed if each.size > first and (wanted is None or each.size >= wanted)]
+    last = covering[-1] if covering and wanted is None else covering[0] if covering else None
+    if last is None:
+        raise ProofUnavailable("no signed checkpoint covers this yet")
+    strides = {each.size // SEGMENT_ENTRIES: each for each in reversed(signed) if first < each.size < last.size}
+    return [*sorted(strides.values(), key=lambda each: each.size), last]
+
+
+async def _write_entries(
+    session: AsyncSession, scope: TenantScope, folder: Path, span: Range, files: dict[str, dict[str, Any]]
+) -> None:
+    first, end = span
+    place = first
+    for start in range(first, end, SEGMENT_ENTRIES):
+        lines: list[bytes] = []
+        async for log_seq, body in proofs.read_bodies(session, scope, start, min(start + SEGMENT_ENTRIES, end)):
+            if log_seq != place:
+                raise ProofUnavailable(f"entry {place} is missing; `pitboss audit check` says more")
+            lines.append(body + b"\n")
+            place += 1
+        packed = gzip.compress(b"".join(lines), _COMPRESSION, mtime=0)
+        _write(folder, f"entries/{start:012}.jsonl.gz", packed, files)
+    if place != end:
+        raise ProofUnavailable(f"entry {place} is missing; `pitboss audit check` says more")
+
+
+def _write(folder: Path, name: str, data: bytes, files: dict[str, dict[str, Any]]) -> None:
+    (folder / name).write_bytes(data)
+    files[name] = {"sha256": sha256(data).hexdigest(), "bytes": len(data)}
+
+
+async def _tile_reader(
+    session: AsyncSession, scope: TenantScope, log: AuditLogRow, ranges: list[Range]
+) -> Callable[[int, int], list[bytes]]:
+    tiles = await proofs.fetch_tiles(session, scope, list_tiles(ranges)) if ranges else {}
+    edge = TreeEdge.load(log.edge)
+
+    def read(level: int, number: int) -> list[bytes]:
+        full = tiles.get((level, number))
+        return edge.levels[level] if full is None else split_hashes(full)
+
+    return read
