@@ -41,7 +41,7 @@ def ledger() -> None:
 @deployment_command("ledger.book.view")
 def verify_command(slugs: tuple[str, ...], as_json: bool) -> None:
     """Prove conservation and replay for every tenant of the cell; exit with 1 on a finding."""
-    proofs = asyncio.run(_verify(load_settings(), slugs))
+    proofs = asyncio.run(prove_tenants(load_settings(), slugs))
     if as_json:
         click.echo(msgspec.json.encode(proofs).decode())
     else:
@@ -49,7 +49,8 @@ def verify_command(slugs: tuple[str, ...], as_json: bool) -> None:
     sys.exit(1 if any(proof.findings for proof in proofs) else 0)
 
 
-async def _verify(settings: Settings, slugs: Sequence[str]) -> list[TenantProof]:
+async def prove_tenants(settings: Settings, slugs: Sequence[str] = ()) -> list[TenantProof]:
+    """Prove the books of these tenants, of all without a name, on the database that the settings lead to."""
     async with open_cell(settings) as (database, directory):
         # Closed tenants too: their money must still be where it was.
         chosen = slugs or [tenant.slug for tenant in directory.tenants()]

@@ -233,6 +233,7 @@ class Supervisor:
             return
         subject = [values.control[variable(field)] for field in ("admin_database_url", *CONTROL_FIELDS)]
         subject += [each[variable(field)] for each in values.cells.values() for field in CELL_FIELDS]
+        subject += [each.get(variable("backup_database_url"), "") for each in values.cells.values()]
         digest = hashlib.sha256("\n".join(subject).encode()).hexdigest()
         if self.state.read_facts().get("provisioned") == digest:
             return

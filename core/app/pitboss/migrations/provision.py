@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -16,6 +17,10 @@ from pitboss_sdk.errors import ErrorKind, PitbossError
 class ProvisioningRefused(PitbossError):
     code = "migrations.provisioning_refused"
     kind = ErrorKind.INVALID
+
+
+BACKUP_ROLE: Final = "pitboss_backup"
+"""Has no right at all: it tells that a login is ours. The right to replicate cannot be had from a group."""
 
 
 class Login(msgspec.Struct, frozen=True):
@@ -41,8 +46,10 @@ def logins_from_urls(urls: Mapping[str, str]) -> tuple[str, list[Login]]:
     return databases.pop(), logins
 
 
-async def provision(admin_url: str, urls: Mapping[str, str]) -> str:
+async def provision(admin_url: str, urls: Mapping[str, str], backup_url: str | None = None) -> str:
     """Make group roles, logins and the database that `urls` name; return the database's name.
+
+    `backup_url` names a login that may replicate the cluster, with every row in it, and connect to no database.
 
     A login holds no right that its group does not, and connects to its own database only, as far as this is ours
     to decide: see `list_open_databases`.
@@ -56,6 +63,8 @@ async def provision(admin_url: str, urls: Mapping[str, str]) -> str:
                 await _ensure_role(admin, group, "nologin")
             for login in logins:
                 await _ensure_login(admin, login)
+            if backup_url is not None:
+                await _ensure_backup_login(admin, backup_url)
             await _close_maintenance_databases(admin)
         if not await admin.fetchval("select true from pg_database where datname = $1", database):
             with suppress(asyncpg.DuplicateDatabaseError):
@@ -91,7 +100,7 @@ async def _close_maintenance_databases(admin: asyncpg.Connection) -> None:
     What everybody may cannot be taken from single logins. On a server with other users than superusers and our
     logins nothing is changed, nor in a database that belongs to others.
     """
-    if await admin.fetchval(_OTHER_USERS, ["pitboss_owner", "pitboss_ctx", *GROUP_ROLES]):
+    if await admin.fetchval(_OTHER_USERS, ["pitboss_owner", "pitboss_ctx", BACKUP_ROLE, *GROUP_ROLES]):
         return
     for row in await admin.fetch(_MAINTENANCE):
         await admin.execute(f"revoke connect, temporary on database {_quoted(row['datname'])} from public")
@@ -113,6 +122,17 @@ async def _ensure_role(admin: asyncpg.Connection, name: str, options: str) -> No
     await admin.execute(
         f"alter role {_quoted(name)} {options} nosuperuser nocreatedb nocreaterole nobypassrls noreplication"
     )
+
+
+async def _ensure_backup_login(admin: asyncpg.Connection, url: str) -> None:
+    parsed = parse_url(url)
+    if not (parsed.username and parsed.password):
+        raise ProvisioningRefused("the URL of the login for backups needs a user and a password")
+    await _ensure_role(admin, BACKUP_ROLE, "nologin")
+    await _ensure_role(admin, parsed.username, "login inherit")
+    password = await admin.fetchval("select quote_literal($1::text)", str(parsed.password))
+    await admin.execute(f"alter role {_quoted(parsed.username)} replication password {password}")
+    await admin.execute(f"grant {BACKUP_ROLE} to {_quoted(parsed.username)}")
 
 
 async def _ensure_login(admin: asyncpg.Connection, login: Login) -> None:

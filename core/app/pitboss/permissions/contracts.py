@@ -117,6 +117,10 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("policy.pack.edit", Risk.LOW, "deployment", "Begin a jurisdiction pack from the template"),
         _permission("platform.database.configure", Risk.CRITICAL, "deployment", "Make and migrate databases"),
         _permission("platform.process.configure", Risk.HIGH, "deployment", "Start, stop and reset processes"),
+        _permission("platform.backup.view", Risk.LOW, "deployment", "List and verify backups and exercises"),
+        _permission("platform.backup.edit", Risk.HIGH, "deployment", "Make a backup of a cell"),
+        _permission("platform.backup.delete", Risk.CRITICAL, "deployment", "Delete old backups of a cell"),
+        _permission("platform.backup.reveal", Risk.CRITICAL, "deployment", "Restore a cell onto a scratch server"),
         _permission("platform.outbox.delete", Risk.LOW, "service", "Remove jobs that were done long ago"),
         _permission("platform.status.view", Risk.LOW, "operator deployment", "See the status page"),
     )

@@ -38,6 +38,7 @@ TextField = Literal[
     "cell_sequencer_database_url",
     "cell_migrate_url",
     "admin_database_url",
+    "backup_database_url",
     "redis_url",
     "operator_token",
 ]
@@ -102,6 +103,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cell_migrate_url: Annotated[str | None, _about("Cell database, login that migrates.", secret=True)] = None
     admin_database_url: Annotated[
         str | None, _about("Login that may make roles and databases; only provisioning uses it.", secret=True)
+    ] = None
+    backup_database_url: Annotated[
+        str | None, _about("The cell's cluster, login that may replicate it and nothing else.", secret=True)
+    ] = None
+    backup_dir: Annotated[
+        Path | None, _about("Folder of the cell's backups, in its locality; refused when it is another cell's.")
     ] = None
     redis_url: Annotated[str | None, _about("Redis of the cell.", secret=True)] = None
     context_keys: Annotated[
@@ -228,7 +235,9 @@ def require(settings: Settings, field: Literal["context_keys"]) -> tuple[Context
 @typing.overload
 def require(settings: Settings, field: Literal["directory_public_keys"]) -> tuple[NamedKey, ...]: ...
 @typing.overload
-def require(settings: Settings, field: Literal["secrets_file", "audit_keys_file", "witness_file"]) -> Path: ...
+def require(
+    settings: Settings, field: Literal["secrets_file", "audit_keys_file", "witness_file", "backup_dir"]
+) -> Path: ...
 @typing.overload
 def require(settings: Settings, field: TextField) -> str: ...
 def require(settings: Settings, field: str) -> Any:
@@ -425,6 +434,7 @@ _CHECKS: Final[dict[str, Callable[[Any], None]]] = {
             "cell_sequencer_database_url",
             "cell_migrate_url",
             "admin_database_url",
+            "backup_database_url",
         ),
         _database_url,
     ),

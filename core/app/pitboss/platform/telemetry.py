@@ -102,6 +102,7 @@ class Metrics:
         self._add_requests(registry)
         self._add_books_and_planes(registry)
         self._add_lanes_and_jobs(registry)
+        self._add_backups(registry)
         self._add_plugins(registry)
         self._add_telemetry(registry)
 
@@ -179,6 +180,18 @@ class Metrics:
         )
         self.jobs = Counter(
             "pitboss_jobs_total", "Jobs by what became of them.", ["job_name", "outcome"], registry=registry
+        )
+
+    def _add_backups(self, registry: CollectorRegistry) -> None:
+        self.archive_behind_seconds = Gauge(
+            "pitboss_archive_behind_seconds",
+            "How long ago the archive of a cell's log last held everything that the server had made durable.",
+            registry=registry,
+        )
+        self.base_backup_at = Gauge(
+            "pitboss_base_backup_at_seconds",
+            "When the newest whole base backup of a cell ended, in seconds since 1970; 0 where there is none.",
+            registry=registry,
         )
 
     def _add_plugins(self, registry: CollectorRegistry) -> None:

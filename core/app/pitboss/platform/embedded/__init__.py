@@ -7,10 +7,11 @@ from pitboss.platform.embedded.binaries import (
     wheel_binaries,
     write_private,
 )
-from pitboss.platform.embedded.postgres import PostgresServer
+from pitboss.platform.embedded.postgres import POSTGRES_MAJOR, PostgresServer
 from pitboss.platform.embedded.redis import RedisServer
 
 __all__ = [
+    "POSTGRES_MAJOR",
     "PostgresServer",
     "RedisServer",
     "ServerFailed",

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -83,6 +83,7 @@ class PostgresServer:
         options: Mapping[str, str] | None = None,
         *,
         report: Report = silent,
+        start_seconds: int = _START_SECONDS,
     ) -> None:
         self.directory = directory.absolute()
         self.port = port or 0
@@ -90,6 +91,7 @@ class PostgresServer:
         self._chosen_port = port
         self._options = {**POSTGRES_OPTIONS, **(options or {})}
         self._report = report
+        self._start_seconds = start_seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = FolderLock(self.directory / "lock")
 
@@ -142,6 +144,34 @@ class PostgresServer:
         except BaseException:
             self._lock.release()
             raise
+
+    def adopt(self, fill: Callable[[Path], None], password: str) -> None:
+        """Take data that `fill` writes into an empty folder instead of making them; a failure leaves none.
+
+        `password` is the superuser's of the cluster that the data come from. Raise `ServerFailed` if there are data.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        try:
+            user_id = self._server_user()
+            self._settle(user_id)
+            if self.data.exists():
+                raise ServerFailed(f"{self.data} holds data already")
+            fresh = self.place / "data.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(mode=0o700)
+            try:
+                fill(fresh)
+                if user_id is not None:
+                    for path in (fresh, *fresh.rglob("*")):
+                        os.chown(path, user_id, pwd.getpwuid(user_id).pw_gid, follow_symlinks=False)
+            except BaseException:
+                shutil.rmtree(fresh)
+                raise
+            write_private(self.directory / "password", password + "\n")
+            fresh.rename(self.data)
+        finally:
+            self._lock.release()
 
     def stop(self) -> None:
         """Stop in order: sessions are cut, a checkpoint is written. Safe to call twice."""
@@ -277,7 +307,7 @@ class PostgresServer:
                 self._argv(binaries), log=self.log, env=server_env(), user_id=user_id, death_signal=signal.SIGINT
             )
             started = time.monotonic()
-            wait_until(self._is_ready_or_gone, _START_SECONDS)
+            wait_until(self._is_ready_or_gone, self._start_seconds)
             if self._is_ready():
                 return
             code = self._child.poll()

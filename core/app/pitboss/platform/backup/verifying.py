@@ -1,0 +1,39 @@
+"""Reading a backup and the log after it to the end, without using either."""
+
+from __future__ import annotations
+
+from pitboss.platform.backup.errors import BackupDamaged
+from pitboss.platform.backup.folder import SUMS, Backup, Incarnation, check_base, check_file, digest_of, read_sums
+from pitboss.platform.backup.segments import number_of
+
+
+def verify_backup(place: Incarnation, backup: Backup) -> list[str]:
+    """Return what is wrong with a backup and with the log after it; empty if a restore would take all of it."""
+    folder = place.place_of(backup)
+    findings: list[str] = []
+    try:
+        for name, digest in check_base(folder, backup).items():
+            if digest_of(folder / "data" / name) != digest:
+                findings.append(f"{folder / 'data' / name} is not the file that was written: its SHA-256 differs")
+    except BackupDamaged as error:
+        findings.append(error.detail)
+    try:
+        segments = place.log_since(backup.first_segment)
+    except BackupDamaged as error:
+        return [*findings, error.detail]
+    sums = read_sums(place.wal / SUMS) if (place.wal / SUMS).exists() else {}
+    for name in segments:
+        try:
+            if name in sums:
+                check_file(place.wal / name, sums[name])
+        except BackupDamaged as error:
+            findings.append(error.detail)
+    partial = place.partial()
+    if (
+        partial is not None
+        and segments
+        and partial > segments[-1]
+        and number_of(partial) != number_of(segments[-1]) + 1
+    ):
+        findings.append(f"{place.wal}: there is a hole between {segments[-1]} and {partial}")
+    return findings
