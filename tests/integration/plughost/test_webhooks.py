@@ -33,6 +33,7 @@ from pitboss.plughost.errors import ReceiverHeld, ReceiverUnavailable
 from pitboss.plughost.rules import FAULTS_TO_QUARANTINE, MAX_WEBHOOK_ATTEMPTS
 from pitboss.plughost.runtime import GuardedReceiver, load_host
 from pitboss.plughost.runtime import receivers as receivers_module
+from pitboss_sdk.events import GameSuspended
 from pitboss_sdk.testing import Notice, NoticeSender
 from pitboss_sdk.webhooks import Accepted, RawWebhook, Untranslatable
 
@@ -329,6 +330,14 @@ async def test_a_receiver_that_fails_to_translate_is_held_back(softswiss: Loaded
         assert not isinstance(raised.value, ReceiverHeld)
     with pytest.raises(ReceiverHeld):
         await receiver.translate(RAW)
+
+
+async def test_an_event_that_the_manifest_does_not_list_is_none(softswiss: LoadedPlugin) -> None:
+    told = Failing(lambda _: (GameSuspended("book"),))
+    assert await GuardedReceiver("aurora", softswiss.manifest, told).translate(RAW) == (GameSuspended("book"),)
+    silent = msgspec.structs.replace(softswiss.manifest, events=("games.catalogue_changed",))
+    with pytest.raises(ReceiverUnavailable, match="does not list"):
+        await GuardedReceiver("aurora", silent, told).translate(RAW)
 
 
 async def test_a_translation_that_does_not_end_is_left(
