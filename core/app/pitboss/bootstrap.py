@@ -50,7 +50,7 @@ COMMANDS: Final = {
     "web": ("pitboss.cli.web:web", "Serve HTTP."),
     "worker": ("pitboss.cli.worker:worker", "Work off jobs."),
     "relay": ("pitboss.cli.worker:relay", "Hand due jobs from the outbox to the broker."),
-    "archive": ("pitboss.worker.archiver:archive", "Receive the cell's write-ahead log into its backups."),
+    "archive": ("pitboss.cli.archive:archive", "Receive the cell's write-ahead log into its backups."),
     "sequencer": ("pitboss.cli.sequencer:sequencer", "Put audit events into the logs that prove them."),
     "witness": ("pitboss.cli.witness:witness", "Sign what audit logs grew to, apart from the platform."),
     "simulate": ("pitboss.cli.simulate:simulate", "Play the aggregator and the players over HTTP."),

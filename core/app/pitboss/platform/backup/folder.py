@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import shutil
 from collections.abc import Iterator
@@ -278,7 +279,7 @@ def copy_checked(source: Path, target: Path, digest: str | None) -> None:
         while chunk := reader.read(_CHUNK_BYTES):
             told.update(chunk)
             writer.write(chunk)
-    if digest is not None and told.hexdigest() != digest:
+    if digest is not None and not hmac.compare_digest(told.hexdigest(), digest):
         raise BackupDamaged(f"{source} is not the file that was written: its SHA-256 differs")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import suppress
 from typing import Final
 
@@ -11,10 +12,9 @@ import structlog
 
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.backup import BackupFolder, Cluster, Owner, Receiver, slot_of
+from pitboss.platform.probes import Probes
 from pitboss.platform.settings import Settings, load_settings, require, require_all
 from pitboss.platform.telemetry import Metrics, Readiness, configure_logging
-from pitboss.worker.probes import Probes
-from pitboss.worker.process import stop_on_signals
 
 _LOOK_SECONDS: Final = 1
 
@@ -39,7 +39,9 @@ def archive() -> None:
 
 
 async def _receive(settings: Settings, receiver: Receiver, metrics: Metrics) -> None:
-    stopping = stop_on_signals()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     metrics.archive_behind_seconds.set_function(receiver.behind_seconds)
     readiness = Readiness({"archive": lambda: _problem(receiver)})
     _log.info("archive.started")
