@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from tests.factories.databases import DatabaseServer, PlaneDatabase
+from tests.factories.figures import FOLDER, merge_figures, write_figures
 from tests.isolation.probes import Arena, Report, open_arena
 
 from pitboss.platform.embedded import PostgresServer
 
-FIGURES = Path(__file__).resolve().parents[2] / "build" / "figures" / "isolation.json"
+FIGURES = FOLDER / "isolation.json"
 
 
 class Figures:
@@ -39,6 +39,16 @@ class Figures:
             values["sabotages_caught_percent"] = 100 * caught // len(self.sabotages)
         return values
 
+    def totals(self) -> dict[str, int]:
+        """Return the sums of this run alone; what it left out counts as not done."""
+        reports = [report for kind in self.reports.values() for report in kind]
+        return {
+            "probes": sum(report.probes for report in reports),
+            "leaks": sum(len(report.leaks) for report in reports),
+            "sabotages": len(self.sabotages),
+            "sabotages_caught": sum(self.sabotages.values()),
+        }
+
 
 @pytest.fixture(scope="session")
 def figures() -> Iterator[Figures]:
@@ -47,8 +57,8 @@ def figures() -> Iterator[Figures]:
     known = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     known |= collected.values()
     known["leaks"] = sum(known.get(f"{kind}_leaks", 0) for kind in collected.reports)
-    FIGURES.parent.mkdir(parents=True, exist_ok=True)
-    FIGURES.write_text(json.dumps(known) + "\n")
+    write_figures("isolation", known)
+    merge_figures("probes", collected.totals())
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,17 @@ HARMLESS: dict[str, Any] = {
 """What names nothing of anybody; a new parameter must be put here or among the ids, or the suite stops."""
 OWN_REASONS = {"StatusRequest": {"reason": "operator_decision"}, "RegisterRequest": {"password": "yet another phrase"}}
 """Values of a body that differ from those of the same name elsewhere."""
+PAGES = (
+    "/api/v1/me",
+    "/api/v1/games",
+    "/api/v1/me/balances",
+    "/api/v1/me/rounds",
+    "/api/v1/operator/rounds",
+    "/api/v1/operator/games",
+    "/api/v1/operator/audit-events",
+    "/",
+)
+"""What is asked for under names that are not one's own."""
 CURSOR = "cursor"
 FOREIGN = "this domain is served at https://another.example"
 
@@ -196,19 +207,9 @@ class HttpProber:
                 f"{what} {name}", answer, (theirs,), "" if mine == other else f"{mine} where nothing is there: {other}"
             )
 
-    async def probe_hosts(self) -> None:
+    async def probe_hosts(self, pages: tuple[str, ...] = PAGES) -> None:
         """Ask under a name that is not one's own, and try to be taken for another by headers."""
         world = self.world
-        pages = (
-            "/api/v1/me",
-            "/api/v1/games",
-            "/api/v1/me/balances",
-            "/api/v1/me/rounds",
-            "/api/v1/operator/rounds",
-            "/api/v1/operator/games",
-            "/api/v1/operator/audit-events",
-            "/",
-        )
         for headers, query in host_tricks(world):
             for page in pages:
                 for who, token in self.tokens().items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, cast
 
@@ -11,16 +11,16 @@ import redis
 from tests.isolation.probes import Report
 from tests.isolation.world import World
 
+from pitboss.kernel.scope import TenantScope
 from pitboss.platform.redis import CellRedis
 from pitboss.platform.telemetry import FieldGuard, Metrics
 
 ROOMS = ("accounts", "ledger", "games", "hosting", "platform", "plughost")
 
 
-def probe_redis_keys(world: World, url: str, report: Report) -> None:
+def probe_redis_keys(a: TenantScope, b: TenantScope, url: str, report: Report) -> None:
     """Build keys as A from parts that look like B's; none may be B's, the cell's, or begin with another tenant."""
-    keys = CellRedis(url, world.a.scope.cell)
-    a, b = world.a.scope, world.b.scope
+    keys = CellRedis(url, a.cell)
     parts = ("x", b.slug, f"{b.slug}:accounts", f":{b.slug}", "-", "-:platform", "..", "*", "{x}", "", "\n", "ü", ":")
     same_cell = a.cell == b.cell
     for room, first, second in product((*ROOMS, b.slug, f"{b.slug}:accounts", ""), parts, parts):
@@ -72,11 +72,10 @@ def _dump(client: Any) -> Iterator[tuple[str, str]]:
         yield key.decode(), str(read[client.type(key).decode()](key))
 
 
-def probe_logs(world: World, lines: Sequence[MutableMapping[str, Any]], report: Report) -> None:
+def probe_logs(marks: Sequence[str], lines: Sequence[Mapping[str, Any]], report: Report) -> None:
     """Write each line as a process does; none may hold a mark of anybody's."""
     guard = FieldGuard("probe", Metrics())
-    marks = [*world.a.marks, *world.b.marks]
     for line in lines:
-        written = msgspec.json.encode(guard(None, str(line.get("log_level")), cast("Mapping[str, Any]", line))).decode()
+        written = msgspec.json.encode(guard(None, str(line.get("log_level")), line)).decode()
         shown = [mark for mark in marks if mark in written]
         report.count(f"log {line.get('event')}", f"holds {shown[0]}" if shown else "")

@@ -31,10 +31,11 @@ async def test_nothing_inside_the_cell_crosses(
             for table, rows in (await world.fingerprint_b()).items():
                 inside.count(f"rows of {table}", "" if rows == before[table] else "were changed from outside")
             async with open_jobs(world, tmp_path, inside) as jobs:
-                await jobs.probe()
-            probe_redis_keys(world, redis_url, inside)
+                await jobs.probe_payloads()
+                await jobs.probe_messages()
+            probe_redis_keys(world.a.scope, world.b.scope, redis_url, inside)
             probe_redis_content(world, redis_url, inside)
-            probe_logs(world, lines, inside)
+            probe_logs([*world.a.marks, *world.b.marks], lines, inside)
     assert inside.leaks + api.leaks == [], "\n".join(inside.leaks + api.leaks)
     assert len(lines) >= 100, "the processes tell of what was refused, so the probes of logs prove something"
     assert inside.probes >= 500
@@ -47,7 +48,7 @@ async def test_webhooks_in_the_other_cell_are_not_reached(
     async with open_world(cell_database, redis_url, tmp_path, neighbour_database) as world:
         before = await world.fingerprint_b()
         await probe_webhooks(HttpProber(world, report))
-        probe_redis_keys(world, redis_url, report)
+        probe_redis_keys(world.a.scope, world.b.scope, redis_url, report)
         probe_redis_content(world, redis_url, report)
         for table, rows in (await world.fingerprint_b()).items():
             report.count(f"rows of {table}", "" if rows == before[table] else "were changed from outside")

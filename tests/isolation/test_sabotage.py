@@ -189,6 +189,20 @@ SABOTAGES = (
         ("peek()", "no list"),
     ),
     Sabotage(
+        "a definer function that searches where its caller says",
+        "alter function ledger_change_terms reset search_path",
+        catalog,
+        ("ledger_change_terms", "search_path"),
+    ),
+    Sabotage(
+        "a partition with a grant of its own",
+        "create table notes (tenant_id bigint not null, note text) partition by list (tenant_id);"
+        "create table notes_of_b partition of notes for values in (2); insert into notes values (2, 'x');"
+        "grant select on notes_of_b to pitboss_app",
+        of("notes_of_b"),
+        ("notes_of_b read all",),
+    ),
+    Sabotage(
         "a materialized view",
         "create materialized view rich as select * from wallet; grant select on rich to pitboss_app",
         of("rich"),
