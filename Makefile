@@ -13,7 +13,7 @@ if [ -z "$${found:-}" ]; then \
 		"install one (Debian 12: apt install python3 python3-venv; Ubuntu 24.04: the same), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
 fi
 
-.PHONY: help run stop reset doctor test check bench bench-quick figures lock clean env env-dev browser
+.PHONY: help run stop reset doctor test check bench bench-quick probes figures lock clean env env-dev browser
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ bench: env-dev ## Measure against pgbench on this machine
 
 bench-quick: env-dev ## The same in two minutes
 	$(PY) tests/bench/run.py --quick
+
+probes: env-dev ## Attack one tenant as another, with guards and without; figures into build/figures/probes.json
+	$(PY) -m pytest tests/isolation tests/architecture/test_classes.py
 
 figures: env-dev ## Print every promised figure beside its last measurement
 	@$(PY) tests/bench/figures.py

@@ -47,6 +47,7 @@ class Figures:
             "leaks": sum(len(report.leaks) for report in reports),
             "sabotages": len(self.sabotages),
             "sabotages_caught": sum(self.sabotages.values()),
+            "sabotages_missed": len(self.sabotages) - sum(self.sabotages.values()),
         }
 
 
