@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from pitboss_plugins.games.softswiss.driver import SoftswissDialect
-from pitboss_sdk.games import CallKind, DialectResponse
+from pitboss_sdk.games import CallKind, DialectRefusal, DialectResponse, RawCall, Refusal
 from pitboss_sdk.plugin import HttpResponse
 from pitboss_sdk.testing import (
     RULES,
+    SIGNED_AT_US,
     Intent,
     Mutant,
     NoticeSender,
@@ -203,3 +205,30 @@ def test_a_fault_of_the_hand_is_found(rule: str, old: str, new: str) -> None:
 
 def test_every_rule_has_been_seen_to_fail() -> None:
     assert {mutant.rule for mutant in MUTANTS} == {rule.name for rule in RULES}
+
+
+class TimedAggregator(Aggregator):
+    """An aggregator that signs the time of its calls, as others do."""
+
+    def sign(self, operation: str, body: bytes, *, stranger: bool = False) -> Mapping[str, str]:
+        return {**super().sign(operation, body, stranger=stranger), "x-time": str(SIGNED_AT_US)}
+
+
+class TimedDialect(SoftswissDialect):
+    def verify(self, call: RawCall) -> None:
+        super().verify(call)
+        if abs(call.received_at_us - int(call.headers["x-time"])) > 300_000_000:
+            raise DialectRefusal(Refusal.SIGNATURE_INVALID)
+
+
+def test_a_dialect_can_keep_to_the_time_of_receipt() -> None:
+    (rule,) = [rule for rule in RULES if rule.name == "signature.stale"]
+    capability = {**SUBJECT.manifest.capability, "call_skew_seconds": 300}
+    manifest = msgspec.structs.replace(SUBJECT.manifest, capability=capability)
+    timed = msgspec.structs.replace(SUBJECT, plugin=TimedDialect, double=TimedAggregator(), manifest=manifest)
+    assert rule.find_faults(timed) == []
+    assert rule.find_faults(msgspec.structs.replace(timed, plugin=SoftswissDialect))
+    assert rule.find_faults(msgspec.structs.replace(timed, manifest=SUBJECT.manifest))
+    broken = [each for each in list_mutants(timed) if each.rule == rule.name]
+    assert len(broken) == 2
+    assert all(rule.find_faults(each.subject) for each in broken)
