@@ -72,7 +72,7 @@ def test_no_two_places_share_a_secret(state: State) -> None:
     values = [value for place in places for name, value in place.items() if name not in shared]
     assert len(values) == len(set(values))
     passwords = [value.split(":")[2].split("@")[0] for value in values if value.startswith("postgresql://")]
-    assert len(passwords) == len(set(passwords)) == 10
+    assert len(passwords) == len(set(passwords)) == 14
 
 
 def test_a_secret_added_by_a_later_version_leaves_the_others(state: State) -> None:

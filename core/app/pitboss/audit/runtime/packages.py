@@ -157,6 +157,11 @@ async def list_faults(session: AsyncSession, scope: TenantScope) -> list[str]:
     signed = {
         each.size: read_checkpoint(split_note(each.note)[0]) for each in await proofs.fetch_checkpoints(session, scope)
     }
+    faults += [
+        f"the checkpoint of size {size} speaks of {found.origin} and {found.size}"
+        for size, found in signed.items()
+        if (found.origin, found.size) != (log.origin, size)
+    ]
     edge = TreeEdge()
     async for entry, row in proofs.read_events(session, scope, 0, log.size):
         if entry.log_seq != edge.size:

@@ -10,7 +10,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -43,6 +43,7 @@ CHECKPOINT_ENTRIES: Final = 10_000
 BATCH_ENTRIES: Final = 10_000
 IDLE_SECONDS: Final = 0.5
 FAILURE_SECONDS: Final = 2.0
+NEVER: Final = datetime.fromtimestamp(0, UTC)
 _WITNESS_SECONDS: Final = 5.0
 _WITNESS_TRIES: Final = 2
 
@@ -157,7 +158,8 @@ class Sequencer:
             state = await growth.lock_log(connection, scope.tenant_id)
             if state is None:
                 origin = origin_of(scope.cell, scope.slug)
-                state = LogState(origin, 0, b"", 0, growth.ZERO_ID, now, current, 0, now)
+                # Its first entries wait for no interval to pass.
+                state = LogState(origin, 0, b"", 0, growth.ZERO_ID, now, current, 0, NEVER)
                 await growth.insert_log(connection, scope.tenant_id, state)
                 return 0  # the next step takes its row's lock
             if horizon < state.taken_in:
