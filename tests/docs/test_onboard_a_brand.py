@@ -142,6 +142,13 @@ def test_the_text_can_be_followed(reader: Reader) -> None:
     assert "nova is closed" in reader.type(steps[6])
     with reader.platform.client() as client:
         assert is_gone(client)
+    heir = """
+(. .pitboss/control.env; .venv/bin/pitboss tenant new heir --domain heir.localhost)
+sed -i 's/heir.localhost/nova.localhost/' {tenants}/heir/tenant.toml
+rm -r {tenants}/nova
+(. .pitboss/control.env; .venv/bin/pitboss tenant apply heir || test $? = 1)
+"""
+    assert "domain nova.localhost belongs to tenant nova" in reader.type(heir.format(tenants=tenants))
 
 
 def is_gone(client: httpx.Client) -> bool:
