@@ -77,8 +77,8 @@ GOOD: dict[str, Any] = {
     "columns": {"tenant": "tenant_id", "identity": "email"},
 }
 PLANTED: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"columns": None}, "not classified"),
-    ({"columns": {"tenant": "tenant_id"}}, "email: not classified"),
+    ({"columns": {}}, "email: not classified"),
+    ({"columns": {"identity": "email"}}, "tenant_id: not classified"),
     ({"columns": {"tenant": "tenant_id", "identity": "email e_mail"}}, "e_mail: classified, but no such column"),
     ({"columns": {"tenant": "tenant_id", "identity": "email", "opaque": "email"}}, "of 2 sorts"),
     ({"columns": {"tenant": "tenant_id", "harmless": "email"}}, "of 1 sorts, harmless"),

@@ -102,7 +102,7 @@ def test_a_planted_personal_column_is_found(name: str) -> None:
 def test_a_planted_key_is_found(parts: list[PrimaryKeyConstraint], named: str) -> None:
     metadata = MetaData()
     hall = PrimaryKeyConstraint("tenant_id", "wheel_id")
-    info = table_info(grants={})
+    info = table_info(grants={}, columns={}, retention="technical", audit="none")
     Table("hall", metadata, Column("tenant_id", BigInteger), Column("wheel_id", BigInteger), hall, info=info)
     columns = [Column("tenant_id", BigInteger), Column("wheel_id", BigInteger), Column("email", Text)]
     Table("wheel", metadata, *columns, *parts, info=info)

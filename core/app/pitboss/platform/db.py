@@ -64,22 +64,22 @@ class CellBase(DeclarativeBase):
 def table_info(
     *,
     grants: Mapping[Role, str],
-    columns: Mapping[Sort, str] | None = None,
-    retention: Retention | None = None,
-    audit: AuditMode | None = None,
+    columns: Mapping[Sort, str],
+    retention: Retention,
+    audit: AuditMode,
     tenant: bool = True,
     why_no_tenant: str = "",
 ) -> dict[str, Any]:
     """Return the `info` of a table: what each role may do, that its rows belong to tenants, and what its columns hold.
 
     A table without a tenant says why; migrations write policies and grants from this and nothing else. `columns` names
-    every column under its sort; a test refuses a table that leaves out one of them, its schedule or its audit.
+    every column under its sort; a test refuses a table that leaves one of them out.
     """
     return {
         "tenant": tenant,
         "why_no_tenant": why_no_tenant,
         "grants": dict(grants),
-        "columns": spread_columns(columns or {}),
+        "columns": spread_columns(columns),
         "retention": retention,
         "audit": audit,
     }
