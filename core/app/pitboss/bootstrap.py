@@ -346,11 +346,11 @@ def _public(keys: tuple[NamedKey, ...]) -> tuple[PublicKey, ...]:
 async def _run_worker(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.broker import create_broker
     from pitboss.platform.db import LaneConnections
+    from pitboss.platform.probes import Probes
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, HealthBoard, Receivers, load_host, read_cell_file
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
-    from pitboss.platform.probes import Probes
     from pitboss.worker.process import run_worker
     from pitboss.worker.runner import JobRunner, JobWorker
 
@@ -376,11 +376,11 @@ async def _run_worker(settings: Settings, metrics: Metrics) -> None:
 
 async def _run_relay(settings: Settings, metrics: Metrics) -> None:
     from pitboss.platform.broker import create_broker
+    from pitboss.platform.probes import Probes
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, Receivers
     from pitboss.wallet.runtime import Lanes
-    from pitboss.platform.probes import Probes
     from pitboss.worker.process import run_relay
     from pitboss.worker.relay import Relay
 
