@@ -145,6 +145,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Where keys of personal data are: `file:<folder>` (demo only), `vault:<address>/<mount>` or `aws:<region>`."
         ),
     ] = "file:.pitboss/keys"
+    worm_store: Annotated[
+        str, _about("Where evidence is kept write-once: `file:<folder>` (demo only) or `s3:<bucket>@<region>`.")
+    ] = "file:.pitboss/worm"
     key_service_token: Annotated[str | None, _about("Token for Vault or OpenBao.", secret=True)] = None
     audit_keys_file: Annotated[
         Path | None,
@@ -406,6 +409,11 @@ def _key_service(value: str) -> None:
         raise ValueError("must be file:<folder>, vault:<address>/<mount> or aws:<region>")
 
 
+def _worm_store(value: str) -> None:
+    if not re.fullmatch(r"file:.+|s3:[a-z0-9.-]{3,63}@[a-z0-9-]+", value):
+        raise ValueError("must be file:<folder> or s3:<bucket>@<region>")
+
+
 def _token(value: str) -> None:
     if len(value) < 16:
         raise ValueError("must have at least 16 characters")
@@ -424,6 +432,7 @@ _CHECKS: Final[dict[str, Callable[[Any], None]]] = {
     "redis_url": _redis_url,
     "operator_token": _token,
     "key_service": _key_service,
+    "worm_store": _worm_store,
     **dict.fromkeys(
         (
             "control_database_url",
