@@ -53,8 +53,11 @@ bench: env-dev ## Measure against pgbench on this machine
 bench-quick: env-dev ## The same in two minutes
 	$(PY) tests/bench/run.py --quick
 
-probes: env-dev ## Attack one tenant as another, with guards and without; figures into build/figures/probes.json
+probes: env-dev ## Attack one tenant as another, with guards and without, and tamper with audit logs; figures into build/figures
 	$(PY) -m pytest tests/isolation tests/architecture/test_classes.py
+	PITBOSS_TEST_TAMPER=50 PITBOSS_TEST_CLEAN=1000 PITBOSS_TEST_TREES=50000 PITBOSS_TEST_VERIFIED=1000000 \
+	PITBOSS_TEST_SEQUENCED=400000 $(PY) -m pytest tests/property/test_audit_tamper.py tests/property/test_audit_merkle.py \
+		tests/unit/verify/test_speed.py tests/integration/audit/test_sequencer.py
 
 figures: env-dev ## Print every promised figure beside its last measurement
 	@$(PY) tests/bench/figures.py

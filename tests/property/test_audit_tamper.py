@@ -119,7 +119,7 @@ class Maker:
         lines = [(key or self.key_at(size)).sign(text), *([self.witness.cosign(text)] if witnessed else [])]
         return compose_note(text, lines)
 
-    def keys(self) -> list[str]:
+    def known_keys(self) -> list[str]:
         return [self.old.public.text, self.witness.public.text]
 
     def pack(self, folder: Path, sizes: list[int]) -> Path:
@@ -172,7 +172,7 @@ class Case:
         middle = draw.randint(10, size - 5)
         self.sizes = sorted({draw.randint(1, middle), middle, size})
         self.folder = self.maker.pack(folder, self.sizes)
-        self.keys = self.maker.keys()
+        self.keys = self.maker.known_keys()
         self.since: str | None = self.maker.note(middle, witnessed=False)
         self.middle = middle
 
@@ -245,7 +245,7 @@ def resign(notes: list[str], case: Case, key: Signing) -> None:
 def retire(case: Case) -> None:
     """A log whose key was handed over, and a last checkpoint by the key that had gone."""
     case.maker = Maker(case.draw).fill(case.end, case.draw.randint(5, case.end - 5))
-    case.keys, case.since = case.maker.keys(), None
+    case.keys, case.since = case.maker.known_keys(), None
     case.maker.pack(case.folder, case.sizes)
     case.edit_notes(lambda notes: resign_last(notes, case))
 
@@ -260,7 +260,7 @@ def usurp(case: Case) -> None:
     case.maker = Maker(case.draw).fill(at)
     case.maker.bodies.append(case.maker.handover(at, signer=case.maker.new))
     case.maker.fill(case.end).turn = at
-    case.keys, case.since = case.maker.keys(), None
+    case.keys, case.since = case.maker.known_keys(), None
     case.maker.pack(case.folder, case.sizes)
 
 
