@@ -9,8 +9,8 @@ import httpx
 import pytest
 from tests.factories.ports import free_port
 
-from pitboss.platform.telemetry import Metrics, Readiness
 from pitboss.platform.probes import Probes
+from pitboss.platform.telemetry import Metrics, Readiness
 
 
 class Dependency:
