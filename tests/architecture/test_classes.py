@@ -11,19 +11,18 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from pitboss.audit.contracts import PERSONAL_FIELDS
 from pitboss.hosting.contracts import CALLS, CROSSING, Call, CallKind, Touch
-from pitboss.migrations.schema import Plane, load_metadata
-from pitboss.platform.classes import (
+from pitboss.kernel.classes import (
     OWN_SCHEDULES,
     PERSONAL_KINDS,
     SORTS,
     UNTOLD_KINDS,
     DataKind,
     Sort,
-    class_of,
-    find_class_faults,
     may_cross,
     spread_columns,
 )
+from pitboss.migrations.schema import Plane, load_metadata
+from pitboss.platform.classes import class_of, find_class_faults
 from pitboss.platform.db import table_info
 from pitboss.platform.fields import FIELDS
 

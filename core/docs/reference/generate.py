@@ -22,10 +22,11 @@ import pitboss.policy.service as policy
 from pitboss.audit.contracts import EVENT_TYPES, PERSONAL_FIELDS
 from pitboss.bootstrap import cli as root
 from pitboss.hosting.contracts import CALLS, CROSSING, CallKind
+from pitboss.kernel.classes import OWN_SCHEDULES, SORTS, may_cross
 from pitboss.migrations.schema import Plane, load_metadata
 from pitboss.permissions.contracts import PERMISSIONS
 from pitboss.permissions.service import find_permission
-from pitboss.platform.classes import OWN_SCHEDULES, SORTS, class_of, may_cross
+from pitboss.platform.classes import class_of
 from pitboss.platform.db import CellBase, ControlBase
 from pitboss.platform.fields import FIELDS
 from pitboss.platform.settings import list_settings

@@ -18,8 +18,8 @@ from pitboss.directory.contracts import (
     ForeignTenant,
     SignedSnapshot,
 )
+from pitboss.kernel.classes import Sort
 from pitboss.kernel.scope import Actor, Origin
-from pitboss.platform.classes import Sort
 from pitboss.plughost.contracts import LoadedPack, LoadedPlugin
 from pitboss.tenancy.contracts import PlanEntry, Slug
 from pitboss.themes.contracts import BrandTheme

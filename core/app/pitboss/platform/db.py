@@ -16,10 +16,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from pitboss.kernel.classes import AuditMode, Retention, Sort, spread_columns
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 from pitboss.kernel.statements import ReadPart, WritePart, compose_reads, compose_writes
-from pitboss.platform.classes import AuditMode, Retention, Sort, spread_columns
 from pitboss.platform.settings import ContextKey
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
