@@ -162,16 +162,28 @@ class Sequencer:
                 state = LogState(origin, 0, b"", 0, growth.ZERO_ID, now, current, 0, NEVER)
                 await growth.insert_log(connection, scope.tenant_id, state)
                 return 0  # the next step takes its row's lock
-            if horizon < state.taken_in:
-                raise LogRefused("the database numbers its transactions anew, so events would be left out")
             step = _Step(scope, state, max(now, state.recorded_at))
             await step.change_key(self._signer, current)
-            rows = await growth.fetch_new_events(connection, scope.tenant_id, state, horizon, BATCH_ENTRIES)
-            step.append_events(rows)
-            full = len(rows) == BATCH_ENTRIES
-            place = (rows[-1]["written_in"], rows[-1]["event_id"]) if full else (horizon, growth.ZERO_ID)
+            place = await self._take(connection, step, state, horizon)
             await step.write(connection, self._signer, place, self._checkpoint_seconds)
             return len(step.entries)
+
+    async def _take(
+        self, connection: asyncpg.Connection, step: _Step, state: LogState, horizon: int
+    ) -> tuple[int, UUID]:
+        """Append events that are not in the log; return up to which transaction and event it now has all."""
+        tenant_id, done = step.scope.tenant_id, (horizon, growth.ZERO_ID)
+        if horizon < state.taken_in:
+            # A dump was loaded elsewhere, where transactions are numbered anew: what is missing is looked for itself.
+            _log.warning("audit.transactions_renumbered", tenant=step.scope.slug)
+            rows = await growth.fetch_left_out(connection, tenant_id, BATCH_ENTRIES)
+            step.append_events(rows)
+            return done if len(rows) < BATCH_ENTRIES else (state.taken_in, state.taken_id)
+        rows = await growth.fetch_new_events(connection, tenant_id, state, horizon, BATCH_ENTRIES)
+        # Rows of before a dump bear numbers that come again.
+        known = await growth.find_logged(connection, tenant_id, [row["event_id"] for row in rows]) if rows else set()
+        step.append_events([row for row in rows if row["event_id"] not in known])
+        return done if len(rows) < BATCH_ENTRIES else (rows[-1]["written_in"], rows[-1]["event_id"])
 
     async def _cosign(self, connection: asyncpg.Connection, scope: TenantScope, witness: WitnessClient) -> None:
         """Bring the newest checkpoint to the witness, if it has not signed it; what goes wrong never stops the log."""
@@ -244,7 +256,7 @@ class _Step:
 
     def __init__(self, scope: TenantScope, state: LogState, recorded_at: datetime) -> None:
         self.entries: list[Entry] = []
-        self._scope = scope
+        self.scope = scope
         self._state = state
         self._recorded_at = recorded_at
         self._recorded_text = write_moment(recorded_at)
@@ -271,8 +283,8 @@ class _Step:
         return {
             "schema": SCHEMA,
             "id": str(event_id),
-            "tenant": self._scope.slug,
-            "cell": self._scope.cell,
+            "tenant": self.scope.slug,
+            "cell": self.scope.cell,
             "occurred_at": self._recorded_text,
             "category": Category.SECURITY.value,
             "type": KEY_ROTATED,
@@ -289,7 +301,7 @@ class _Step:
 
     def append_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append the events of rows, in their order."""
-        tenant, cell = self._scope.slug, self._scope.cell
+        tenant, cell = self.scope.slug, self.scope.cell
         for row in rows:
             self._append(row["event_id"], compose_event(row, tenant=tenant, cell=cell))
 
@@ -297,7 +309,7 @@ class _Step:
         self, connection: asyncpg.Connection, signer: Signer, place: tuple[int, UUID], every_seconds: float
     ) -> None:
         """Write entries, tiles, a checkpoint if one is due, and where the log stands now."""
-        tenant_id, state = self._scope.tenant_id, self._state
+        tenant_id, state = self.scope.tenant_id, self._state
         edge = TreeEdge.load(state.edge)
         if edge.size != state.size:
             raise LogRefused("the edge of the tree does not fit the size of the log")

@@ -102,6 +102,29 @@ async def fetch_new_events(
     return [{**row, "origin": decode(row["origin"]), "changes": decode(row["changes"])} for row in rows]
 
 
+_LEFT_OUT: Final = """
+select event_id, written_in, occurred_at, category, type, outcome, reason, actor_kind, actor_name, origin, target_type,
+    target_id, changes from audit_event e
+where tenant_id = $1 and not exists (select from audit_entry x where x.tenant_id = $1 and x.event_id = e.event_id)
+order by occurred_at, event_id limit $2
+"""
+
+
+async def fetch_left_out(connection: asyncpg.Connection, tenant_id: int, most: int) -> list[dict[str, Any]]:
+    """Return events that are not in the log, whatever their transactions' numbers say, in the order of their times."""
+    rows = await connection.fetch(_LEFT_OUT, tenant_id, most)
+    decode = msgspec.json.decode
+    return [{**row, "origin": decode(row["origin"]), "changes": decode(row["changes"])} for row in rows]
+
+
+async def find_logged(connection: asyncpg.Connection, tenant_id: int, event_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of the events are in the log already."""
+    rows = await connection.fetch(
+        "select event_id from audit_entry where tenant_id = $1 and event_id = any($2::uuid[])", tenant_id, event_ids
+    )
+    return {row["event_id"] for row in rows}
+
+
 async def insert_entries(
     connection: asyncpg.Connection, tenant_id: int, recorded_at: datetime, entries: Sequence[Entry]
 ) -> None:
