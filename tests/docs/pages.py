@@ -25,6 +25,7 @@ def list_pages(tree: Path) -> Iterator[Path]:
     yield from sorted(tree.glob("core/docs/**/*.md"))
     yield from sorted(tree.glob("plugins/*/*/*.md"))
     yield from sorted(tree.glob("jurisdictions/*/*.md"))
+    yield from sorted(tree.glob("deploy/**/*.md"))
 
 
 def find_missing_paths(tree: Path, text: str) -> Iterator[str]:

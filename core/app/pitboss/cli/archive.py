@@ -10,6 +10,7 @@ from typing import Final
 import click
 import structlog
 
+from pitboss.kernel.clock import utc_now
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.backup import BackupFolder, Cluster, Owner, Receiver, slot_of
 from pitboss.platform.probes import Probes
@@ -44,6 +45,7 @@ async def _receive(settings: Settings, receiver: Receiver, metrics: Metrics) -> 
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     metrics.archive_behind_seconds.set_function(receiver.behind_seconds)
     readiness = Readiness({"archive": lambda: _problem(receiver)})
+    begun_at = utc_now()
     _log.info("archive.started")
     async with Probes(metrics, readiness).serve(settings.host, settings.metrics_port):
         said = ""
@@ -51,7 +53,7 @@ async def _receive(settings: Settings, receiver: Receiver, metrics: Metrics) -> 
             # In the main thread: the kernel ends the program that receives with the thread that started it.
             receiver.tick()
             newest = receiver.newest_base_at()
-            metrics.base_backup_at.set(newest.timestamp() if newest else 0)
+            metrics.base_backup_at.set(newest.timestamp() if newest else begun_at.timestamp())
             if bool(receiver.problem) != bool(said):
                 _log.warning("archive.away") if receiver.problem else _log.info("archive.receives")
             if receiver.problem and receiver.problem != said:

@@ -13,7 +13,9 @@ from typing import Final
 import click
 import msgspec
 
-from pitboss.cli.ledger import TenantProof, prove_tenants
+from pitboss.audit.errors import ProofUnavailable
+from pitboss.cli.cell import get_scope, open_cell
+from pitboss.cli.ledger import prove_tenants
 from pitboss.kernel.clock import utc_now
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.backup import (
@@ -177,9 +179,9 @@ def restore_command(
     plan = plan_restore(_folder(settings), target)
     server, replay = restore(plan, scratch, port, click.echo)
     try:
-        proofs, problem = _prove(settings, server)
+        proof = _prove(settings, server)
         took = time.monotonic() - begun
-        exercise = _judge(settings, ask, plan, replay, (proofs, problem), begun_at, took)
+        exercise = _judge(settings, ask, plan, replay, proof, begun_at, took)
         digest = _register(settings).add(exercise)
         _print(exercise, digest)
         if serve:
@@ -196,14 +198,47 @@ def restore_command(
     sys.exit(0 if exercise.passed else 1)
 
 
-def _prove(settings: Settings, server: PostgresServer) -> tuple[list[TenantProof], str]:
-    """Prove every tenant's books on the scratch server; return why not where that could not be done."""
+class Proof(msgspec.Struct, frozen=True):
+    """What the restored database was asked to prove, and what it could not."""
+
+    evidence: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def _prove(settings: Settings, server: PostgresServer) -> Proof:
+    """Prove every tenant's books and audit log on the scratch server; that it could not be done is a fault too."""
     url = parse_url(require(settings, "cell_database_url")).set(host="127.0.0.1", port=server.port, query={})
     there = msgspec.structs.replace(settings, cell_database_url=url.render_as_string(hide_password=False))
     try:
-        return asyncio.run(prove_tenants(there)), ""
+        proofs = asyncio.run(prove_tenants(there))
+        logs = asyncio.run(_prove_logs(there, [proof.tenant for proof in proofs]))
     except (PitbossError, OSError) as error:
-        return [], f"the books could not be proved: {error}"
+        return Proof(faults=(f"books and logs could not be proved: {error}",))
+    wallets, bookings = sum(each.wallets for each in proofs), sum(each.bookings for each in proofs)
+    books = f"ledger: {len(proofs)} tenants, {wallets} wallets, {bookings} bookings replayed"
+    found = [f"{each.tenant}: {one.check}: {one.subject}: {one.detail}" for each in proofs for one in each.findings]
+    if not proofs:
+        found.append("there is no tenant whose books could be proved")
+    return Proof((books, *logs.evidence), (*found, *logs.faults))
+
+
+async def _prove_logs(settings: Settings, slugs: list[str]) -> Proof:
+    """Compute each tenant's audit log anew and hold its roots against the checkpoints that were signed."""
+    from pitboss.audit.runtime import list_faults, read_last_note
+
+    evidence: list[str] = []
+    faults: list[str] = []
+    async with open_cell(settings) as (database, directory):
+        for slug in slugs:
+            scope = get_scope(directory, slug)
+            async with database.snapshot(scope) as session:
+                try:
+                    faults += [f"{slug}: audit log: {each}" for each in await list_faults(session, scope)]
+                    _, size, root, *_ = (await read_last_note(session, scope)).split("\n")
+                    evidence.append(f"audit log of {slug}: {size} entries lead to the last checkpoint, root {root}")
+                except ProofUnavailable:
+                    evidence.append(f"audit log of {slug}: there is no checkpoint yet to hold a root against")
+    return Proof(tuple(evidence), tuple(faults))
 
 
 def _judge(
@@ -211,31 +246,26 @@ def _judge(
     ask: Ask,
     plan: Plan,
     replay: Replay,
-    proved: tuple[list[TenantProof], str],
+    proof: Proof,
     begun_at: datetime,
     took: float,
 ) -> Exercise:
-    proofs, problem = proved
     lost_at = ask.lost_at or begun_at
-    found = [problem] if problem else []
-    if not problem and not proofs:
-        found.append("there is no tenant whose books could be proved")
-    found += [
-        f"{proof.tenant}: {each.check}: {each.subject}: {each.detail}" for proof in proofs for each in proof.findings
-    ]
+    found = list(proof.faults)
     if replay.missing_bytes:
         found.append(f"the replay ended at {replay.ended_at}, {replay.missing_bytes} bytes before what was received")
     point = _recovery_point(plan, replay, lost_at) if plan.target is None else None
+    if point is None and plan.target is None:
+        found.append("nobody can know how much is missing: no transaction was replayed and nobody looked at the log")
     if point is not None and point > RECOVERY_POINT_SECONDS:
         found.append(f"up to {point:.1f} s before the loss are missing, {RECOVERY_POINT_SECONDS} were aimed at")
     if took > RECOVERY_TIME_SECONDS:
         found.append(f"it took {took:.0f} s, {RECOVERY_TIME_SECONDS} were aimed at")
-    wallets, bookings = sum(each.wallets for each in proofs), sum(each.bookings for each in proofs)
     evidence = [
         f"SHA-256 of each of {plan.backup.files} files of the backup compared while they were copied;"
         f" list {plan.backup.sums_sha256}",
         f"{len(plan.segments)} whole segments of the log, from {plan.backup.first_segment}; replay ended at {replay.ended_at}",
-        f"ledger: {len(proofs)} tenants, {wallets} wallets, {bookings} bookings replayed",
+        *proof.evidence,
     ]
     if plan.backup.databases > 1:
         evidence.append(f"the cluster is shared: the scratch server held {plan.backup.databases} databases")

@@ -190,7 +190,7 @@ class Metrics:
         )
         self.base_backup_at = Gauge(
             "pitboss_base_backup_at_seconds",
-            "When the newest whole base backup of a cell ended, in seconds since 1970; 0 where there is none.",
+            "When the newest whole base backup ended, or its archive began to wait for one, in seconds since 1970; 0 elsewhere.",
             registry=registry,
         )
 
