@@ -181,7 +181,7 @@ class Sequencer:
             return done if len(rows) < BATCH_ENTRIES else (state.taken_in, state.taken_id)
         rows = await growth.fetch_new_events(connection, tenant_id, state, horizon, BATCH_ENTRIES)
         # Rows of before a dump bear numbers that come again.
-        known = await growth.find_logged(connection, tenant_id, [row["event_id"] for row in rows]) if rows else set()
+        known = await growth.find_logged(connection, tenant_id, [row["event_id"] for row in rows])
         step.append_events([row for row in rows if row["event_id"] not in known])
         return done if len(rows) < BATCH_ENTRIES else (rows[-1]["written_in"], rows[-1]["event_id"])
 
