@@ -16,7 +16,8 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from tests.contracts.worm import CHECKS, Bench, run_contract
+from tests.contracts.worm import run_contract
+from tests.contracts.worm_bench import CHECKS, Bench
 from tests.factories.cloud import REGION
 from tests.factories.figures import write_figures
 from tests.factories.ports import free_port
