@@ -340,7 +340,8 @@ def late(case: Case) -> None:
     at = case.draw.randint(1, case.end - 1)
     at = at + 1 if at == case.maker.turn and at + 1 < case.end else at
     at = at - 1 if at == case.maker.turn else at
-    wrong = {"recorded_at": moment_text(max(0, at - 1)).replace("T1", "T0")}
+    before = moment_text(max(0, at - 1)).replace("T1", "T0")
+    wrong = {"recorded_at": before, "occurred_at": before}
     case.since = None
     case.rebuild(lambda bodies: bodies.__setitem__(at, case.maker.event(at, **wrong)))
 
@@ -350,7 +351,8 @@ def renumber(case: Case) -> None:
     at = case.draw.randrange(case.end)
     at = at if at != case.maker.turn or not at else at - 1
     case.since = None
-    case.rebuild(lambda bodies: bodies.__setitem__(at, case.maker.event(at + case.draw.randint(1, 9))))
+    times = {"recorded_at": moment_text(at), "occurred_at": moment_text(at)}
+    case.rebuild(lambda bodies: bodies.__setitem__(at, case.maker.event(at + case.draw.randint(1, 9), **times)))
 
 
 def loosen_form(case: Case) -> None:
