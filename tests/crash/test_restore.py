@@ -22,6 +22,7 @@ import asyncpg
 import msgspec
 import pytest
 from tests.crash.cell import Cell
+from tests.factories.audit_logs import Log
 from tests.factories.figures import write_figures
 from tests.factories.tenants import environment_of
 
@@ -164,6 +165,8 @@ def test_a_lost_cell_comes_back(cell: Cell) -> None:
             pitboss(cell, "backup", "base")
             credit.start()
             _await(credit, CALLS // 2, cell)
+            entries = asyncio.run(Log(cell.database, cell.folder, [cell.scope]).sequence())
+            assert entries > 0
             one = credit.connect()
             assert credit.call(one, seats[0].holder.account, "before-the-moment") == 201
             between = utc_now()
@@ -182,7 +185,7 @@ def test_a_lost_cell_comes_back(cell: Cell) -> None:
         missing = sorted(at for name, at in acknowledged.items() if name not in there)
         before, _ = restore(cell, "a-moment", "--to", between.astimezone(UTC).isoformat())
         at_moment = asyncio.run(read_references(before, password, cell.database.name))
-        _judge(cell, exercise)
+        _judge(cell, exercise, entries)
         for scratch in (latest, before):
             PostgresServer(scratch).remove()
         _leave_something_to_clean_up(cell)
@@ -212,10 +215,13 @@ def _await(credit: Credits, calls: int, cell: Cell) -> None:
     assert there, f"no traffic: {tail(cell.log('web'), 20)}"
 
 
-def _judge(cell: Cell, exercise: Exercise) -> None:
+def _judge(cell: Cell, exercise: Exercise, entries: int) -> None:
     assert exercise.passed, exercise.findings
     assert (exercise.cell, exercise.locality) == (cell.settings.cell, cell.settings.locality)
     assert any(line.startswith("ledger: 1 tenants, 4 wallets") for line in exercise.evidence), exercise.evidence
+    # The root of the checkpoint was computed anew from what came back.
+    begin = f"audit log of aurora: {entries} entries lead to the last checkpoint, root "
+    assert any(line.startswith(begin) for line in exercise.evidence), exercise.evidence
     said = pitboss(cell, "backup", "exercises")
     assert "a-lost-cell" in said
     assert "a-moment" in said
