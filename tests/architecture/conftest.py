@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMBERS = (path for pattern in ("plugins/*/*", "jurisdictions/*") for path in sorted(ROOT.glob(pattern)))
-SOURCES = ("core/app", "core/sdk", *(path.relative_to(ROOT).as_posix() for path in MEMBERS))
+SOURCES = ("core/app", "core/sdk", "core/verify", *(path.relative_to(ROOT).as_posix() for path in MEMBERS))
 LINT_IMPORTS = """
 import sys
 count = int(sys.argv[1])
@@ -46,7 +46,13 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def skeleton(tmp_path: Path) -> Path:
     """Make the smallest tree that keeps every import contract, so that a finding can only be what was planted."""
-    for path in ("core/app/pitboss", "core/app/pitboss/platform", "core/app/pitboss/kernel", "core/sdk/pitboss_sdk"):
+    for path in (
+        "core/app/pitboss",
+        "core/app/pitboss/platform",
+        "core/app/pitboss/kernel",
+        "core/sdk/pitboss_sdk",
+        "core/verify/pitboss_verify",
+    ):
         (tmp_path / path).mkdir(parents=True)
         (tmp_path / path / "__init__.py").touch()
     for path in (

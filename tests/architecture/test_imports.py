@@ -26,7 +26,7 @@ def plant(tree: Path, path: str, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if not path.startswith(("plugins/", "jurisdictions/")):
         for folder in file.parents:
-            if folder.name in {"app", "sdk"}:
+            if folder.name in {"app", "sdk", "verify"}:
                 break
             (folder / "__init__.py").touch()
     before = file.read_text() if file.exists() else '"""Planted."""\n'
@@ -36,7 +36,7 @@ def plant(tree: Path, path: str, text: str) -> None:
 def test_the_tree_keeps_every_contract(root: Path, lint_imports: Run) -> None:
     result = lint_imports(root)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "7 kept, 0 broken" in result.stdout
+    assert "8 kept, 0 broken" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,13 @@ def test_the_tree_keeps_every_contract(root: Path, lint_imports: Run) -> None:
             id="layers-policy-upward",
         ),
         pytest.param(
+            "core/verify/pitboss_verify/planted.py",
+            "import msgspec",
+            "The verifier of audit logs",
+            {},
+            id="verifier-with-a-library",
+        ),
+        pytest.param(
             "core/sdk/pitboss_sdk/planted.py", "import httpx", "The SDK imports msgspec", {}, id="sdk-with-http"
         ),
         pytest.param(
@@ -157,7 +164,7 @@ def test_a_planted_import_breaks_its_contract(
     result = lint_imports(skeleton)
     assert result.returncode == 1, result.stdout + result.stderr
     verdicts = {line for line in result.stdout.splitlines() if line.endswith(("KEPT", "BROKEN"))}
-    assert len(verdicts) == 7, result.stdout
+    assert len(verdicts) == 8, result.stdout
     assert any(broken in line and line.endswith("BROKEN") for line in verdicts), result.stdout
 
 
