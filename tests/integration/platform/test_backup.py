@@ -217,7 +217,9 @@ async def test_damage_is_found_before_use(stage: Stage, folder: BackupFolder) ->
                 assert not PostgresServer(scratch).data.exists(), "damaged data were left to be used"
                 assert verify_backup(place, made), path
                 flip(path, position)
-        for path in (segment, data / "PG_VERSION", place.place_of(made) / "SHA256SUMS"):
+        held = max(path.name for path in (data / "pg_wal").iterdir() if path.is_file())
+        first = place.wal / next(name for name in place.segments() if name > held)
+        for path in (first, segment, data / "PG_VERSION", place.place_of(made) / "SHA256SUMS"):
             path.rename(folder.folder / "gone")
             with pytest.raises(BackupDamaged):
                 restore(plan_restore(folder, None), scratch, None, print)
@@ -273,6 +275,9 @@ def test_an_interrupted_backup_is_none(stage: Stage, folder: BackupFolder) -> No
     made = make_base(folder, stage.cluster("s1"), shared_allowed=False)
     assert not any(path.exists() for path in left)
     assert [each.backup_id for _, each in folder.backups()] == [made.backup_id]
+    place, _ = folder.backups()[0]
+    place.place_of(made).rename(place.base / f"{made.backup_id}.new")  # interrupted just before its last step
+    assert folder.backups() == []
 
 
 def _locked(folder: BackupFolder) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pitboss.platform.backup.errors import BackupDamaged
 from pitboss.platform.backup.folder import SUMS, Backup, Incarnation, check_base, check_file, digest_of, read_sums
-from pitboss.platform.backup.segments import number_of
+from pitboss.platform.backup.segments import is_segment, number_of
 
 
 def verify_backup(place: Incarnation, backup: Backup) -> list[str]:
@@ -29,11 +31,13 @@ def verify_backup(place: Incarnation, backup: Backup) -> list[str]:
         except BackupDamaged as error:
             findings.append(error.detail)
     partial = place.partial()
-    if (
-        partial is not None
-        and segments
-        and partial > segments[-1]
-        and number_of(partial) != number_of(segments[-1]) + 1
-    ):
-        findings.append(f"{place.wal}: there is a hole between {segments[-1]} and {partial}")
+    chain = [*segments, *([partial] if partial is not None and partial > (segments or [""])[-1] else [])]
+    held = [path.name for path in (folder / "data" / "pg_wal").iterdir() if is_segment(path.name)]
+    behind = [name for name in chain if held and name > max(held)]
+    if behind:
+        findings += [
+            f"{place.wal}: there is a hole between {before} and {after}"
+            for before, after in pairwise([max(held), *behind])
+            if number_of(after) != number_of(before) + 1
+        ]
     return findings
