@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -189,3 +192,17 @@ async def open_control(control: PlaneDatabase) -> AsyncIterator[WebUnderTest]:
     metrics = Metrics()
     async with open_control_web(settings, metrics) as front:
         yield WebUnderTest(front, settings, metrics)
+
+
+def run_command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `pitboss` with the settings of a cell that a test has open."""
+    keys = ",".join(f"{key.key_id}:{key.secret.hex()}" for key in settings.context_keys)
+    public = ",".join(f"{key.key_id}:{key.raw.hex()}" for key in settings.directory_public_keys)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PITBOSS_")}
+    environ |= {
+        "PITBOSS_CELL_DATABASE_URL": str(settings.cell_database_url),
+        "PITBOSS_CONTEXT_KEYS": keys,
+        "PITBOSS_DIRECTORY_PUBLIC_KEYS": public,
+    }
+    command = [sys.executable, "-m", "pitboss.bootstrap", *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)

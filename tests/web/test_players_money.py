@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,11 +12,10 @@ from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA
 from tests.factories.players import open_cell as open_database
-from tests.factories.web import WebUnderTest, open_bank, register
+from tests.factories.web import WebUnderTest, open_bank, register, run_command
 
 from pitboss.kernel.ids import new_uuid
 from pitboss.limits.contracts import LimitKind, Period
-from pitboss.platform.settings import Settings
 
 
 @pytest.fixture
@@ -226,26 +222,17 @@ async def test_no_deposit_slips_into_an_account_that_is_being_closed(
         assert account["balances"][0]["real_minor"] == (0 if is_closed else 2500)
 
 
-def run_command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    keys = ",".join(f"{key.key_id}:{key.secret.hex()}" for key in settings.context_keys)
-    public = ",".join(f"{key.key_id}:{key.raw.hex()}" for key in settings.directory_public_keys)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PITBOSS_")}
-    environ |= {
-        "PITBOSS_CELL_DATABASE_URL": str(settings.cell_database_url),
-        "PITBOSS_CONTEXT_KEYS": keys,
-        "PITBOSS_DIRECTORY_PUBLIC_KEYS": public,
-    }
-    command = [sys.executable, "-m", "pitboss.bootstrap", "player", "credit", *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-
-
 async def test_the_command_deposits_decimals_exactly_once(web: WebUnderTest, client: httpx.AsyncClient) -> None:
     player_id, headers = await register(client)
     fixed = ["--tenant", "aurora", "--player", player_id, "--reason", "goodwill"]
-    first = await asyncio.to_thread(run_command, web.settings, *fixed, "--amount", "12.34", "--reference", "c-1")
+    first = await asyncio.to_thread(
+        run_command, web.settings, "player", "credit", *fixed, "--amount", "12.34", "--reference", "c-1"
+    )
     assert first.returncode == 0, first.stderr
     assert "12.34 EUR is booked as" in first.stdout
-    again = await asyncio.to_thread(run_command, web.settings, *fixed, "--amount", "12.34", "--reference", "c-1")
+    again = await asyncio.to_thread(
+        run_command, web.settings, "player", "credit", *fixed, "--amount", "12.34", "--reference", "c-1"
+    )
     assert (again.returncode, "was booked before" in again.stdout) == (0, True)
     assert await real_minor(client, headers) == 1234
     for changes in (
@@ -259,7 +246,7 @@ async def test_the_command_deposits_decimals_exactly_once(web: WebUnderTest, cli
         ["--amount", "1", "--reference", "c-2", "--player", str(new_uuid())],
         ["--amount", "1", "--reference", "c-2", "--reason", "Because I can"],
     ):
-        refused = await asyncio.to_thread(run_command, web.settings, *fixed, *changes)
+        refused = await asyncio.to_thread(run_command, web.settings, "player", "credit", *fixed, *changes)
         assert refused.returncode != 0, changes
         assert "Traceback" not in refused.stderr, changes
     assert await real_minor(client, headers) == 1234

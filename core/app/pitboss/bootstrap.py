@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "ledger": ("pitboss.cli.ledger:ledger", "Verify the ledger."),
     "audit": ("pitboss.cli.audit:audit", "Read the audit log."),
     "backup": ("pitboss.cli.backup:backup", "Copy a cell, and bring it back as it was at a moment."),
+    "webhook": ("pitboss.cli.webhook:webhook", "See and try again what vendors told in vain."),
     "web": ("pitboss.cli.web:web", "Serve HTTP."),
     "worker": ("pitboss.cli.worker:worker", "Work off jobs."),
     "relay": ("pitboss.cli.worker:relay", "Hand due jobs from the outbox to the broker."),

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.factories.databases import PlaneDatabase
+from tests.factories.web import run_command
 from tests.integration.plughost.webhook_stand import (
     AURORA,
     DEPLOYMENT,
@@ -21,6 +22,7 @@ from tests.integration.plughost.webhook_stand import (
     SECRETS,
     WebhookStand,
     config_of,
+    furnish,
     open_stand,
 )
 
@@ -257,6 +259,39 @@ async def test_an_event_that_cannot_be_carried_out_is_tried_again_and_then_parke
     assert await stand.rows("select count(*) from webhook_object") == [(0,)]
     async with stand.worker.transaction(AURORA) as session:
         assert await plughost.count_parked(session, AURORA) == {PLUGIN: 1}
+
+
+async def test_what_is_parked_is_listed_and_carried_out_after_all(stand: WebhookStand) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        done = run_command(stand.web.settings, "webhook", *arguments)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    assert await asyncio.to_thread(run, "parked", "aurora") == (0, "nothing is parked\n")
+    for event_id in ("early", "late"):
+        await stand.post(game="not-in-the-catalogue", event_id=event_id)
+    await stand.work(rounds=MAX_WEBHOOK_ATTEMPTS)
+    code, listed = await asyncio.to_thread(run, "parked", "aurora", "--most", "1")
+    assert code == 0
+    assert f"{PLUGIN}  early  attempts {MAX_WEBHOOK_ATTEMPTS}: games.game_not_found" in listed
+    assert "and more" in listed
+    assert "late" not in listed
+    for names in (("jade",), ("aurora", "--event", "never"), ("aurora", "--plugin", "hub88")):
+        code, refused = await asyncio.to_thread(run, "again", *names)
+        assert (code, "nothing that is parked fits" in refused) == (1, True)
+    assert await stand.work() == []
+    await furnish(stand.app, [AURORA], [*GAMES, "not-in-the-catalogue"])
+    assert (await asyncio.to_thread(run, "again", "aurora", "--event", "early"))[0] == 0
+    assert await stand.work() == ["done"]
+    assert [(event_id, state) for event_id, state, _ in await stand.events()] == [("early", DONE), ("late", PARKED)]
+    assert not await stand.is_in_play("not-in-the-catalogue")
+    # A job that was left twice, or for what is done by now, does nothing.
+    for _ in range(2):
+        await asyncio.to_thread(run, "again", "aurora")
+    await stand.work()
+    assert [state for _, state, _ in await stand.events()] == [DONE, SUPERSEDED]
+    events = "select count(*) from audit_event where type = 'webhook.tried_again' and actor_kind = 'deployment'"
+    assert await stand.rows(events) == [(3,)]
 
 
 async def test_what_is_signed_and_means_nothing_is_parked_at_once(stand: WebhookStand) -> None:

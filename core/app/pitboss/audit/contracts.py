@@ -281,6 +281,11 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
     ),
     **_types(
         Category.SYSTEM,
+        "webhook",
+        {"webhook.tried_again": "A webhook that nobody could carry out is to be carried out after all"},
+    ),
+    **_types(
+        Category.SYSTEM,
         "plugin",
         {"game.catalogue_synced": "The list of games of a provider was read and changed"},
     ),

@@ -198,6 +198,16 @@ class Webhook(msgspec.Struct, frozen=True):
     accepted: Accepted
 
 
+class ParkedWebhook(msgspec.Struct, frozen=True):
+    """A webhook that nobody could carry out, without what it said."""
+
+    plugin: str
+    event_id: str
+    received_at: datetime
+    attempts: int
+    reason: str
+
+
 class StoredWebhook(msgspec.Struct, frozen=True):
     """A webhook as it lies in the database; `attempts` is how often it could not be carried out."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from datetime import timedelta
 from typing import Any, Final, Protocol, cast
@@ -21,6 +21,7 @@ from pitboss.plughost.contracts import (
     ConfiguredPlugins,
     Enablement,
     LoadedPlugin,
+    ParkedWebhook,
     Settled,
     Webhook,
     WebhookState,
@@ -230,16 +231,18 @@ async def settle_webhook(
     plugin: str,
     event_id: str,
     carry_out: Callable[[Any], Awaitable[None]],
+    *,
+    again: bool = False,
 ) -> Settled | None:
     """Carry out a stored webhook: translate it, and hand its events to `carry_out` unless a newer one was before it.
 
     What fails leaves nothing but a count, a reason and a job for later; after `MAX_WEBHOOK_ATTEMPTS` it is parked.
-    None when there is nothing to do any more.
+    With `again` one that is parked has all its attempts anew. None when there is nothing to do any more.
     """
     found = await store.take_webhook(session, scope.tenant_id, plugin, event_id)
-    if found is None or found.state is not WebhookState.STORED:
+    if found is None or found.state is not (WebhookState.PARKED if again else WebhookState.STORED):
         return None
-    attempts = found.attempts
+    attempts = 0 if again else found.attempts
     try:
         async with session.begin_nested():
             settled = await _carry_out(session, scope, translator, found.webhook, carry_out)
@@ -274,6 +277,25 @@ async def _carry_out(
     for event in events:
         await carry_out(event)
     return Settled(WebhookState.DONE)
+
+
+async def list_parked(
+    session: AsyncSession, scope: TenantScope, *, plugin: str | None = None, event_id: str | None = None, most: int
+) -> list[ParkedWebhook]:
+    """Return webhooks that nobody could carry out, the oldest first; of one plugin or with one id where given."""
+    return await store.list_parked(session, scope.tenant_id, plugin, event_id, most)
+
+
+async def try_parked_again(
+    session: AsyncSession, scope: TenantScope, webhooks: Sequence[ParkedWebhook], actor: Actor, origin: Origin
+) -> None:
+    """Leave a job for each parked webhook that carries it out as if it had just come, and say who asked."""
+    for each in webhooks:
+        name = {"plugin": each.plugin, "event_id": each.event_id}
+        await enqueue(session, scope, WEBHOOK_JOB, {**name, "again": True})
+        await record_event(
+            session, scope, AuditEvent("webhook.tried_again", actor, origin, "webhook", ":".join(name.values()))
+        )
 
 
 async def count_parked(session: AsyncSession, scope: TenantScope) -> dict[str, int]:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.clock import from_microseconds, to_microseconds
-from pitboss.plughost.contracts import Enablement, Settled, StoredWebhook, Webhook, WebhookState
+from pitboss.plughost.contracts import Enablement, ParkedWebhook, Settled, StoredWebhook, Webhook, WebhookState
 from pitboss.plughost.tables import PluginEnablementRow, WebhookObjectRow, WebhookRow
 from pitboss_sdk.webhooks import Accepted, RawWebhook
 
@@ -121,6 +121,20 @@ async def advance_object(session: AsyncSession, tenant_id: int, plugin: str, obj
         ).returning(WebhookObjectRow.sequence)
     )
     return advanced.first() is not None
+
+
+async def list_parked(
+    session: AsyncSession, tenant_id: int, plugin: str | None, event_id: str | None, most: int
+) -> list[ParkedWebhook]:
+    """Return parked webhooks of a tenant, the oldest first; of one plugin or with one id where given."""
+    shown = (WebhookRow.plugin, WebhookRow.event_id, WebhookRow.received_at, WebhookRow.attempts, WebhookRow.reason)
+    query = select(*shown).where(WebhookRow.tenant_id == tenant_id, WebhookRow.state == int(WebhookState.PARKED))
+    if plugin is not None:
+        query = query.where(WebhookRow.plugin == plugin)
+    if event_id is not None:
+        query = query.where(WebhookRow.event_id == event_id)
+    ordered = query.order_by(WebhookRow.received_at, WebhookRow.plugin, WebhookRow.event_id).limit(most)
+    return [ParkedWebhook(*row) for row in (await session.execute(ordered)).tuples()]
 
 
 async def count_parked(session: AsyncSession, tenant_id: int) -> dict[str, int]:
