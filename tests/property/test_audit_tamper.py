@@ -422,7 +422,7 @@ def test_tampering_is_found(name: str, tmp_path: Path) -> None:
         assert case.findings() != [], f"seed {seed}: {name} was not found"
         shutil.rmtree(case.folder)
         _found[name] = _found.get(name, 0) + 1
-    if len(_found) == len(TAMPERINGS):
+    if len(_found) == len(TAMPERINGS) and POSITIONS >= 50:  # a sample leaves the figure of the long form
         total = sum(_found.values())
         merge_figures("probes", {"tamper_cases": POSITIONS * len(TAMPERINGS), "tamper_found": total})
 
