@@ -134,7 +134,9 @@ def by_check(findings: Iterable[Finding]) -> dict[str, list[str]]:
 async def test_sound_books_have_no_finding(books: Books) -> None:
     async with damaged(books, "") as session:
         proof = await verify_tenant(session, AURORA)
-        assert await verify_wallet_marks(session, AURORA, inactive_players=[], limited_wallets=[]) == []
+        assert (
+            await verify_wallet_marks(session, AURORA, inactive_players=[], limited_wallets=[], licences=("", {})) == []
+        )
     assert proof.findings == ()
     assert (proof.wallets, proof.bookings) == (3, 16)
 
@@ -160,13 +162,24 @@ async def test_a_debt_is_the_one_exception_to_exact_negation(books: Books) -> No
         assert row.one() == (-30, 50, 0, 50)
 
 
-async def find_marks(books: Books, damage: str, *, inactive: Sequence[int] = (), limited: Sequence[int] = ()) -> object:
+async def find_marks(
+    books: Books,
+    damage: str,
+    *,
+    inactive: Sequence[int] = (),
+    limited: Sequence[int] = (),
+    licences: tuple[str, dict[int, str]] = ("", {}),
+) -> object:
     async with damaged(books, damage) as session:
-        return by_check(await verify_wallet_marks(session, AURORA, inactive_players=inactive, limited_wallets=limited))
+        return by_check(
+            await verify_wallet_marks(
+                session, AURORA, inactive_players=inactive, limited_wallets=limited, licences=licences
+            )
+        )
 
 
 async def test_a_wallets_status_is_held_against_the_players(books: Books) -> None:
-    status, limited = _MARKS
+    status, _, limited = _MARKS
     wallet_id, player_id = books.busy.wallet_id, books.busy.player_id
     block = "update wallet set status = 2 where wallet_id = :busy"
     mark = "update wallet set has_limits = true where wallet_id = :busy"
@@ -177,6 +190,19 @@ async def test_a_wallets_status_is_held_against_the_players(books: Books) -> Non
     assert await find_marks(books, mark, limited=[wallet_id]) == {}
     assert await find_marks(books, mark) == {}, "a mark that outlives its limit costs a look-up and no more"
     assert await find_marks(books, "", limited=[10**9]) == {limited: [str(10**9)]}
+
+
+async def test_a_wallets_licence_is_held_against_the_players(books: Books) -> None:
+    _, licence, _ = _MARKS
+    wallet_id, player_id = books.busy.wallet_id, books.busy.player_id
+    softer = "update wallet set licence = 'softer' where wallet_id = :busy"
+    others = [str(each.wallet_id) for each in (books.quiet, books.indebted)]
+    assert await find_marks(books, softer) == {licence: [str(wallet_id)]}
+    assert await find_marks(books, softer, licences=("", {player_id: "softer"})) == {}
+    assert await find_marks(books, "", licences=("", {player_id: "stricter"})) == {licence: [str(wallet_id)]}
+    found = await find_marks(books, "", licences=("usual", {player_id: ""}))
+    assert isinstance(found, dict)
+    assert sorted(found[licence]) == sorted(others)
 
 
 NOW = datetime.now(UTC)

@@ -139,24 +139,25 @@ async def test_the_proof_counts_what_it_finds(cell_database: PlaneDatabase) -> N
             of_money = findings() or 0
             assert of_money >= 2
             await connection.execute("update wallet set status = 2")
+            await connection.execute("update wallet set licence = 'softer'")
         finally:
             await connection.close()
         async with worker.transaction(AURORA) as session:
             await verify.handler(session, AURORA, {})
-        assert findings() == of_money + 1
+        assert findings() == of_money + 2
         # A worker that was started since tells what the other has found, until the next proof.
         restarted = Metrics()
         tell = find(ledger_jobs(worker, lanes, restarted, lambda: [AURORA]), "ledger.tell_proof")
         async with worker.transaction(AURORA) as session:
             await tell.handler(session, AURORA, {})
         told = restarted.registry.get_sample_value("pitboss_ledger_findings", {"tenant": "aurora"})
-        assert told == of_money + 1
+        assert told == of_money + 2
         when = restarted.registry.get_sample_value("pitboss_ledger_verified_at_seconds", {"tenant": "aurora"})
         assert when == metrics.registry.get_sample_value("pitboss_ledger_verified_at_seconds", {"tenant": "aurora"})
         async with worker.transaction(AURORA) as session:
             await ledger.keep_proof(session, AURORA, ProofOutcome(utc_now() - timedelta(hours=1), 0))
             await tell.handler(session, AURORA, {})
-        assert restarted.registry.get_sample_value("pitboss_ledger_findings", {"tenant": "aurora"}) == of_money + 1, (
+        assert restarted.registry.get_sample_value("pitboss_ledger_findings", {"tenant": "aurora"}) == of_money + 2, (
             "an older proof that came to its end later says nothing"
         )
         assert b'pitboss_ledger_findings{tenant="aurora"}' in metrics.render()

@@ -182,6 +182,13 @@ async def count_licences(session: AsyncSession, scope: TenantScope) -> dict[str,
     return await store.count_licences(session, scope)
 
 
+async def list_licences(session: AsyncSession, scope: TenantScope) -> tuple[str, dict[int, str]]:
+    """Return the licence that most players are under, and that of each who is under another, for the proof."""
+    counted = await store.count_licences(session, scope)
+    usual = max(counted, key=lambda licence: (counted[licence], licence), default="")
+    return usual, await store.fetch_licences_beside(session, scope, usual)
+
+
 async def get_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity:
     """Return a player's personal data; raise `PlayerNotFound`."""
     identity = await store.fetch_identity(session, scope, player_id)

@@ -169,6 +169,13 @@ async def count_licences(session: AsyncSession, scope: TenantScope) -> dict[str,
     return dict(iter(rows))
 
 
+async def fetch_licences_beside(session: AsyncSession, scope: TenantScope, usual: str) -> dict[int, str]:
+    """Return the licences of the players who are not under the usual one, by their numbers."""
+    statement = select(PlayerRow.player_id, PlayerRow.licence)
+    found = await session.execute(statement.where(PlayerRow.tenant_id == scope.tenant_id, PlayerRow.licence != usual))
+    return dict(iter(found))
+
+
 async def fetch_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity | None:
     """Return a player's personal data."""
     row = await session.scalar(

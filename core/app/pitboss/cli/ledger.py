@@ -70,6 +70,7 @@ async def _prove(database: Database, scope: TenantScope) -> TenantProof:
             scope,
             inactive_players=await accounts.list_inactive_numbers(session, scope),
             limited_wallets=await limits.list_limited_wallets(session, scope),
+            licences=await accounts.list_licences(session, scope),
         )
         report("terms of awards")
         awards = await ledgers.verify_awards(session, scope, await bonus.list_claims(session, scope))

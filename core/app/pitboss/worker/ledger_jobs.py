@@ -70,6 +70,7 @@ def ledger_jobs(
                 scope,
                 inactive_players=await accounts.list_inactive_numbers(snapshot, scope),
                 limited_wallets=await limits.list_limited_wallets(snapshot, scope),
+                licences=await accounts.list_licences(snapshot, scope),
             )
             awards = await ledger.verify_awards(snapshot, scope, await bonus.list_claims(snapshot, scope))
         findings = [*proof.findings, *marks, *awards]

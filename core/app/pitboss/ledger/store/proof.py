@@ -165,6 +165,12 @@ _MARKS: dict[str, str] = {
             else 'blocked, its player is active' end
         from wallet w left join unnest(cast(:inactive as bigint[])) as p(player_id) using (player_id)
         where w.tenant_id = :tenant_id and (w.status = 1) <> (p.player_id is null)""",
+    "a wallet's licence is its player's": """
+        select w.wallet_id::text, format('under %L, its player is under %L', w.licence,
+            coalesce(p.licence, (cast(:usual as text[]))[1]))
+        from wallet w left join unnest(cast(:players as bigint[]), cast(:licences as text[]))
+            as p(player_id, licence) using (player_id)
+        where w.tenant_id = :tenant_id and w.licence <> coalesce(p.licence, (cast(:usual as text[]))[1])""",
     # The other way round is no fault: the mark stays when the last limit is removed, and costs a look-up.
     "a limited wallet is marked": """
         select l.wallet_id::text, 'has a limit and is not marked so, which postings go by'
@@ -237,14 +243,27 @@ async def verify_tenant(
 
 
 async def verify_wallet_marks(
-    session: AsyncSession, scope: TenantScope, *, inactive_players: Sequence[int], limited_wallets: Sequence[int]
+    session: AsyncSession,
+    scope: TenantScope,
+    *,
+    inactive_players: Sequence[int],
+    limited_wallets: Sequence[int],
+    licences: tuple[str, Mapping[int, str]],
 ) -> list[Finding]:
     """Hold what wallets are marked with against what other rooms know, read in the same snapshot.
 
-    `inactive_players` are all players who may not play, `limited_wallets` all wallets that have a limit.
+    `inactive_players` are all players who may not play, `limited_wallets` all wallets that have a limit, `licences` the
+    usual licence and that of every player who is under another.
     """
     await _plan_for_whole_tables(session)
-    facts = {"inactive": list(inactive_players), "limited": list(limited_wallets)}
+    usual, others = licences
+    facts: dict[str, list[Any]] = {
+        "inactive": list(inactive_players),
+        "limited": list(limited_wallets),
+        "usual": [usual],
+        "players": list(others),
+        "licences": list(others.values()),
+    }
     findings: list[Finding] = []
     for check, statement in _MARKS.items():
         named = {name: numbers for name, numbers in facts.items() if f":{name} " in statement}
