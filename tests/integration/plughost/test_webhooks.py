@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +34,7 @@ from pitboss.kernel.scope import Origin
 from pitboss.plughost import service as plughost
 from pitboss.plughost.contracts import CATALOGUE_JOB, LoadedPlugin, WebhookState
 from pitboss.plughost.errors import ReceiverHeld, ReceiverUnavailable
-from pitboss.plughost.rules import FAULTS_TO_QUARANTINE, MAX_WEBHOOK_ATTEMPTS
+from pitboss.plughost.rules import FAULTS_TO_QUARANTINE, MAX_WEBHOOK_ATTEMPTS, QUARANTINE_SECONDS
 from pitboss.plughost.runtime import GuardedReceiver, load_host
 from pitboss.plughost.runtime import receivers as receivers_module
 from pitboss_sdk.events import GameSuspended
@@ -334,7 +336,16 @@ def leave(_raw: RawWebhook) -> Any:
 
 @pytest.mark.parametrize(
     "does",
-    [fail, leave, lambda _: None, lambda _: Accepted("x" * 201), lambda _: Accepted("a\x00"), lambda _: Accepted("")],
+    [
+        fail,
+        leave,
+        lambda _: None,
+        lambda _: Accepted("x" * 201),
+        lambda _: Accepted("a\x00"),
+        lambda _: Accepted(""),
+        lambda _: Accepted("x", 10**18),
+        lambda _: Accepted("x", -1),
+    ],
 )
 async def test_a_receiver_that_fails_to_verify_is_not_held_back_by_strangers(
     softswiss: LoadedPlugin, does: Any
@@ -378,14 +389,31 @@ async def test_an_event_that_the_manifest_does_not_list_is_none(softswiss: Loade
 async def test_a_translation_that_does_not_end_is_left(
     softswiss: LoadedPlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
     monkeypatch.setattr(receivers_module, "TRANSLATE_SECONDS", 0.05)
     ended = threading.Event()
     receiver = GuardedReceiver("aurora", softswiss.manifest, Failing(lambda _: ended.wait(20)))
     try:
         with pytest.raises(ReceiverUnavailable, match="no end in time"):
             await receiver.translate(RAW)
+    finally:
+        ended.set()
+
+
+async def test_translations_that_do_not_end_stand_in_no_other_receivers_way(
+    softswiss: LoadedPlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers_module, "TRANSLATE_SECONDS", 0.2)
+    ended = threading.Event()
+    # What else the process does in threads, and what other receivers do, as on a machine with few of them.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    stuck = GuardedReceiver("aurora", softswiss.manifest, Failing(lambda _: ended.wait(20)))
+    other = GuardedReceiver("jade", softswiss.manifest, Failing(lambda _: (GameSuspended("book"),)))
+    try:
+        for _ in range(2):
+            with pytest.raises(ReceiverUnavailable, match="no end in time"):
+                await stuck.translate(RAW)
+        assert await other.translate(RAW) == (GameSuspended("book"),)
+        assert await asyncio.wait_for(asyncio.to_thread(int, "7"), 1) == 7
     finally:
         ended.set()
 
@@ -413,8 +441,33 @@ async def test_one_that_is_held_back_costs_an_event_no_attempt(stand: WebhookSta
         settled = await settle(stand, ReceiverHeld("held"))
         assert settled.state is STORED
     assert await stand.rows("select attempts from webhook") == [(0,)]
+    pauses = await stand.rows(
+        "select extract(epoch from available_at - now())::int from outbox_job where job like 'plughost.%'"
+    )
+    assert sum(pause > QUARANTINE_SECONDS - 10 for (pause,) in pauses) == MAX_WEBHOOK_ATTEMPTS + 3, (
+        "events that wait for a receiver fill the outbox"
+    )
     assert (await settle(stand, Untranslatable("unheard of"))).state is PARKED
     assert await settle(stand, None) is None
+
+
+async def test_an_event_that_no_statement_can_take_is_parked_and_seen(stand: WebhookStand) -> None:
+    await stand.post(event_id="it")
+
+    async def attempt() -> Any:
+        async with stand.worker.transaction(AURORA) as session:
+
+            async def do(_event: Any) -> None:
+                await session.execute(text("select * from game where code = :code"), {"code": "nine\x00lanterns"})
+
+            return await plughost.settle_webhook(session, AURORA, Translating(None), PLUGIN, "it", do)
+
+    told = [await attempt() for _ in range(MAX_WEBHOOK_ATTEMPTS)]
+    assert [each.state for each in told] == [STORED] * (MAX_WEBHOOK_ATTEMPTS - 1) + [PARKED]
+    assert {each.reason for each in told} == {"DBAPIError"}
+    assert await stand.rows("select count(*) from webhook_object") == [(0,)]
+    async with stand.worker.transaction(AURORA) as session:
+        assert await plughost.count_parked(session, AURORA) == {PLUGIN: 1}
 
 
 async def test_an_effect_that_fails_half_way_leaves_nothing(stand: WebhookStand) -> None:

@@ -301,6 +301,10 @@ MAX_WEBHOOK_ATTEMPTS: Final = 6
 """After so many the event is parked: it is not lost, and somebody has to look at it."""
 
 
+MAX_TIME_US: Final = 253_402_300_800 * 10**6
+"""The end of the year 9999 in microseconds since 1970: no later time can be told."""
+
+
 def decide_fresh(accepted: Accepted, received_at_us: int, skew_seconds: int) -> str:
     """Return why the signed time of a webhook is not believed, or an empty string."""
     if not skew_seconds:
@@ -313,9 +317,12 @@ def decide_fresh(accepted: Accepted, received_at_us: int, skew_seconds: int) -> 
     return f"it is signed more than {skew_seconds} s ahead" if -off_us > skew_seconds * 1_000_000 else ""
 
 
-def compute_webhook_pause_seconds(attempts: int) -> int:
-    """Return how long an event waits after its `attempts`-th failure: 2, 4, 8 … seconds."""
-    return int(2 ** min(attempts, 8))
+def compute_webhook_pause_seconds(attempts: int, *, is_held: bool = False) -> int:
+    """Return how long an event waits after its `attempts`-th failure: 2, 4, 8 … seconds.
+
+    One whose receiver is held back waits as long as that is: each time leaves a job behind, and a thousand may wait.
+    """
+    return QUARANTINE_SECONDS if is_held else int(2 ** min(attempts, 8))
 
 
 def is_storable(accepted: Accepted) -> bool:
@@ -325,4 +332,5 @@ def is_storable(accepted: Accepted) -> bool:
         bool(accepted.event_id)
         and all(len(text) <= MAX_EVENT_ID_LENGTH and text.isprintable() for text in texts)
         and 0 <= accepted.sequence < 2**63
+        and (accepted.sent_at_us is None or 0 <= accepted.sent_at_us < MAX_TIME_US)
     )

@@ -243,22 +243,27 @@ async def settle_webhook(
     if found is None or found.state is not (WebhookState.PARKED if again else WebhookState.STORED):
         return None
     attempts = 0 if again else found.attempts
+    is_held = False
     try:
         async with session.begin_nested():
             settled = await _carry_out(session, scope, translator, found.webhook, carry_out)
     except Untranslatable as error:
         settled = Settled(WebhookState.PARKED, error.detail[:MAX_REASON])
-    except PitbossError as error:
-        attempts += not isinstance(error, ReceiverHeld)
+    except Exception as error:  # noqa: BLE001 an event that no statement can take would come again for ever, unseen
+        is_held = isinstance(error, ReceiverHeld)
+        attempts += not is_held
         is_last = attempts >= MAX_WEBHOOK_ATTEMPTS
-        settled = Settled(
-            WebhookState.PARKED if is_last else WebhookState.STORED, f"{error.code}: {error.detail}"[:MAX_REASON]
-        )
+        settled = Settled(WebhookState.PARKED if is_last else WebhookState.STORED, _tell_failure(error)[:MAX_REASON])
     await store.update_webhook(session, scope.tenant_id, plugin, event_id, settled, attempts)
     if settled.state is WebhookState.STORED:
-        due_at = utc_now() + timedelta(seconds=compute_webhook_pause_seconds(attempts))
+        due_at = utc_now() + timedelta(seconds=compute_webhook_pause_seconds(attempts, is_held=is_held))
         await enqueue(session, scope, WEBHOOK_JOB, {"plugin": plugin, "event_id": event_id}, available_at=due_at)
     return settled
+
+
+def _tell_failure(error: Exception) -> str:
+    """Return why, without what a stranger sent: the text of an error that is not ours may hold it."""
+    return f"{error.code}: {error.detail}" if isinstance(error, PitbossError) else type(error).__name__
 
 
 async def _carry_out(

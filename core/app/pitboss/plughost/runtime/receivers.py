@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -32,6 +33,8 @@ from pitboss_sdk.webhooks import Accepted, Forged, NotForUs, RawWebhook, Untrans
 LOOK_SECONDS: Final = 2
 """How soon a plugin that is enabled, configured or switched off shows, and how often strangers make us look."""
 TRANSLATE_SECONDS: Final = 5
+TRANSLATE_THREADS: Final = 8
+"""As many as a worker's jobs, and more than the attempts of one event: it cannot take them all before it is parked."""
 MAX_REASON: Final = 200
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -49,6 +52,8 @@ class GuardedReceiver:
         self._instance = instance
         self._kinds: Any = EVENTS[manifest.kind]
         self._circuit = Circuit()
+        # Its own: in the process's, translations that do not end would take the place of other tenants' and plugins'.
+        self._threads = ThreadPoolExecutor(TRANSLATE_THREADS, "webhook")
 
     def verify(self, raw: RawWebhook) -> Webhook:
         """Return a webhook that is the vendor's, for this tenant and fresh, with the headers that are kept.
@@ -75,7 +80,7 @@ class GuardedReceiver:
     async def translate(self, raw: RawWebhook) -> tuple[Any, ...]:
         """Return the events of a webhook; raise `Untranslatable`, or `ReceiverUnavailable` for every other failure.
 
-        A translation that does not end keeps its thread; pauses keep it from taking more than a few.
+        A translation that does not end keeps its thread, one of the few of this receiver.
         """
         held = decide_admission(self._circuit, monotonic_seconds())
         if held:
@@ -83,7 +88,8 @@ class GuardedReceiver:
         self._circuit = msgspec.structs.replace(self._circuit, on_trial=self._circuit.is_paused)
         try:
             async with asyncio.timeout(TRANSLATE_SECONDS):
-                events = self._demand_events(await asyncio.to_thread(_call, self._instance, raw))
+                running = asyncio.get_running_loop().run_in_executor(self._threads, _call, self._instance, raw)
+                events = self._demand_events(await running)
         except asyncio.CancelledError:  # it says nothing about the plugin, and the next call may try
             self._circuit = msgspec.structs.replace(self._circuit, on_trial=False)
             raise
