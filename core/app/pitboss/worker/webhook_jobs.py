@@ -53,7 +53,9 @@ def webhook_jobs(
             receiver = await receivers.get(session, scope, plugin)
         except WebhooksNotTaken as error:
             receiver = _Absent(error)
-        settled = await plughost.settle_webhook(session, scope, receiver, plugin, event_id, do, again=payload.get("again") is True)
+        settled = await plughost.settle_webhook(
+            session, scope, receiver, plugin, event_id, do, again=payload.get("again") is True
+        )
         if settled is None:
             return
         outcome = settled.state.name.lower()

@@ -95,7 +95,7 @@ class LocalWormStore:
             content = self._path(found.key, found.version).read_bytes()
         except OSError:
             raise ObjectDamaged(f"{key} {found.version}: its file cannot be read") from None
-        if hashlib.sha256(content).hexdigest() != found.sha256:
+        if not found.is_of(content):
             raise ObjectDamaged(f"{key} {found.version}: its file is not what was put")
         return content
 
@@ -184,7 +184,7 @@ class LocalWormStore:
             content = path.read_bytes() if path.is_file() else None
             if content is None:
                 damage.append(f"{found.key} {found.version}: its file is gone")
-            elif hashlib.sha256(content).hexdigest() != found.sha256:
+            elif not found.is_of(content):
                 damage.append(f"{found.key} {found.version}: its file is not what was put")
         strange = {path for path in self._folder.iterdir() if path.name != _JOURNAL} - set(known)
         return sorted(damage + [f"{path.name}: nobody put this file" for path in strange])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import AsyncIterable, Sequence
 from datetime import UTC, datetime
@@ -67,6 +69,10 @@ class StoredVersion(msgspec.Struct, frozen=True):
     sha256: str
     retention: Retention | None
     hold: bool
+
+    def is_of(self, content: bytes) -> bool:
+        """Return whether `content` is what was put."""
+        return hmac.compare_digest(hashlib.sha256(content).hexdigest(), self.sha256)
 
 
 class WormStore(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import hmac
 from collections.abc import AsyncIterable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -103,7 +104,7 @@ class S3WormStore:
         answer = await self._call(self._s3.get_object, Key=key, **_version(version))
         content: bytes = await asyncio.to_thread(answer["Body"].read)
         told = answer["Metadata"].get("sha256")
-        if told and hashlib.sha256(content).hexdigest() != told:
+        if told and not hmac.compare_digest(hashlib.sha256(content).hexdigest(), told):
             raise ObjectDamaged(f"{key}: its content is not what was put")
         return content
 
