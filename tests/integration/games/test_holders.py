@@ -19,7 +19,7 @@ from pitboss.cli.simulate.calls import Call, Leg
 from pitboss.games.contracts import Holder
 from pitboss.games.runtime import Holders
 from pitboss.ledger import service as ledger
-from pitboss.platform.db import ContextSigner, LaneConnection
+from pitboss.platform.db import ContextKey, ContextSigner, DatabaseUnavailable, LaneConnection
 from pitboss_sdk.games import Refusal
 
 
@@ -91,3 +91,14 @@ async def test_a_session_bets_from_its_own_wallet_alone(games: GamesUnderTest) -
         await connection.close()
     assert [tuple(row) for row in left] == [("BTC", 5_000), ("EUR", 99_00)]
     assert [row["reference"] for row in bets] == ["b2"]
+
+
+async def test_a_key_that_is_not_believed_is_no_reason_to_call_a_player_unknown(house: House) -> None:
+    (player,) = await house.add_players(1)
+    signer = ContextSigner([ContextKey("k1", b"?" * 32)])
+    holders = Holders(LaneConnection(house.database.app_url, "test holders", signer))
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            await holders.find(AURORA.tenant_id, player.account, "EUR")
+    finally:
+        await holders.close()

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from pitboss.platform.db import Database, DatabaseUnavailable, is_unavailable
+from pitboss.platform.db import IS_CONTEXT_BELIEVED, Database, DatabaseUnavailable, is_unavailable
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
 _NOBODY: Final = 0
@@ -30,7 +30,7 @@ class ContextRefused(PitbossError):
 async def find_context_problem(database: Database) -> str:
     """Return why contexts of this process open nothing, or an empty string; raise where the database is away."""
     async with database.tenants_transaction([_NOBODY]) as session:
-        believed = await session.scalar(text("select ctx.tenants() is not null"))
+        believed = await session.scalar(text(IS_CONTEXT_BELIEVED))
     return "" if believed else PROBLEM
 
 

@@ -132,6 +132,8 @@ class ContextSigner:
 
 SET_SESSION_CONTEXT: Final = "select set_config('pitboss.ctx', $1, false)"
 """Binds a signed context to a lane's own connection; everyone else binds it to the transaction."""
+IS_CONTEXT_BELIEVED: Final = "select ctx.tenants() is not null"
+"""Whether the context that is bound opens anything; under one that is not believed every table looks empty."""
 
 
 def parse_url(url: str) -> URL:
@@ -208,7 +210,10 @@ class LaneConnection:
         self._uses = 0
 
     async def ready(self, tenant_ids: frozenset[int]) -> asyncpg.Connection:
-        """Return the connection, opened anew where it was lost, under a context that covers `tenant_ids`."""
+        """Return the connection, opened anew where it was lost, under a context that covers `tenant_ids`.
+
+        Raise `ConnectionRefusedError` where the database does not believe the context.
+        """
         connection = self._connection
         if connection is None or connection.is_closed():
             self.drop()
@@ -221,6 +226,10 @@ class LaneConnection:
             union = tenant_ids | self._covered
             wanted = union if len(union) <= MAX_CONTEXT_TENANTS else tenant_ids
             await connection.execute(SET_SESSION_CONTEXT, self._signer.sign(wanted, connection.get_server_pid()))
+            if not await connection.fetchval(IS_CONTEXT_BELIEVED):
+                # Every table would look empty, and "there is no such player" is an answer for good.
+                self.drop()
+                raise ConnectionRefusedError("the database does not believe the key that signs tenant contexts")
             self._covered, self._signed_at = wanted, epoch_seconds()
         return connection
 
