@@ -25,14 +25,14 @@ async def test_each_form_of_the_setting_has_its_service(tmp_path: Path) -> None:
         ("aws:eu-central-1", {}, AwsKeyService),
     ):
         service = open_key_service(load_settings({"PITBOSS_KEY_SERVICE": value, **more}))
-        assert type(service) is kind
+        assert isinstance(service, kind)
         await service.close()
 
 
 async def test_each_form_of_the_setting_has_its_store(tmp_path: Path) -> None:
     for value, kind in ((f"file:{tmp_path / 'worm'}", LocalWormStore), ("s3:evidence-eu@eu-central-1", S3WormStore)):
         store = open_worm_store(load_settings({"PITBOSS_WORM_STORE": value}))
-        assert type(store) is kind
+        assert isinstance(store, kind)
         await store.close()
 
 
