@@ -82,7 +82,7 @@ async def furnish(house: House) -> tuple[list[Seat], list[Seat], list[Seat]]:
     """Return rich, poor and blocked players."""
     await house.open()
     await house.add_games("hub88")
-    rich, poor, blocked = await house.add_players(60), await house.add_players(6), await house.add_players(4)
+    rich, poor, blocked = [await house.add_players(count, licence="mt_mga") for count in (60, 6, 4)]
     lane = Lane(house.make_poster(9))
     async with running(lane):
         for seats, amount in ((rich, RICH_MINOR), (poor, POOR_MINOR), (blocked, RICH_MINOR)):
