@@ -94,7 +94,8 @@ class World:
             name: value for name, value in self.secrets_of(cell).items() if name in {"secrets_file", "operator_token"}
         }
         values = {variable(name): value for name, value in known.items()}
-        environ = child_environ({**values, "PITBOSS_TENANTS_DIR": str(self.state.folder / "tenants")})
+        places = {"PITBOSS_CELL": cell, "PITBOSS_TENANTS_DIR": str(self.state.folder / "tenants")}
+        environ = child_environ({**values, **places})
         slug = TENANT_OF[cell]
         place = ("--target", self.address(cell), "--tenant", slug, "--domain", f"{slug}.localhost")
         port = str(self.port("simulate", cell))
