@@ -79,7 +79,9 @@ class Parts:
         self.walk = walk
         self.companion: Companion = self._rounds["Rounds"]()
 
-    def make_lane(self, number: int, store: MemoryStore, laws: dict[LicenceKey, PlayLaw], remembered: int) -> Any:
+    def make_lane(
+        self, number: int, store: MemoryStore, laws: dict[LicenceKey, PlayLaw] | None, remembered: int
+    ) -> Any:
         self._poster["REMEMBERED"] = remembered
         self._poster["epoch_microseconds"] = store.read_clock
         poster = self._poster["DatabasePoster"](number, store, laws=laws)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -45,6 +45,8 @@ class World:
         self.house = House(database)
         self.runner = asyncio.Runner()
         self.steps = 0
+        self.broken: list[str] = []
+        """Promises that were seen broken: where a race goes another way in a replay, hypothesis tells only of that."""
         self.lanes: list[Lane] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -74,7 +76,12 @@ class World:
         for _ in range(PATIENCE):
             with contextlib.suppress(LanesBusy):
                 return read_answer(await self._submit(lane, ask, seat))
-        raise AssertionError(f"{ask} is never answered")
+        return self.refute(f"{ask} is never answered")
+
+    def refute(self, promise: str) -> NoReturn:
+        """Fail the history that broke a promise, and remember it."""
+        self.broken.append(promise)
+        raise AssertionError(promise)
 
     def _submit(self, lane: int, ask: Ask, seat: Seat) -> asyncio.Future[Any]:
         request = make_request(

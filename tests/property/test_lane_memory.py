@@ -31,7 +31,7 @@ class Two:
             self.run.model.purses[wallet] = Purse()
         self.run.ledger.games["dice"] = (True, 1)
         self.stores = [MemoryStore(self.run.ledger, Random(0), Faults()) for _ in range(2)]
-        self._lanes: list[Any] = [parts.make_lane(number, store, {}, 100) for number, store in enumerate(self.stores)]
+        self._lanes: list[Any] = [parts.make_lane(number, store, None, 100) for number, store in enumerate(self.stores)]
         self._tasks = [
             asyncio.create_task(store.run(lane)) for store, lane in zip(self.stores, self._lanes, strict=True)
         ]

@@ -41,11 +41,15 @@ class EventCheck:
     def read(self, body: bytes, log_seq: int) -> dict[str, Any] | None:
         """Return the event of an entry, None where it cannot be read at all."""
         try:
-            text = body.decode()
-            event = cast("dict[str, Any]", json.loads(text))
-        except ValueError:
-            self._find("schema", f"entry {log_seq} is no JSON")
+            return self._read(body, log_seq)
+        except (ValueError, TypeError, RecursionError) as error:
+            # What no writer of ours makes: not JSON, no number, a date that no calendar has, nested without end.
+            self._find("schema", f"entry {log_seq} cannot be read ({type(error).__name__})")
             return None
+
+    def _read(self, body: bytes, log_seq: int) -> dict[str, Any] | None:
+        text = body.decode()
+        event = cast("dict[str, Any]", json.loads(text))
         if type(event) is not dict or event.keys() != _FIELDS or event["schema"] != SCHEMA:
             self._find("schema", f"entry {log_seq} is not of schema {SCHEMA}")
             return None

@@ -246,8 +246,8 @@ class PackageCheck:
 
     def _turn(self, event: dict[str, Any], log_seq: int) -> None:
         """Let another key sign from here on, if the one before has said so."""
-        changes = {each["path"]: each for each in event["change"]}
         try:
+            changes = {each["path"]: each for each in event["change"]}
             before, after = parse_key(changes["key"]["before"]), parse_key(changes["key"]["after"])
             signature = bytes.fromhex(changes["statement"]["after"])
         except (Malformed, KeyError, TypeError, ValueError, AttributeError):

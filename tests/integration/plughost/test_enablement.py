@@ -128,7 +128,7 @@ async def test_a_refused_change_writes_nothing(database: Database, plugins: dict
     bound = replace(plugin, manifest=replace(plugin.manifest, processing_localities=("br",)))
     with pytest.raises(LocalityRefused):
         await enable(database, AURORA, bound, TABLE)
-    with pytest.raises(FileInvalid, match=r"plugins/softswiss\.toml: api_secret: Expected"):
+    with pytest.raises(FileInvalid, match=r"plugins/softswiss\.toml: api_secret: is a secret"):
         await enable(database, AURORA, plugin, {**TABLE, "api_secret": "in the clear"})
     async with database.transaction(AURORA) as session:
         assert await fetch_enablements(session, AURORA.tenant_id) == []

@@ -16,7 +16,7 @@ from pitboss.ledger.contracts import (
 )
 from pitboss.limits.contracts import LimitKind
 from pitboss.limits.rules import compute_usage, decide_limits, name_window
-from pitboss.policy.contracts import SpendOrder
+from pitboss.policy.contracts import PlayLaw, SpendOrder
 from pitboss.wallet.contracts import BatchBook, LegRequest, LegResult, WalletRequest, WalletResult
 from pitboss.wallet.rules.awards import move_awards, settle_awards
 from pitboss.wallet.rules.draft import BatchFacts, Draft, FullKey, Pair
@@ -178,23 +178,24 @@ class BatchWalk:
             raise _Refused(refusal, leg)
 
     def _stake(self, leg: LegRequest, wallet: WalletState, draft: Draft) -> Deltas:
-        deltas = decide_bet(wallet, leg.amount_minor, self._get_spend_order(wallet))
+        law = self._demand_law(wallet)
+        deltas = decide_bet(wallet, leg.amount_minor, SpendOrder.REAL_FIRST if law is None else law.spend_order)
         stake = {LimitKind.STAKE: leg.amount_minor, LimitKind.LOSS: leg.amount_minor}
         self._check_limits(leg, wallet, stake, draft)
         if deltas is None:
             raise _Refused(Refusal.INSUFFICIENT_FUNDS, leg)
         return deltas
 
-    def _get_spend_order(self, wallet: WalletState) -> SpendOrder:
-        """Return which money a stake takes first; who is under a law that is not known here neither stakes nor deposits."""
+    def _demand_law(self, wallet: WalletState) -> PlayLaw | None:
+        """Return the law of a wallet, None where nobody gave any; under an unknown one nobody stakes or deposits."""
         laws = self.facts.laws
         if laws is None:
-            return SpendOrder.REAL_FIRST
+            return None
         law = laws.get((wallet.tenant_id, wallet.licence))
         if law is None:
             # Not for good: the same call may succeed when the law is known again.
             raise _Refused(Refusal.UNAVAILABLE)
-        return law.spend_order
+        return law
 
     def _win(
         self, request: WalletRequest, leg: LegRequest, wallet: WalletState, book: BatchBook | None, draft: Draft
@@ -212,7 +213,7 @@ class BatchWalk:
         if leg.op is Op.DEPOSIT:
             if not wallet.is_open or wallet.closed_until_us > self.facts.now_us:
                 raise _Refused(Refusal.PLAYER_BLOCKED, leg)
-            self._get_spend_order(wallet)
+            self._demand_law(wallet)
             self._check_limits(leg, wallet, {LimitKind.DEPOSIT: leg.amount_minor}, draft)
             return compute_credit(wallet, leg.amount_minor)
         if leg.op is Op.HOLD:
