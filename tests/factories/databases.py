@@ -19,7 +19,7 @@ from pitboss.platform.settings import ContextKey, NamedKey, Settings
 
 Plane = Literal["control", "cell"]
 GROUPS: dict[Plane, tuple[str, ...]] = {
-    "control": ("pitboss_app", "pitboss_migrate"),
+    "control": ("pitboss_app", "pitboss_seq", "pitboss_migrate"),
     "cell": ("pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_seq", "pitboss_migrate"),
 }
 
@@ -114,6 +114,7 @@ def settings_for(
     signing = Ed25519PrivateKey.generate()
     return Settings(
         control_database_url=control.app_url if control else None,
+        control_sequencer_database_url=control.sequencer_url if control else None,
         control_migrate_url=control.migrate_url if control else None,
         cell_database_url=cell.app_url if cell else None,
         cell_worker_database_url=cell.worker_url if cell else None,

@@ -17,7 +17,7 @@ from pitboss.cli.state import State, logins_of_cell, logins_of_control, secrets_
 from pitboss.platform.processes import PortBusy, is_port_free
 from pitboss.platform.settings import Settings, SettingsInvalid, raw_values, variable
 
-CONTROL_FIELDS: Final = ("control_database_url", "control_migrate_url")
+CONTROL_FIELDS: Final = ("control_database_url", "control_sequencer_database_url", "control_migrate_url")
 CELL_FIELDS: Final = (
     "cell_database_url",
     "cell_worker_database_url",

@@ -20,7 +20,7 @@ STATE_VERSION: Final = 1
 MARK: Final = "SUPERVISED_BY_PITBOSS"
 """Environment variable of every supervised process; its value is the state folder, so leftovers can be told."""
 
-_CONTROL_LOGINS: Final = ("app", "migrate")
+_CONTROL_LOGINS: Final = ("app", "seq", "migrate")
 _CELL_LOGINS: Final = ("app", "worker", "relay", "seq", "migrate", "backup")
 
 
@@ -117,6 +117,7 @@ def logins_of_control(state: State, postgres_port: int) -> dict[str, str]:
     known = state.secrets()
     return {
         "control_database_url": _url(known, "app", "control", postgres_port),
+        "control_sequencer_database_url": _url(known, "seq", "control", postgres_port),
         "control_migrate_url": _url(known, "migrate", "control", postgres_port),
     }
 
@@ -160,6 +161,7 @@ def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
         "operator_token": known[f"operator_token_{suffix}"],
         "secrets_file": str(state.plugin_secrets(cell)),
         "mail_spool_dir": str(state.folder / "mail" / cell),
+        "key_service": f"file:{state.folder / 'keys' / cell}",
         "backup_dir": str(state.folder / "backups" / cell),
     }
 

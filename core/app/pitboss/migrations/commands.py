@@ -91,6 +91,7 @@ def _urls(settings: Settings, plane: Plane) -> dict[str, str]:
     if plane == "control":
         return {
             "pitboss_app": require(settings, "control_database_url"),
+            "pitboss_seq": require(settings, "control_sequencer_database_url"),
             "pitboss_migrate": require(settings, "control_migrate_url"),
         }
     return {

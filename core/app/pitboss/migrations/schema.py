@@ -75,7 +75,42 @@ def wanted_statements(plane: Plane) -> list[str]:
         statements += policy_statements(table)
     for sequence in ("usage on all sequences in schema public to pitboss_app, pitboss_worker",):
         statements.append(f"grant {sequence}")
-    return statements + room_statements(plane)
+    return statements + room_statements(plane) + capture_statements(plane)
+
+
+def list_captured(plane: Plane) -> list[Table]:
+    """Return the tables whose every change is captured: those of which events must tell."""
+    tables = sorted(load_metadata(plane).tables.values(), key=lambda found: found.name)
+    return [table for table in tables if table.info["audit"] == "events"]
+
+
+def capture_statements(plane: Plane) -> list[str]:
+    """Return the triggers that capture changes, so that no table of which events must tell can be forgotten.
+
+    Whom row security does not hold needs no tenant's context to write, and is captured with rights of its own.
+    """
+    statements: list[str] = []
+    for table in list_captured(plane):
+        own = [column.name for column in table.primary_key.columns if not (table.info["tenant"] and column.name == "tenant_id")]
+        key, quiet = table.info["audit_key"] or " ".join(own), " ".join(table.info["quiet"])
+        unknown = {*key.split(), *quiet.split()} - {column.name for column in table.columns}
+        if unknown:
+            raise ValueError(f"table {table.name} has no column {', '.join(sorted(unknown))}")
+        capture = f"create trigger %s after insert or update or delete on {table.name} for each row %s execute function"
+        call = f"('{key}', '{quiet}')"
+        if plane == "cell":
+            held = "when (%srow_security_active('capture'))"
+            statements += [
+                capture % ("capture", held % "") + f" capture_row{call}",
+                capture % ("capture_unheld", held % "not ") + f" capture_row_unheld{call}",
+            ]
+        else:
+            statements.append(capture % ("capture", "") + f" capture_row{call}")
+        statements.append(
+            f"create trigger capture_all before truncate on {table.name}"
+            " for each statement execute function capture_refuse()"
+        )
+    return statements
 
 
 def clear_statement() -> str:

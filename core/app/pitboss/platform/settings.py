@@ -31,6 +31,7 @@ class SettingsInvalid(PitbossError):
 
 TextField = Literal[
     "control_database_url",
+    "control_sequencer_database_url",
     "control_migrate_url",
     "cell_database_url",
     "cell_worker_database_url",
@@ -91,6 +92,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control_database_url: Annotated[str | None, _about("Control database, login of the application.", secret=True)] = (
         None
     )
+    control_sequencer_database_url: Annotated[
+        str | None, _about("Control database, login of the sequencer of control's own audit log.", secret=True)
+    ] = None
     control_migrate_url: Annotated[str | None, _about("Control database, login that migrates.", secret=True)] = None
     cell_database_url: Annotated[str | None, _about("Cell database, login of web.", secret=True)] = None
     cell_worker_database_url: Annotated[str | None, _about("Cell database, login of the worker.", secret=True)] = None
@@ -148,6 +152,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worm_store: Annotated[
         str, _about("Where evidence is kept write-once: `file:<folder>` (demo only) or `s3:<bucket>@<region>`.")
     ] = "file:.pitboss/worm"
+    seal_seconds: Annotated[
+        int, _about("How long audit entries under a checkpoint wait at most to be put into the write-once store.")
+    ] = 900
     key_service_token: Annotated[str | None, _about("Token for Vault or OpenBao.", secret=True)] = None
     audit_keys_file: Annotated[
         Path | None,

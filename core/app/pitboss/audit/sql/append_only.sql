@@ -17,6 +17,8 @@ create trigger append_only before update or delete or truncate on audit_checkpoi
     for each statement execute function audit_refuse_change();
 create trigger append_only before update or delete or truncate on audit_cosignature
     for each statement execute function audit_refuse_change();
+create trigger append_only before update or delete or truncate on audit_seal
+    for each statement execute function audit_refuse_change();
 
 -- The sequencer takes events in the order of transactions, so whoever writes one may not choose its number.
 

@@ -38,6 +38,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "size", "witness", name=op.f("pk_audit_cosignature")),
     )
     op.create_table(
+        "audit_destination",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("authorities", sa.Text(), server_default="", nullable=False),
+        sa.Column("secret", sa.Text(), server_default="", nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "name", name=op.f("pk_audit_destination")),
+    )
+    op.create_table(
         "audit_entry",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("log_seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -88,6 +99,15 @@ def upgrade() -> None:
         sa.Column("checkpoint_size", sa.BigInteger(), nullable=False),
         sa.Column("checkpoint_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_audit_log")),
+    )
+    op.create_table(
+        "audit_seal",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.Column("manifest", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "first", name=op.f("pk_audit_seal")),
     )
     op.create_table(
         "audit_tile",
@@ -162,6 +182,31 @@ def upgrade() -> None:
         sa.Column("answered_minor", sa.BigInteger(), nullable=False),
         sa.Column("key", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "source_id", "key", name=op.f("pk_call_key")),
+    )
+    op.create_table(
+        "capture",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("capture_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column(
+            "captured_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("written_in", sa.BigInteger(), nullable=False),
+        sa.Column("login", sa.Text(), nullable=False),
+        sa.Column("table_name", sa.Text(), nullable=False),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("row_key", sa.Text(), nullable=False),
+        sa.Column("changed", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "capture_id", name=op.f("pk_capture")),
+    )
+    op.create_index("ix_capture_written_in", "capture", ["tenant_id", "written_in", "capture_id"], unique=False)
+    op.create_table(
+        "capture_reconciliation",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("reconciled_before", sa.BigInteger(), nullable=False),
+        sa.Column("reconciled_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("findings", sa.Integer(), nullable=False),
+        sa.CheckConstraint("findings >= 0", name=op.f("ck_capture_reconciliation_findings")),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_capture_reconciliation")),
     )
     op.create_table(
         "directory_snapshot",
@@ -300,6 +345,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "epoch", name=op.f("pk_key_epoch")),
     )
     op.create_table(
+        "ledger_proof",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("proven_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("findings", sa.Integer(), nullable=False),
+        sa.CheckConstraint("findings >= 0", name=op.f("ck_ledger_proof_findings")),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_proof")),
+    )
+    op.create_table(
         "outbox_job",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("job_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -409,6 +462,40 @@ def upgrade() -> None:
         sa.Column("jackpot_pool", sa.Text(), nullable=False),
         sa.CheckConstraint("first_version <= last_version", name=op.f("ck_round_versions")),
         sa.PrimaryKeyConstraint("tenant_id", "round_id", "wallet_id", name=op.f("pk_round")),
+        info={
+            "tenant": True,
+            "why_no_tenant": "",
+            "grants": {"app": "select, insert, update", "worker": "select"},
+            "columns": {
+                "tenant_id": ["tenant"],
+                "round_id": ["subject_key"],
+                "wallet_id": ["subject_key"],
+                "player_id": ["subject_key"],
+                "session_id": ["subject_key"],
+                "reference": ["subject_key"],
+                "started_at": ["play"],
+                "updated_at": ["play"],
+                "game_version_id": ["play"],
+                "source_id": ["play"],
+                "bets": ["play"],
+                "mode": ["play"],
+                "state": ["play"],
+                "first_version": ["play"],
+                "last_version": ["play"],
+                "bet_real": ["money"],
+                "bet_bonus": ["money"],
+                "win_minor": ["money"],
+                "jackpot_minor": ["money"],
+                "jackpot_pool": ["money"],
+                "balance_before": ["money"],
+                "balance_after": ["money"],
+                "currency": ["money"],
+            },
+            "retention": "game_records",
+            "audit": "none",
+            "audit_key": "",
+            "quiet": {},
+        },
         postgresql_with={"fillfactor": 75},
     )
     op.create_index("ix_round_started", "round", ["tenant_id", "started_at"], unique=False)
@@ -451,6 +538,32 @@ def upgrade() -> None:
         sa.CheckConstraint("real_minor >= 0", name=op.f("ck_wallet_real")),
         sa.PrimaryKeyConstraint("tenant_id", "wallet_id", name=op.f("pk_wallet")),
         sa.UniqueConstraint("tenant_id", "player_id", "currency", name=op.f("uq_wallet_tenant_id_player_id_currency")),
+        info={
+            "tenant": True,
+            "why_no_tenant": "",
+            "grants": {"app": "select, insert", "worker": "select", "owner": "select, update"},
+            "columns": {
+                "tenant_id": ["tenant"],
+                "wallet_id": ["subject_key"],
+                "player_id": ["subject_key"],
+                "real_minor": ["money"],
+                "bonus_minor": ["money"],
+                "held_minor": ["money"],
+                "debt_minor": ["money"],
+                "currency": ["money"],
+                "version": ["technical"],
+                "opened_at": ["account"],
+                "closed_until": ["account"],
+                "status": ["account"],
+                "has_awards": ["account"],
+                "has_limits": ["account"],
+                "licence": ["account"],
+            },
+            "retention": "money_records",
+            "audit": "record",
+            "audit_key": "",
+            "quiet": {},
+        },
         postgresql_with={"fillfactor": 70},
     )
     op.create_table(
@@ -486,6 +599,25 @@ def upgrade() -> None:
         sa.Column("object_id", sa.Text(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "plugin", "object_id", name=op.f("pk_webhook_object")),
+    )
+    op.create_table(
+        "audit_delivery",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("next_seq", sa.BigInteger(), nullable=False),
+        sa.Column("turn", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("problem", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "name"],
+            ["audit_destination.tenant_id", "audit_destination.name"],
+            name=op.f("fk_audit_delivery_tenant_id_name_audit_destination"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "name", name=op.f("pk_audit_delivery")),
     )
     op.create_table(
         "award",
@@ -580,14 +712,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "account_id", name=op.f("pk_house_balance")),
     )
     op.create_table(
-        "ledger_proof",
-        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("proven_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("findings", sa.Integer(), nullable=False),
-        sa.CheckConstraint("findings >= 0", name=op.f("ck_ledger_proof_findings")),
-        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_proof")),
-    )
-    op.create_table(
         "house_delta",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("account_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -659,13 +783,13 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("player_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("brand", sa.Text(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=False),
-        sa.Column("email_normalised", sa.Text(), nullable=False),
-        sa.Column("first_name", sa.Text(), nullable=False),
-        sa.Column("last_name", sa.Text(), nullable=False),
-        sa.Column("birth_date", sa.Date(), nullable=False),
-        sa.Column("country", sa.Text(), nullable=False),
-        sa.Column("phone", sa.Text(), nullable=False),
+        sa.Column("email_index", sa.LargeBinary(), nullable=False),
+        sa.Column("email", sa.LargeBinary(), nullable=False),
+        sa.Column("first_name", sa.LargeBinary(), nullable=False),
+        sa.Column("last_name", sa.LargeBinary(), nullable=False),
+        sa.Column("birth_date", sa.LargeBinary(), nullable=False),
+        sa.Column("country", sa.LargeBinary(), nullable=False),
+        sa.Column("phone", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant_id", "player_id"],
             ["player.tenant_id", "player.player_id"],
@@ -673,7 +797,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "player_id", name=op.f("pk_player_identity")),
         sa.UniqueConstraint(
-            "tenant_id", "brand", "email_normalised", name=op.f("uq_player_identity_tenant_id_brand_email_normalised")
+            "tenant_id", "brand", "email_index", name=op.f("uq_player_identity_tenant_id_brand_email_index")
         ),
     )
     op.create_table(
@@ -692,6 +816,39 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "token_hash", name=op.f("pk_player_session")),
     )
     op.create_index("ix_player_session_player", "player_session", ["tenant_id", "player_id"], unique=False)
+    op.create_table(
+        "subject_case",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("case_id", sa.Uuid(), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("effect_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("reasons", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.CheckConstraint("kind between 1 and 5", name=op.f("ck_subject_case_kind")),
+        sa.CheckConstraint("state between 1 and 6", name=op.f("ck_subject_case_state")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "player_id"],
+            ["player.tenant_id", "player.player_id"],
+            name=op.f("fk_subject_case_tenant_id_player_id_player"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "case_id", name=op.f("pk_subject_case")),
+        sa.UniqueConstraint("tenant_id", "reference", name=op.f("uq_subject_case_tenant_id_reference")),
+    )
+    op.create_index(
+        "ix_subject_case_due",
+        "subject_case",
+        ["tenant_id", "due_at"],
+        unique=False,
+        postgresql_where=sa.text("state < 4"),
+    )
+    op.create_index("ix_subject_case_player", "subject_case", ["tenant_id", "player_id"], unique=False)
+    op.create_index("ix_subject_case_received", "subject_case", ["tenant_id", "received_at", "case_id"], unique=False)
     op.create_table(
         "subject_key",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -742,3 +899,49 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "wallet_id", "version", "granted_version", name=op.f("pk_award_entry")),
     )
+    op.create_table(
+        "processing_restriction",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("case_id", sa.Uuid(), nullable=False),
+        sa.Column("player_id", sa.BigInteger(), nullable=False),
+        sa.Column("placed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ground", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "case_id"],
+            ["subject_case.tenant_id", "subject_case.case_id"],
+            name=op.f("fk_processing_restriction_tenant_id_case_id_subject_case"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "player_id"],
+            ["player.tenant_id", "player.player_id"],
+            name=op.f("fk_processing_restriction_tenant_id_player_id_player"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "case_id", name=op.f("pk_processing_restriction")),
+    )
+    op.create_index(
+        "ix_processing_restriction_player",
+        "processing_restriction",
+        ["tenant_id", "player_id"],
+        unique=False,
+        postgresql_where=sa.text("lifted_at is null"),
+    )
+    op.create_table(
+        "subject_export",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("export_id", sa.Uuid(), nullable=False),
+        sa.Column("case_id", sa.Uuid(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("size_bytes", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "case_id"],
+            ["subject_case.tenant_id", "subject_case.case_id"],
+            name=op.f("fk_subject_export_tenant_id_case_id_subject_case"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "export_id", name=op.f("pk_subject_export")),
+    )
+    op.create_index("ix_subject_export_case", "subject_export", ["tenant_id", "case_id"], unique=False)

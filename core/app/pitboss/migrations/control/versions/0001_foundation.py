@@ -14,7 +14,38 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "audit_checkpoint",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_checkpoint_one_log")),
+        sa.PrimaryKeyConstraint("tenant_id", "size", name=op.f("pk_audit_checkpoint")),
+    )
+    op.create_table(
+        "audit_cosignature",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("witness", sa.Text(), nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
+        sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_cosignature_one_log")),
+        sa.PrimaryKeyConstraint("tenant_id", "size", "witness", name=op.f("pk_audit_cosignature")),
+    )
+    op.create_table(
+        "audit_entry",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("log_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_entry_one_log")),
+        sa.PrimaryKeyConstraint("tenant_id", "log_seq", name=op.f("pk_audit_entry")),
+        sa.UniqueConstraint("tenant_id", "event_id", name=op.f("uq_audit_entry_tenant_id_event_id")),
+    )
+    op.create_table(
         "audit_event",
+        sa.Column("tenant_id", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("written_in", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=False),
         sa.Column(
             "occurred_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
@@ -29,11 +60,47 @@ def upgrade() -> None:
         sa.Column("target_type", sa.Text(), nullable=False),
         sa.Column("target_id", sa.Text(), nullable=False),
         sa.Column("changes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_event_one_log")),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_audit_event")),
     )
     op.create_index("ix_audit_event_occurred_at", "audit_event", ["occurred_at", "event_id"], unique=False)
     op.create_index(
         "ix_audit_event_target", "audit_event", ["target_type", "target_id", "occurred_at", "event_id"], unique=False
+    )
+    op.create_index("ix_audit_event_written_in", "audit_event", ["tenant_id", "written_in", "event_id"], unique=False)
+    op.create_table(
+        "audit_log",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("edge", sa.LargeBinary(), nullable=False),
+        sa.Column("taken_in", sa.BigInteger(), nullable=False),
+        sa.Column("taken_id", sa.Uuid(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("checkpoint_size", sa.BigInteger(), nullable=False),
+        sa.Column("checkpoint_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_log_one_log")),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_audit_log")),
+    )
+    op.create_table(
+        "audit_seal",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.Column("manifest", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_seal_one_log")),
+        sa.PrimaryKeyConstraint("tenant_id", "first", name=op.f("pk_audit_seal")),
+    )
+    op.create_table(
+        "audit_tile",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_tile_one_log")),
+        sa.PrimaryKeyConstraint("tenant_id", "level", "number", name=op.f("pk_audit_tile")),
     )
     op.create_table(
         "cell",
