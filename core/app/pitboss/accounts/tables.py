@@ -46,6 +46,7 @@ class PlayerRow(CellBase):
                     "account": "registered_at closed_at status brand language currency licence",
                     "opaque": "status_reason",
                 },
+                audit_key="public_id",
                 grants={"app": "select, insert, update (status, status_reason, closed_at)", "worker": "select"},
             )
         },

@@ -11,7 +11,18 @@ import msgspec
 
 from pitboss.kernel.scope import Actor, Origin
 
-Value = str | int | bool | None | list[str]
+
+class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A personal value of a player, sealed under the player's own key, in base64.
+
+    `state` says why it was asked for and not opened: `erased`, `restricted` or `unreadable`; empty where nobody asked.
+    """
+
+    sealed: str
+    state: str = ""
+
+
+Value = str | int | bool | None | list[str] | Sealed
 """A value before or after a change; JSON without floats, so that money stays exact."""
 
 MASK: Final = "changed"
@@ -73,6 +84,16 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
 
 
+class ToldEvent(msgspec.Struct, frozen=True):
+    """An event that tells of rows, with the transaction that wrote it."""
+
+    written_in: int
+    occurred_at: datetime
+    event_id: UUID
+    type: str
+    target_id: str
+
+
 class EventFilter(msgspec.Struct, frozen=True):
     """Which events are asked for; what is empty is not asked about.
 
@@ -130,6 +151,28 @@ class Entry(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Rows(StrEnum):
+    """Which rows of a table an event tells of; those written in one transaction with it."""
+
+    NAMED = "named"
+    """The one that bears the target's id."""
+    SHARED = "shared"
+    """The one that bears the target's id, of which another event may tell too."""
+    ONE = "one"
+    """One, whose key the event does not bear."""
+    SOME = "some"
+    """One or many."""
+    ANY = "any"
+    """Many, or none."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What an event says was written: `rows` of a table, or of one out of several (by their names, with spaces)."""
+
+    tables: str
+    rows: Rows = Rows.NAMED
+
+
 class EventType(msgspec.Struct, frozen=True):
     """A registered type: what it is about, and which paths besides the personal ones are classified."""
 
@@ -139,10 +182,58 @@ class EventType(msgspec.Struct, frozen=True):
     classified: frozenset[str] = frozenset()
 
 
+WRITES: Final[dict[str, tuple[Written, ...]]] = {
+    "tenant.reserved": (Written("tenant"),),
+    "tenant.activated": (Written("tenant", Rows.SHARED),),
+    "tenant.updated": (Written("tenant", Rows.SHARED),),
+    "tenant.suspended": (Written("tenant"),),
+    "tenant.resumed": (Written("tenant"),),
+    "tenant.closed": (Written("tenant"),),
+    "brand.added": (Written("brand", Rows.ONE),),
+    "brand.updated": (Written("brand", Rows.ONE),),
+    "brand.removed": (Written("brand", Rows.ONE),),
+    "domain.added": (Written("domain"),),
+    "domain.updated": (Written("domain"),),
+    "domain.removed": (Written("domain"),),
+    "cell.registered": (Written("cell"),),
+    "cell.updated": (Written("cell"),),
+    "plugin.enabled": (Written("plugin_enablement"),),
+    "plugin.disabled": (Written("plugin_enablement"),),
+    "plugin.configured": (Written("plugin_enablement"),),
+    "policy.applied": (Written("tenant_policy", Rows.ONE),),
+    "theme.applied": (Written("brand_theme"),),
+    "theme.removed": (Written("brand_theme"),),
+    "player.registered": (
+        Written("player"),
+        Written("player_identity", Rows.ONE),
+        Written("player_credential", Rows.ONE),
+        Written("subject_key", Rows.ANY),
+    ),
+    "player.status_changed": (Written("player"),),
+    "player.closed": (Written("player"),),
+    "player.password_reset": (Written("player_credential", Rows.ONE),),
+    "game.enabled": (Written("game"),),
+    "game.disabled": (Written("game"),),
+    "game.suspended": (Written("game"),),
+    "game.resumed": (Written("game"),),
+    "game.catalogue_synced": (Written("game", Rows.SOME),),
+    "limit.set": (Written("player_limit play_time_limit", Rows.ONE),),
+    "limit.removed": (Written("player_limit play_time_limit", Rows.ONE),),
+    "limit.change_asked": (Written("player_limit play_time_limit", Rows.ONE),),
+    "award.ordered": (Written("award_terms"),),
+    "award.cancelled": (Written("award_terms"),),
+    "exclusion.set": (Written("exclusion"),),
+    "exclusion.lift_asked": (Written("exclusion"),),
+}
+"""Which captured rows an event tells of: each row written is told of by one event, each of these events by a row.
+
+A table whose changes are audited by events stands here at least once; types that are missing tell of none.
+"""
+
 PERSONAL_FIELDS: Final = frozenset(
     [
         "email",
-        "email_normalised",
+        "email_index",
         "first_name",
         "last_name",
         "birth_date",
@@ -163,6 +254,8 @@ PERSONAL_FIELDS: Final = frozenset(
     ]
 )
 """Names that are classified in every event type, at whatever depth of a path they stand."""
+NEVER_TOLD: Final = frozenset("password password_hash secret token token_hash wrapped_key".split())
+"""Those of them whose values do not stand in an event at all, not even sealed."""
 
 
 def _types(
@@ -244,6 +337,15 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         },
     ),
     **_types(
+        Category.SYSTEM,
+        "keyring",
+        {
+            "keys.prepared": "A tenant got its key in the key service and its first epoch",
+            "keys.epoch_begun": "A tenant's keys began to go under the key of a new epoch",
+            "keys.epochs_destroyed": "Keys of past epochs were destroyed: older copies of the database open nothing more",
+        },
+    ),
+    **_types(
         Category.CONFIG_CHANGE,
         "ledger",
         {"ledger.prepared": "House accounts and sources of a tenant were opened"},
@@ -255,6 +357,8 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
             "player.registered": "A player account was opened",
             "player.status_changed": "A player account was suspended or made active again",
             "player.closed": "A player account was closed",
+            "player.erased": "Who a player was was erased: the rows and the keys that open every copy of them",
+            "player.erasure_refused": "An erasure was asked for and the law or a hold stood against it",
             "player.credit_ordered": "A deposit by hand: who and why; the journal row of the same reference is the booking",
         },
     ),
@@ -267,6 +371,7 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
             "player.signed_out": "A player signed out",
             "player.password_reset_requested": "A reset token was made for an existing account",
             "player.password_reset": "A password was replaced through a reset token",
+            "player.events_revealed": "Sealed values of a player's audit events were opened for somebody",
         },
     ),
     **_types(
@@ -326,6 +431,15 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         Category.SECURITY,
         "audit_log",
         {KEY_ROTATED: "A log got another signing key; the one before it has signed the statement"},
+    ),
+    **_types(
+        Category.SECURITY,
+        "capture",
+        {
+            "capture.unexplained": "A row was written, and no event of that transaction tells of it",
+            "capture.unfounded": "An event tells of a row that its transaction did not write",
+            "capture.findings_accepted": "What holding events against rows had found was looked into",
+        },
     ),
 }
 """Every type there is. A room that needs another adds it here: an unknown type is refused."""

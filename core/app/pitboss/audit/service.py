@@ -15,9 +15,12 @@ from pitboss.audit import store
 from pitboss.audit.contracts import EVENT_TYPES, AuditEvent, EventFilter, Outcome, RecordedEvent
 from pitboss.audit.errors import UnknownEventType
 from pitboss.audit.rules import check_filter, mask_change
+from pitboss.audit.store import list_written
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import TenantScope
+
+__all__ = ["list_written"]
 
 ALL_EVENTS: Final = EventFilter()
 

@@ -44,6 +44,8 @@ class GameRow(CellBase):
                     "configuration": "switched_on suspended enabled",
                     "technical": "synced_at",
                 },
+                audit_key="plugin code",
+                quiet={"synced_at": "when the provider's list was read last, which changes nothing of the game"},
                 grants={"app": "select, insert, update", "worker": "select, insert, update"},
             )
         },
@@ -82,7 +84,7 @@ class GameVersionRow(CellBase):
                     "catalogue": "version_id plugin code version_hash",
                     "technical": "first_seen_at",
                 },
-                grants={"app": "select, insert", "worker": "select, insert"},
+                grants={"app": "select, insert", "worker": "select, insert", "seq": "select"},
             )
         },
     )
@@ -149,7 +151,7 @@ class RoundRow(CellBase):
                     "play": "started_at updated_at game_version_id source_id bets mode state first_version last_version",
                     "money": "bet_real bet_bonus win_minor jackpot_minor jackpot_pool balance_before balance_after currency",
                 },
-                grants={"app": "select, insert, update", "worker": "select"},
+                grants={"app": "select, insert, update", "worker": "select", "seq": "select"},
             ),
             "postgresql_with": {"fillfactor": 75},
         },

@@ -91,7 +91,11 @@ def capture_statements(plane: Plane) -> list[str]:
     """
     statements: list[str] = []
     for table in list_captured(plane):
-        own = [column.name for column in table.primary_key.columns if not (table.info["tenant"] and column.name == "tenant_id")]
+        own = [
+            column.name
+            for column in table.primary_key.columns
+            if not (table.info["tenant"] and column.name == "tenant_id")
+        ]
         key, quiet = table.info["audit_key"] or " ".join(own), " ".join(table.info["quiet"])
         unknown = {*key.split(), *quiet.split()} - {column.name for column in table.columns}
         if unknown:

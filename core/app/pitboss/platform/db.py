@@ -69,11 +69,16 @@ def table_info(
     audit: AuditMode,
     tenant: bool = True,
     why_no_tenant: str = "",
+    audit_key: str = "",
+    quiet: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the `info` of a table: what each role may do, that its rows belong to tenants, and what its columns hold.
 
     A table without a tenant says why; migrations write policies and grants from this and nothing else. `columns` names
     every column under its sort; a test refuses a table that leaves one of them out.
+
+    Changes of a table that is audited by events are captured: `audit_key` names the columns by which events call a
+    row, where they are not its key, and `quiet` those whose change alone is captured by nobody, each with its reason.
     """
     return {
         "tenant": tenant,
@@ -82,6 +87,8 @@ def table_info(
         "columns": spread_columns(columns),
         "retention": retention,
         "audit": audit,
+        "audit_key": audit_key,
+        "quiet": dict(quiet or {}),
     }
 
 

@@ -55,12 +55,12 @@ class CellRow(ControlBase):
 
 
 class TenantRow(ControlBase):
-    """A tenant and where it lives. Identity and placement carry no update grant: they never change."""
+    """A tenant and where it lives. Identity and locality carry no update grant: they never change."""
 
     __tablename__ = "tenant"
     __table_args__ = (
         ForeignKeyConstraint(["cell", "locality"], ["cell.cell", "cell.locality"]),
-        CheckConstraint("state in ('pending', 'active', 'suspended', 'closed')", name="state"),
+        CheckConstraint("state in ('pending', 'active', 'suspended', 'moving', 'closed')", name="state"),
         {
             "info": table_info(
                 retention="configuration",
@@ -69,9 +69,10 @@ class TenantRow(ControlBase):
                     "tenant": "tenant_id public_id slug cell",
                     "register": "name state locality environment currencies packs plugins reserved_at activated_at",
                 },
+                audit_key="slug",
                 tenant=False,
                 why_no_tenant=_WHY,
-                grants={"app": "select, insert, update (name, state, currencies, packs, plugins, activated_at)"},
+                grants={"app": "select, insert, update (name, state, cell, currencies, packs, plugins, activated_at)"},
             )
         },
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pitboss.audit.contracts import EventMatch
+from pitboss.audit.contracts import WRITES, EventMatch, ToldEvent
 from pitboss.audit.tables import AuditColumns, AuditEventRow, ControlAuditEventRow
 
 
@@ -40,6 +40,20 @@ async def fetch_control_events(
     query = select(ControlAuditEventRow).where(*_conditions(ControlAuditEventRow, match, before))
     newest = query.order_by(ControlAuditEventRow.occurred_at.desc(), ControlAuditEventRow.event_id.desc())
     return list(await session.scalars(newest.limit(rows)))
+
+
+async def list_written(
+    session: AsyncSession, tenant_id: int | None, first: int, end: int, most: int
+) -> list[ToldEvent]:
+    """Return events that tell of rows, of the transactions from `first` up to `end`; of control without a tenant."""
+    table = ControlAuditEventRow if tenant_id is None else AuditEventRow
+    query = select(table.written_in, table.occurred_at, table.event_id, table.type, table.target_id).where(
+        table.written_in >= first, table.written_in < end, table.type.in_(WRITES), table.outcome == "success"
+    )
+    if tenant_id is not None:
+        query = query.where(AuditEventRow.tenant_id == tenant_id)
+    rows = await session.execute(query.order_by(table.written_in, table.event_id).limit(most))
+    return [ToldEvent(*row) for row in rows]
 
 
 def _conditions(

@@ -331,6 +331,24 @@ def upgrade() -> None:
         postgresql_where=sa.text("reverses_version is not null"),
     )
     op.create_table(
+        "journal_sealed",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wallet_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "wallet_id", name=op.f("pk_journal_sealed")),
+        info={
+            "tenant": True,
+            "why_no_tenant": "",
+            "grants": {"app": "select", "seq": "select, insert, update (version)"},
+            "columns": {"tenant_id": ["tenant"], "wallet_id": ["subject_key"], "version": ["technical"]},
+            "retention": "money_records",
+            "audit": "none",
+            "audit_key": "",
+            "quiet": {},
+        },
+        postgresql_with={"fillfactor": 70},
+    )
+    op.create_table(
         "key_epoch",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
@@ -351,6 +369,28 @@ def upgrade() -> None:
         sa.Column("findings", sa.Integer(), nullable=False),
         sa.CheckConstraint("findings >= 0", name=op.f("ck_ledger_proof_findings")),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ledger_proof")),
+    )
+    op.create_table(
+        "legal_hold",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hold_id", sa.Uuid(), nullable=False),
+        sa.Column("scope", sa.SmallInteger(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=True),
+        sa.Column("placed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("table_name", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("case_reference", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("placed_by", sa.Text(), nullable=False),
+        sa.Column("lifted_by", sa.Text(), nullable=True),
+        sa.Column("lift_reason", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint(
+            "(scope = 1) = (subject_id is not null) and (scope = 2) = (table_name <> '')",
+            name=op.f("ck_legal_hold_what"),
+        ),
+        sa.CheckConstraint("(lifted_at is null) = (lifted_by is null)", name=op.f("ck_legal_hold_lifted")),
+        sa.CheckConstraint("scope in (1, 2, 3)", name=op.f("ck_legal_hold_scope")),
+        sa.PrimaryKeyConstraint("tenant_id", "hold_id", name=op.f("pk_legal_hold")),
     )
     op.create_table(
         "outbox_job",
@@ -436,6 +476,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "slug", name=op.f("pk_plugin_enablement")),
     )
     op.create_table(
+        "retention_run",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("proposed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("approved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("schedule_version", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("proposed_by", sa.Text(), nullable=False),
+        sa.Column("approved_by", sa.Text(), nullable=True),
+        sa.CheckConstraint("(approved_at is null) = (approved_by is null)", name=op.f("ck_retention_run_approved")),
+        sa.CheckConstraint("approved_by <> proposed_by", name=op.f("ck_retention_run_four_eyes")),
+        sa.CheckConstraint("finished_at is null or approved_at is not null", name=op.f("ck_retention_run_finished")),
+        sa.PrimaryKeyConstraint("tenant_id", "run_id", name=op.f("pk_retention_run")),
+    )
+    op.create_table(
         "round",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("round_id", sa.Uuid(), nullable=False),
@@ -465,7 +522,7 @@ def upgrade() -> None:
         info={
             "tenant": True,
             "why_no_tenant": "",
-            "grants": {"app": "select, insert, update", "worker": "select"},
+            "grants": {"app": "select, insert, update", "worker": "select", "seq": "select"},
             "columns": {
                 "tenant_id": ["tenant"],
                 "round_id": ["subject_key"],
@@ -541,7 +598,7 @@ def upgrade() -> None:
         info={
             "tenant": True,
             "why_no_tenant": "",
-            "grants": {"app": "select, insert", "worker": "select", "owner": "select, update"},
+            "grants": {"app": "select, insert", "worker": "select", "seq": "select", "owner": "select, update"},
             "columns": {
                 "tenant_id": ["tenant"],
                 "wallet_id": ["subject_key"],
@@ -816,6 +873,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "token_hash", name=op.f("pk_player_session")),
     )
     op.create_index("ix_player_session_player", "player_session", ["tenant_id", "player_id"], unique=False)
+    op.create_table(
+        "retention_step",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("step", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("cutoff_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("oldest_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("rows_due", sa.BigInteger(), nullable=False),
+        sa.Column("rows_held", sa.BigInteger(), nullable=False),
+        sa.Column("rows_destroyed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("table_name", sa.Text(), nullable=False),
+        sa.Column("licence", sa.Text(), nullable=False),
+        sa.Column("counts_from", sa.Text(), nullable=False),
+        sa.CheckConstraint("rows_destroyed between 0 and rows_due", name=op.f("ck_retention_step_destroyed")),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "run_id"],
+            ["retention_run.tenant_id", "retention_run.run_id"],
+            name=op.f("fk_retention_step_tenant_id_run_id_retention_run"),
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "run_id", "step", name=op.f("pk_retention_step")),
+    )
     op.create_table(
         "subject_case",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),

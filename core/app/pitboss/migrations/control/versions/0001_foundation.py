@@ -103,6 +103,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "level", "number", name=op.f("pk_audit_tile")),
     )
     op.create_table(
+        "capture",
+        sa.Column("capture_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column(
+            "captured_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("written_in", sa.BigInteger(), nullable=False),
+        sa.Column("login", sa.Text(), nullable=False),
+        sa.Column("table_name", sa.Text(), nullable=False),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("row_key", sa.Text(), nullable=False),
+        sa.Column("changed", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("capture_id", name=op.f("pk_capture")),
+    )
+    op.create_index("ix_capture_written_in", "capture", ["written_in", "capture_id"], unique=False)
+    op.create_table(
         "cell",
         sa.Column("cell", sa.Text(), nullable=False),
         sa.Column("locality", sa.Text(), nullable=False),
@@ -137,7 +152,9 @@ def upgrade() -> None:
         sa.Column("plugins", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("reserved_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("activated_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state in ('pending', 'active', 'suspended', 'closed')", name=op.f("ck_tenant_state")),
+        sa.CheckConstraint(
+            "state in ('pending', 'active', 'suspended', 'moving', 'closed')", name=op.f("ck_tenant_state")
+        ),
         sa.ForeignKeyConstraint(
             ["cell", "locality"], ["cell.cell", "cell.locality"], name=op.f("fk_tenant_cell_locality_cell")
         ),
