@@ -224,6 +224,19 @@ WRITES: Final[dict[str, tuple[Written, ...]]] = {
     "award.cancelled": (Written("award_terms"),),
     "exclusion.set": (Written("exclusion"),),
     "exclusion.lift_asked": (Written("exclusion"),),
+    "subject_case.received": (Written("subject_case"),),
+    "subject_case.moved": (Written("subject_case", Rows.SHARED),),
+    "subject_case.ended": (Written("subject_case", Rows.SHARED),),
+    "subject_case.restricted": (
+        Written("processing_restriction"),
+        Written("subject_case", Rows.SHARED),
+        Written("subject_key", Rows.ANY),
+    ),
+    "subject_case.restriction_lifted": (Written("processing_restriction"), Written("subject_key", Rows.ANY)),
+    "subject_export.asked": (Written("subject_export"),),
+    "subject_export.made": (Written("subject_export"), Written("subject_key", Rows.ANY)),
+    "subject_export.fetched": (Written("subject_case", Rows.ANY),),
+    "subject_export.removed": (Written("subject_export"),),
 }
 """Which captured rows an event tells of: each row written is told of by one event, each of these events by a row.
 
@@ -425,6 +438,27 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         {
             "exclusion.set": "A player was excluded, or takes a time-out",
             "exclusion.lift_asked": "The early end of an exclusion was asked for",
+        },
+    ),
+    **_types(
+        Category.USER_ACTION,
+        "subject_case",
+        {
+            "subject_case.received": "A data subject asked for something; the clock runs",
+            "subject_case.moved": "A data subject's request came a step further",
+            "subject_case.ended": "A data subject's request was carried out, in part or whole, or refused",
+            "subject_case.restricted": "A player's data are kept and not used",
+            "subject_case.restriction_lifted": "A player's data may be used again",
+        },
+    ),
+    **_types(
+        Category.SECURITY,
+        "subject_export",
+        {
+            "subject_export.asked": "What is held of a player is to be collected",
+            "subject_export.made": "What is held of a player was collected",
+            "subject_export.fetched": "Somebody fetched what is held of a player",
+            "subject_export.removed": "An export of what is held of a player was removed",
         },
     ),
     **_types(

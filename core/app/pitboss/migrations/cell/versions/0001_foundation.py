@@ -557,6 +557,46 @@ def upgrade() -> None:
     )
     op.create_index("ix_round_started", "round", ["tenant_id", "started_at"], unique=False)
     op.create_table(
+        "round_log",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("edge", sa.LargeBinary(), nullable=False),
+        sa.Column("segments", sa.BigInteger(), nullable=False),
+        sa.Column("last_digest", sa.Text(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_round_log")),
+    )
+    op.create_table(
+        "round_segment",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("stored_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("manifest", sa.LargeBinary(), nullable=False),
+        sa.Column("lines", sa.LargeBinary(), nullable=True),
+        sa.Column("columns", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "number", name=op.f("pk_round_segment")),
+    )
+    op.create_index(
+        "ix_round_segment_waiting",
+        "round_segment",
+        ["tenant_id", "number"],
+        unique=False,
+        postgresql_where=sa.text("stored_at is null"),
+    )
+    op.create_table(
+        "round_tile",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "level", "number", name=op.f("pk_round_tile")),
+    )
+    op.create_table(
         "source",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("source_id", sa.Integer(), sa.Identity(always=True), nullable=False),

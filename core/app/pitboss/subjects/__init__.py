@@ -1,0 +1,1 @@
+"""Requests of data subjects: cases with a clock, exports of what is held, restriction, erasure."""
