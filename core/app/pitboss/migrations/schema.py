@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
-from typing import Literal
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Table
 
 import pitboss
-from pitboss.platform.db import CellBase, ControlBase
-
-Plane = Literal["control", "cell"]
+from pitboss.platform.catalog import Plane, load_metadata
 
 GROUP_ROLES = ("pitboss_app", "pitboss_worker", "pitboss_relay", "pitboss_seq", "pitboss_platform")
 """NOLOGIN roles that grants and policies name; each database's logins are members."""
 
 _PACKAGE = Path(pitboss.__path__[0])
-
-
-def load_metadata(plane: Plane) -> MetaData:
-    """Import every room's tables and return the metadata of `plane`."""
-    for module in iter_modules([str(_PACKAGE)]):
-        if (_PACKAGE / module.name / "tables.py").exists() or (_PACKAGE / module.name / "tables").is_dir():
-            import_module(f"pitboss.{module.name}.tables")
-    import_module("pitboss.platform.outbox")
-    return (ControlBase if plane == "control" else CellBase).metadata
 
 
 def room_statements(plane: Plane) -> list[str]:

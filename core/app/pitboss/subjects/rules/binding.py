@@ -29,9 +29,13 @@ NOT_BOUND: Final[Mapping[str, str]] = {
     "attempt_throttle": "counts attempts under a digest of what was typed; nobody can tell whose it is",
     "audit_entry": "the bytes that prove the events of audit_event, which are told",
     "brand_theme": "a tenant's own files",
+    "capture": "that a row changed, by the names of its columns; the changes are told by audit_event",
     "index_key": "keys of a tenant, of no player",
     "key_epoch": "keys of a tenant, of no player",
+    "legal_hold": "what a court or an authority has asked for; to tell a subject of it may be forbidden",
     "outbox_job": "work on its way, which ends within minutes and is swept within a day",
+    "retention_run": "what was proposed for destruction by its age, table by table",
+    "round_segment": "the bytes that prove the rounds and payments of round and journal, which are told",
     "webhook": "messages of vendors as they came, under the vendor's own names",
     "webhook_object": "what the order of a vendor's messages is judged by, under the vendor's own names",
 }

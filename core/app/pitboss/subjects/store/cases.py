@@ -49,7 +49,7 @@ async def fetch_cases(
 ) -> list[SubjectCaseRow]:
     """Return cases: open ones by the day they are due, others newest first."""
     row = SubjectCaseRow
-    query: Select[tuple[SubjectCaseRow]] = select(row).where(row.tenant_id == scope.tenant_id)
+    query: Select[SubjectCaseRow] = select(row).where(row.tenant_id == scope.tenant_id)
     if kind is not None:
         query = query.where(row.kind == kind)
     if player_id is not None:
