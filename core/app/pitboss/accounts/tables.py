@@ -47,7 +47,11 @@ class PlayerRow(CellBase):
                     "opaque": "status_reason",
                 },
                 audit_key="public_id",
-                grants={"app": "select, insert, update (status, status_reason, closed_at)", "worker": "select"},
+                grants={
+                    "app": "select, insert, update (status, status_reason, closed_at)",
+                    "worker": "select",
+                    "owner": "select",
+                },
             )
         },
     )
