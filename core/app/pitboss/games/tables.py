@@ -116,7 +116,11 @@ class GameSessionRow(CellBase):
                     "subject_key": "session_id player_id wallet_id",
                     "play": "game_id state opened_at expires_at",
                 },
-                grants={"app": "select, insert, update (state, expires_at)", "worker": "select, update (state)"},
+                grants={
+                    "app": "select, insert, update (state, expires_at)",
+                    "worker": "select, update (state)",
+                    "owner": "select, delete",
+                },
             )
         },
     )
@@ -151,7 +155,12 @@ class RoundRow(CellBase):
                     "play": "started_at updated_at game_version_id source_id bets mode state first_version last_version",
                     "money": "bet_real bet_bonus win_minor jackpot_minor jackpot_pool balance_before balance_after currency",
                 },
-                grants={"app": "select, insert, update", "worker": "select", "seq": "select"},
+                grants={
+                    "app": "select, insert, update",
+                    "worker": "select",
+                    "seq": "select",
+                    "owner": "select, delete",
+                },
             ),
             "postgresql_with": {"fillfactor": 75},
         },

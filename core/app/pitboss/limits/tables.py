@@ -70,6 +70,7 @@ class PlayTimeLimitRow(CellBase):
                 grants={
                     "app": "select, insert, update (limit_minutes, set_at, next_minutes, next_from), delete",
                     "worker": "select",
+                    "owner": "select, delete",
                 },
             )
         },
@@ -85,7 +86,7 @@ class PlayTimeLimitRow(CellBase):
 
 
 class ExclusionRow(CellBase):
-    """A time-out or an exclusion of a player; it is never deleted, and only its early end is ever added."""
+    """A time-out or an exclusion of a player; no login deletes it, and only its early end is ever added."""
 
     __tablename__ = "exclusion"
     __table_args__ = (
@@ -101,7 +102,11 @@ class ExclusionRow(CellBase):
                     "protection": "kind starts_at ends_at lifted_from",
                     "opaque": "reason",
                 },
-                grants={"app": "select, insert, update (lifted_from)", "worker": "select"},
+                grants={
+                    "app": "select, insert, update (lifted_from)",
+                    "worker": "select",
+                    "owner": "select, delete",
+                },
             )
         },
     )
