@@ -10,18 +10,20 @@ import asyncpg
 WALL = "((tenant_id + 0) = ANY (( SELECT ctx.tenants() AS tenants)::bigint[]))"
 """The only shape of the restrictive policy, in the server's own words."""
 DEFINERS = {
+    "capture_row()": "pitboss_owner",
     "ctx.tenants()": "pitboss_ctx",
     "ledger_change_terms(bigint,bigint,smallint,boolean,boolean,timestamp with time zone)": "pitboss_owner",
     "ledger_move_wallets()": "pitboss_owner",
 }
 """Functions that run with their owner's rights, and that owner. A new one needs a reason beside it.
 
+`capture_row()` is a trigger: it keeps what was changed where no login may write; its owner is held by the wall too.
 `ctx.tenants()` reads the keys of the context, which no login may read. `ledger_move_wallets()` moves balances,
 which no login may update; it is a trigger, its owner is held by the wall, and so by the caller's context.
 `ledger_change_terms()` sets the marks of a wallet together with the journal's row that tells lanes of it.
 """
-OWNERS_POLICIES = {"journal.access_owner", "wallet.access_owner"}
-"""Permissive policies for the tables' owner: what `ledger_move_wallets()` updates."""
+OWNERS_POLICIES = {"capture.access_owner", "journal.access_owner", "wallet.access_owner"}
+"""Permissive policies for the tables' owner: what `ledger_move_wallets()` updates and `capture_row()` inserts."""
 POWERLESS = (
     "pitboss_owner",
     "pitboss_ctx",

@@ -404,6 +404,7 @@ def create_jobs(
     from pitboss.platform.mail import MailSpool
     from pitboss.worker.account_jobs import account_jobs
     from pitboss.worker.bonus_jobs import bonus_jobs
+    from pitboss.worker.capture_jobs import capture_jobs
     from pitboss.worker.games_jobs import game_jobs
     from pitboss.worker.jobs import Job, JobRegistry, without_payload
     from pitboss.worker.ledger_jobs import ledger_jobs
@@ -413,6 +414,7 @@ def create_jobs(
         [
             *ledger_jobs(ground.database, lanes, ground.metrics, ground.directory.scopes),
             *bonus_jobs(lanes),
+            *capture_jobs(ground.metrics, ground.directory.scopes),
             *game_jobs(drivers),
             *webhook_jobs(receivers, ground.metrics, ground.directory.scopes),
             *account_jobs(MailSpool(settings.mail_spool_dir)),

@@ -12,6 +12,7 @@ import msgspec
 
 from pitboss.audit import service as log
 from pitboss.audit.contracts import EventFilter, RecordedEvent
+from pitboss.cli import audit_captures
 from pitboss.cli.audit_evidence import COMMANDS, read_moment
 from pitboss.cli.cell import get_scope, open_cell
 from pitboss.kernel.paging import MAX_PAGE_SIZE, Page
@@ -25,7 +26,7 @@ def audit() -> None:
     """Read the audit log, and prove it."""
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *audit_captures.COMMANDS):
     audit.add_command(_command)
 
 

@@ -98,6 +98,10 @@ class SubjectKeyRow(CellBase):
                     "account": "state changed_at",
                     "credential": "wrapped_key",
                 },
+                quiet={
+                    "epoch": "the same key put under the key of a new epoch opens what it opened before",
+                    "wrapped_key": "as above; a key that is destroyed changes its state too",
+                },
                 grants={
                     "app": "select, insert, update (epoch, wrapped_key, state, changed_at)",
                     "worker": "select, insert, update (epoch, wrapped_key, state, changed_at)",

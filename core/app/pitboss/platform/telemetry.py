@@ -135,6 +135,30 @@ class Metrics:
             ["tenant"],
             registry=registry,
         )
+        self.capture_findings = Gauge(
+            "pitboss_capture_findings",
+            "Changes without an audit event and events without a change that nobody has looked into.",
+            ["tenant"],
+            registry=registry,
+        )
+        self.capture_reconciled_at = Gauge(
+            "pitboss_capture_reconciled_at_seconds",
+            "When a tenant's audit events were last held against its tables, in seconds since 1970.",
+            ["tenant"],
+            registry=registry,
+        )
+        self.subject_cases_open = Gauge(
+            "pitboss_subject_cases_open",
+            "Requests of data subjects that are not answered yet.",
+            ["tenant"],
+            registry=registry,
+        )
+        self.subject_cases_overdue = Gauge(
+            "pitboss_subject_cases_overdue",
+            "Requests of data subjects whose day has passed without an answer; anything but 0 is a breach.",
+            ["tenant"],
+            registry=registry,
+        )
         self.dependency_up = Gauge(
             "pitboss_dependency_up",
             "1 while a process of a cell has what it works with, 0 while it does not.",

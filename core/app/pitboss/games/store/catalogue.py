@@ -21,8 +21,8 @@ from pitboss_sdk.games import GameInfo
 async def upsert_games(
     session: AsyncSession, scope: TenantScope, plugin: str, games: Iterable[GameInfo]
 ) -> tuple[int, int]:
-    """Write a provider's list; return how many games are new and how many came with a new version."""
-    before = {game.code: game.version_hash for game in await list_games(session, scope, plugin)}
+    """Write a provider's list; return how many games are new and how many are told of otherwise than before."""
+    before = {game.code: game for game in await list_games(session, scope, plugin)}
     new = changed = 0
     for game in games:
         version_id = await _ensure_version(session, scope, plugin, game)
@@ -39,8 +39,16 @@ async def upsert_games(
                 index_elements=["tenant_id", "plugin", "code"], set_={**values, "synced_at": func.now()}
             )
         )
-        new += game.code not in before
-        changed += before.get(game.code, game.version_hash) != game.version_hash
+        known = before.get(game.code)
+        told = (values["title"], game.provider, game.category, game.version_hash, game.rtp_basis_points)
+        new += known is None
+        changed += known is not None and told != (
+            known.title,
+            known.provider,
+            known.category,
+            known.version_hash,
+            known.rtp_basis_points,
+        )
     return new, changed
 
 
