@@ -145,10 +145,15 @@ def compute_digest(run_id: UUID, version: str, proposed_by: str, proposed_at: da
     return sha256("\n".join(lines).encode()).hexdigest()
 
 
-def check_fresh(run: Run, version: str, now: datetime) -> None:
-    """Raise `PlanStale` for a plan that is too old, or that was drawn by another schedule."""
+def check_age(run: Run, now: datetime) -> None:
+    """Raise `PlanStale` for a plan that is too old."""
     if now - run.proposed_at > PLAN_LIFETIME:
         raise PlanStale(f"the plan was proposed on {run.proposed_at.date()}; draw a new one")
+
+
+def check_fresh(run: Run, version: str, now: datetime) -> None:
+    """Raise `PlanStale` for a plan that is too old, or that was drawn by another schedule."""
+    check_age(run, now)
     if run.schedule_version != version:
         raise PlanStale("the schedule has changed since the plan was proposed; draw a new one")
 

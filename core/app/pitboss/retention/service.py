@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
@@ -33,7 +32,7 @@ from pitboss.retention.contracts import (
     ScheduleLine,
     Step,
 )
-from pitboss.retention.errors import HoldInvalid, HoldLifted, HoldUnknown, NothingDue, RunUnknown
+from pitboss.retention.errors import HoldInvalid, HoldLifted, HoldUnknown, NothingDue, PlanNotApproved, RunUnknown
 
 BATCH_ROWS: Final = 5_000
 """Rows that one transaction destroys."""
@@ -243,13 +242,24 @@ async def order_carry_out(
 
 
 async def destroy_batch(
-    session: AsyncSession, scope: TenantScope, run_id: UUID, *, actor: Actor, origin: Origin, most: int = BATCH_ROWS
+    session: AsyncSession,
+    scope: TenantScope,
+    run_id: UUID,
+    moment: datetime,
+    *,
+    actor: Actor,
+    origin: Origin,
+    most: int = BATCH_ROWS,
 ) -> bool:
     """Destroy the next rows of an approved plan, with an event that says how many; False when nothing is left to do.
 
-    Whatever ends in the middle goes on with the next call. The database refuses a plan that is not what was approved.
+    Whatever ends in the middle goes on with the next call. Raises `RunUnknown`, `PlanNotApproved` and `PlanStale`; the
+    database refuses a plan that is not what was approved.
     """
     run = await _get_run(session, scope, run_id, lock=True)
+    if run.approved_by is None:
+        raise PlanNotApproved("nobody has approved the plan")
+    rules.check_age(run, moment)
     step = next((step for step in run.steps if step.finished_at is None), None)
     if step is None or run.finished_at is not None:
         return False
@@ -327,9 +337,3 @@ async def _record(
 ) -> None:
     event = AuditEvent(event_type, actor, origin, "retention_run", str(run.run_id), changes)
     await record_event(session, scope, event)
-
-
-def describe_run(run: Run) -> dict[str, object]:
-    """Return a plan as people and programs read it: the certificate, once it was carried out."""
-    table: dict[str, object] = msgspec.to_builtins(run)
-    return table
