@@ -27,6 +27,11 @@ class Stack:
         self.size = size
         self._peaks = list(peaks)
 
+    @property
+    def peaks(self) -> list[bytes]:
+        """The roots of the perfect subtrees, the largest first."""
+        return self._peaks
+
     def append(self, entry: bytes) -> None:
         """Add an entry at the right end."""
         found = _sha256(b"\x00" + entry).digest()

@@ -68,6 +68,16 @@ class LaunchedGame(msgspec.Struct, frozen=True):
     url: str
 
 
+class SealedRound(msgspec.Struct, frozen=True, gc=False):
+    """What the sealed log says of a round beside its bookings; `reference` is the provider's id."""
+
+    round: UUID
+    reference: str
+    plugin: str
+    game: str
+    game_version_hash: str
+
+
 class RoundSummary(msgspec.Struct, frozen=True):
     """A player's part in a round; amounts in minor units of `currency`, times in UTC."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,12 +23,13 @@ from pitboss.games.contracts import (
     Round,
     RoundSubject,
     RoundSummary,
+    SealedRound,
     SessionState,
 )
 from pitboss.games.errors import AggregatorUnavailable, GameNotFound, LaunchRefused, RoundNotFound
 from pitboss.games.rules import compute_round_id
 from pitboss.games.runtime import Rounds
-from pitboss.games.store import catalogue, rounds
+from pitboss.games.store import catalogue, rounds, sealing
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import Page
@@ -297,6 +300,13 @@ async def finish_launch(session: AsyncSession, scope: TenantScope, session_id: U
     wallet_id = await catalogue.set_session_state(session, scope, session_id, state)
     if wallet_id is not None and not opened:
         await ledger.change_terms(session, scope, wallet_id)
+
+
+async def fetch_sealed_rounds(
+    connection: asyncpg.Connection, tenant_id: int, names: Collection[tuple[UUID, int]]
+) -> dict[tuple[UUID, int], SealedRound]:
+    """Return what the sealed log says of rounds, by round and wallet."""
+    return await sealing.fetch_sealed_rounds(connection, tenant_id, names)
 
 
 async def list_rounds(

@@ -148,6 +148,34 @@ class Booking(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class JournalSpan(msgspec.Struct, frozen=True, gc=False):
+    """Versions of a wallet after `above`, up to and with `upto`."""
+
+    wallet_id: int
+    above: int
+    upto: int
+    currency: str
+
+
+class JournalSum(msgspec.Struct, frozen=True):
+    """How many journal rows, and what their deltas come to in minor units."""
+
+    entries: int = 0
+    real: int = 0
+    bonus: int = 0
+    held: int = 0
+    debt: int = 0
+    counter: int = 0
+
+
+class HouseName(msgspec.Struct, frozen=True):
+    """What a house account is."""
+
+    kind: AccountKind
+    currency: str
+    provider: str
+
+
 class HouseAccount(msgspec.Struct, frozen=True):
     """A house-side account and its exact balance: folded plus what waits to be folded."""
 

@@ -56,6 +56,15 @@ from pitboss.ledger.store.posting import (
     tell_wallets,
 )
 from pitboss.ledger.store.proof import find_proof, keep_proof, verify_awards, verify_tenant, verify_wallet_marks
+from pitboss.ledger.store.sealing import (
+    fetch_house_names,
+    fetch_marks,
+    fetch_sealed_sums,
+    fetch_source_names,
+    fetch_spans,
+    list_unsealed,
+    mark_sealed,
+)
 
 __all__ = [
     "NEXT_BLOCK",
@@ -73,6 +82,11 @@ __all__ = [
     "compute_key",
     "count_wallets",
     "ensure_source",
+    "fetch_house_names",
+    "fetch_marks",
+    "fetch_sealed_sums",
+    "fetch_source_names",
+    "fetch_spans",
     "find_award_money",
     "find_proof",
     "find_wallet",
@@ -86,7 +100,9 @@ __all__ = [
     "list_house_accounts",
     "list_round_bookings",
     "list_sources",
+    "list_unsealed",
     "list_wallets",
+    "mark_sealed",
     "open_house_accounts",
     "open_wallet",
     "plan_new",

@@ -62,6 +62,7 @@ class WalletRow(CellBase):
                 grants={
                     "app": "select, insert",
                     "worker": "select",
+                    "seq": "select",
                     "owner": "select, update",
                 },
             ),
@@ -115,7 +116,7 @@ class JournalRow(CellBase):
                     "technical": "version batch_id reverses_version",
                     "catalogue": "account_id source_id",
                 },
-                grants={"app": "select, insert", "worker": "select, insert", "owner": "insert"},
+                grants={"app": "select, insert", "worker": "select, insert", "seq": "select", "owner": "insert"},
             )
         },
     )
@@ -140,6 +141,31 @@ class JournalRow(CellBase):
     op: Mapped[int] = mapped_column(SmallInteger)
     round_id: Mapped[UUID | None] = mapped_column(Uuid)
     reference: Mapped[str] = mapped_column(Text)
+
+
+class JournalSealedRow(CellBase):
+    """Up to which version the sealed log has taken a wallet's journal.
+
+    Versions of a wallet have no gap and are committed in their order, so this mark alone says what is still to be taken:
+    no order of transactions, and no clock, has a part in it.
+    """
+
+    __tablename__ = "journal_sealed"
+    __table_args__ = (
+        {
+            "info": table_info(
+                retention="money_records",
+                audit="none",
+                columns={"tenant": "tenant_id", "subject_key": "wallet_id", "technical": "version"},
+                grants={"app": "select", "seq": "select, insert, update (version)"},
+            ),
+            "postgresql_with": {"fillfactor": 70},
+        },
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    wallet_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(BigInteger)
 
 
 class CallKeyRow(CellBase):
@@ -326,7 +352,7 @@ class HouseAccountRow(CellBase):
                     "tenant": "tenant_id",
                     "catalogue": "account_id kind currency provider",
                 },
-                grants={"app": "select, insert", "worker": "select"},
+                grants={"app": "select, insert", "worker": "select", "seq": "select"},
             )
         },
     )
@@ -452,7 +478,7 @@ class SourceRow(CellBase):
                     "tenant": "tenant_id",
                     "catalogue": "source_id name",
                 },
-                grants={"app": "select, insert", "worker": "select"},
+                grants={"app": "select, insert", "worker": "select", "seq": "select"},
             )
         },
     )

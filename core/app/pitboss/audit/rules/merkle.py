@@ -89,8 +89,8 @@ class TreeEdge:
             full += self._extend(level + 1, roots)
         return full
 
-    def root(self) -> bytes:
-        """Return the root of the tree as it is now."""
+    def peaks(self) -> list[bytes]:
+        """Return the roots of the perfect subtrees that the tree consists of now, the largest first."""
         peaks: list[bytes] = []
         for row in reversed(self._levels):
             start, left = 0, len(row)
@@ -98,7 +98,11 @@ class TreeEdge:
                 width = 1 << (left.bit_length() - 1)
                 peaks.append(hash_tree(row[start : start + width]))
                 start, left = start + width, left - width
-        return fold_peaks(peaks)
+        return peaks
+
+    def root(self) -> bytes:
+        """Return the root of the tree as it is now."""
+        return fold_peaks(self.peaks())
 
     def dump(self) -> bytes:
         """Return the edge as bytes: for each level how many hashes (two bytes), then the hashes."""

@@ -1,0 +1,1 @@
+"""The log of rounds and payments: every booking in sealed segments that prove it years later."""

@@ -1,0 +1,97 @@
+"""The objects of segments: how they are written, put into write-once storage, and found there again."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from pitboss.evidence.contracts import Segment
+from pitboss.evidence.rules import Columns, name_object
+from pitboss.kernel.scope import TenantScope
+from pitboss.platform.worm.port import Mode, ObjectDamaged, ObjectMissing, Retention, WormStore
+
+KEEP_DAYS: Final = 3653
+"""Ten years. No pack has a verified period for money records yet, and what has none is never purged: whoever runs the
+cell extends what has to stay longer."""
+_COMPRESSION: Final = 3
+
+
+def pack_lines(entries: list[bytes]) -> bytes:
+    """Return entries as compressed JSON lines."""
+    return gzip.compress(b"\n".join([*entries, b""]), _COMPRESSION, mtime=0)
+
+
+def unpack_lines(data: bytes) -> list[bytes]:
+    """Return the entries of compressed JSON lines."""
+    return gzip.decompress(data).split(b"\n")[:-1]
+
+
+def pack_columns(columns: Columns) -> bytes:
+    """Return entries as Parquet, for readers who ask for a round, a wallet or a sum among millions."""
+    import pyarrow as pa  # noqa: PLC0415 - it takes half a second, which no other process should pay
+    from pyarrow import parquet  # noqa: PLC0415 - the same
+
+    kinds = {"at": pa.timestamp("us", tz="UTC"), "op": pa.string(), "reverses": pa.int64()}
+    arrays: dict[str, Any] = {
+        name: pa.array(values, kinds.get(name) or (pa.int64() if name in _NUMBERS else pa.string()))
+        for name, values in sorted(columns.values.items())
+    }
+    sink = io.BytesIO()
+    parquet.write_table(pa.table(arrays), sink, compression="zstd", compression_level=1, version="2.6")
+    return sink.getvalue()
+
+
+def unpack_columns(data: bytes) -> list[dict[str, Any]]:
+    """Return the rows of Parquet that `pack_columns` wrote."""
+    from pyarrow import parquet  # noqa: PLC0415 - see above
+
+    return parquet.read_table(io.BytesIO(data)).to_pylist()
+
+
+_NUMBERS: Final = frozenset(
+    "wallet version batch log_seq delta_real delta_bonus delta_held delta_debt delta_counter after_real after_bonus"
+    " after_held after_debt".split()
+)
+
+
+async def store_segment(store: WormStore, scope: TenantScope, segment: Segment, now: datetime) -> None:
+    """Put the objects of a segment where none of them is yet; the manifest last, so that it never stands for nothing."""
+    retention = Retention(Mode.COMPLIANCE, now + timedelta(days=KEEP_DAYS))
+    objects = {"jsonl.gz": segment.lines, "parquet": segment.columns, "manifest": segment.manifest}
+    for kind, content in objects.items():
+        key = name_object(scope.cell, scope.slug, segment.number, kind)
+        there = [each for each in await store.list_versions(key) if each.key == key]
+        if content is not None and not any(each.is_of(content) for each in there):
+            await store.put(key, content, retention)
+
+
+async def find_manifest(store: WormStore, scope: TenantScope, number: int) -> bytes | None:
+    """Return the newest manifest of that number in the store."""
+    try:
+        return await store.get(name_object(scope.cell, scope.slug, number, "manifest"))
+    except ObjectMissing:
+        return None
+
+
+async def read_object(store: WormStore, scope: TenantScope, number: int, kind: str, digest: str) -> tuple[bytes, str]:
+    """Return an object by its digest, whatever versions lie beside it, and what is odd about it."""
+    key = name_object(scope.cell, scope.slug, number, kind)
+    versions = [each for each in await store.list_versions(key) if each.key == key]
+    found, oddity = b"", ""
+    for each in versions:
+        try:
+            content = await store.get(key, each.version)
+        except (ObjectDamaged, ObjectMissing):
+            oddity = f"{key}: version {each.version} is not what was put"
+            continue
+        if sha256(content).hexdigest() == digest:
+            found = content
+            kept = each.retention
+            if kept is None or kept.mode is not Mode.COMPLIANCE:
+                oddity = f"{key}: version {each.version} is not kept by compliance"
+    if not found and not oddity:
+        oddity = f"{key} is not in the store"
+    return found, oddity
