@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "player": ("pitboss.cli.player:player", "Operate on one player."),
     "ledger": ("pitboss.cli.ledger:ledger", "Verify the ledger."),
     "audit": ("pitboss.cli.audit:audit", "Read the audit log."),
+    "retention": ("pitboss.cli.retention:retention", "Keep, hold and destroy records as the law says."),
     "backup": ("pitboss.cli.backup:backup", "Copy a cell, and bring it back as it was at a moment."),
     "webhook": ("pitboss.cli.webhook:webhook", "See and try again what vendors told in vain."),
     "web": ("pitboss.cli.web:web", "Serve HTTP."),
@@ -408,6 +409,7 @@ def create_jobs(
     from pitboss.worker.games_jobs import game_jobs
     from pitboss.worker.jobs import Job, JobRegistry, without_payload
     from pitboss.worker.ledger_jobs import ledger_jobs
+    from pitboss.worker.retention_jobs import retention_jobs
     from pitboss.worker.webhook_jobs import webhook_jobs
 
     return JobRegistry(
@@ -416,6 +418,7 @@ def create_jobs(
             *bonus_jobs(lanes),
             *capture_jobs(ground.metrics, ground.directory.scopes),
             *game_jobs(drivers),
+            *retention_jobs(ground.database),
             *webhook_jobs(receivers, ground.metrics, ground.directory.scopes),
             *account_jobs(MailSpool(settings.mail_spool_dir)),
             Job("outbox.prune_done", without_payload(outbox.prune_done), "platform.outbox.delete", 3600),
