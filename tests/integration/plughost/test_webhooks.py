@@ -308,11 +308,12 @@ class Translating:
         return ("event",)
 
 
-async def settle(stand: WebhookStand, error: Exception | None, do: Any = None) -> Any:
+async def settle(stand: WebhookStand, error: Exception | None, do: Any = None, *, again: bool = False) -> Any:
     async def nothing(_event: Any) -> None: ...
 
     async with stand.worker.transaction(AURORA) as session:
-        return await plughost.settle_webhook(session, AURORA, Translating(error), PLUGIN, "it", do or nothing)
+        translator = Translating(error)
+        return await plughost.settle_webhook(session, AURORA, translator, PLUGIN, "it", do or nothing, again=again)
 
 
 async def test_one_that_is_held_back_costs_an_event_no_attempt(stand: WebhookStand) -> None:
@@ -329,6 +330,20 @@ async def test_one_that_is_held_back_costs_an_event_no_attempt(stand: WebhookSta
     )
     assert (await settle(stand, Untranslatable("unheard of"))).state is PARKED
     assert await settle(stand, None) is None
+
+
+async def test_only_what_is_parked_is_carried_out_again(stand: WebhookStand) -> None:
+    await stand.post(event_id="it")
+    done: list[str] = []
+
+    async def do(_event: Any) -> None:
+        done.append("it")
+
+    assert await settle(stand, None, do, again=True) is None
+    assert (await settle(stand, Untranslatable("unheard of"))).state is PARKED
+    assert (await settle(stand, None, do, again=True)).state is DONE
+    assert await settle(stand, None, do, again=True) is None
+    assert done == ["it"]
 
 
 async def test_an_event_that_no_statement_can_take_is_parked_and_seen(stand: WebhookStand) -> None:
