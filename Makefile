@@ -13,7 +13,7 @@ if [ -z "$${found:-}" ]; then \
 		"install one (Debian 12: apt install python3 python3-venv; Ubuntu 24.04: the same), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
 fi
 
-.PHONY: help run stop reset doctor test check bench bench-quick probes figures lock clean env env-dev browser
+.PHONY: help run stop reset doctor test lint check bench bench-quick probes figures lock clean env env-dev browser
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -39,12 +39,14 @@ doctor: env ## Say what is wrong with this machine and what to do
 test: env-dev browser ## Run every test
 	$(PY) -m pytest
 
-check: env-dev ## Lint, types, imports, docs
+lint: env-dev ## Lint, types, imports
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	.venv/bin/lint-imports
 	.venv/bin/ast-grep scan
 	.venv/bin/pyright
+
+check: lint ## The same, and the tests of architecture and docs
 	$(PY) -m pytest tests/architecture tests/docs
 
 bench: env-dev ## Measure against pgbench on this machine
