@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from pitboss_verify.archive import ArchiveCheck
 from pitboss_verify.note import Checkpoint, Key, parse_checkpoint, parse_key
 from pitboss_verify.package import PackageCheck, Report, check_record
+from pitboss_verify.stores import Store, open_store
 
 SOUND, FINDINGS, NOT_CHECKED = 0, 1, 2
 
@@ -21,17 +23,24 @@ def read_keys(file: Path) -> list[Key]:
     return [parse_key(line) for line in lines if line]
 
 
-def verify(package: Path, keys: Sequence[Key], since: Checkpoint | None = None) -> Report:
-    """Check a folder as a package, a file as the proof of one entry."""
+def verify(package: Path | Store, keys: Sequence[Key], since: Checkpoint | None = None) -> Report:
+    """Check a folder as a package or as an archive of packages, a file as the proof of one entry."""
+    if not isinstance(package, Path):
+        return ArchiveCheck(package, keys, since).run()
     if package.is_dir():
+        store = open_store(package)
+        if store is not None:
+            return ArchiveCheck(store, keys, since).run()
         return PackageCheck(package, keys, since).run()
     return check_record(package.read_bytes(), keys)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Read the arguments, check, print; return the code to end with."""
+def run(arguments: Sequence[str], store: Store | None = None) -> int:
+    """Read the arguments, check, print; return the code to end with. `store` is an archive that is no folder."""
     parser = argparse.ArgumentParser(prog="pitboss_verify", description=__doc__)
-    parser.add_argument("package", type=Path, help="folder of a package, or file with the proof of one entry")
+    parser.add_argument(
+        "package", type=Path, help="folder of a package or of an archive, or file with the proof of one entry"
+    )
     parser.add_argument(
         "--keys", type=Path, required=True, help="public keys, got from the operator once, by another way"
     )
@@ -41,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         keys = read_keys(given.keys)
         since = None if given.since is None else parse_checkpoint(given.since.read_text())
-        report = verify(given.package, keys, since)
+        report = verify(store or given.package, keys, since)
     except (OSError, ValueError) as error:
         print(f"not checked: {error}", file=sys.stderr)
         return NOT_CHECKED
@@ -60,6 +69,10 @@ def show(report: Report, *, as_json: bool) -> None:
         f"{report.origin}: entries {report.first} to {report.end - 1}, {report.checkpoints} checkpoints,"
         f" {report.cosignatures} cosignatures"
     )
+    if report.packages:
+        seen += f", {report.packages} packages, {report.locked} of {report.objects} objects seen locked"
+    if report.unfinished is not None:
+        seen += f", one more from {report.unfinished} on not whole yet"
     count = len(report.findings) + report.more
     print(f"{seen}: {f'{count} findings' if count else 'sound'}")
 

@@ -43,6 +43,11 @@ class Report:
     checkpoints: int = 0
     cosignatures: int = 0
     manifest: str = ""
+    packages: int = 0
+    objects: int = 0
+    locked: int = 0
+    unfinished: int | None = None
+    """Where a package begins that is not whole yet: the last of an archive may be on its way."""
     findings: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     more: int = 0
 
@@ -55,15 +60,23 @@ class Report:
 
 
 class PackageCheck:
-    """One pass over one package: keys come from the auditor, everything else from the folder."""
+    """One pass over one package: keys come from the auditor, everything else from the folder.
 
-    def __init__(self, folder: Path, keys: Sequence[Key], since: Checkpoint | None = None) -> None:
+    `since` must be proved to be before the package or in it; each of `passed` counts if the package reaches it.
+    """
+
+    def __init__(
+        self, folder: Path, keys: Sequence[Key], since: Checkpoint | None = None, passed: Sequence[Checkpoint] = ()
+    ) -> None:
         self._folder = folder
         self._keys = list(keys)
         self._since = since
+        self._known = [*passed, *([since] if since else [])]
+        self.loaded: list[Checkpoint] = []
         self._manifest: dict[str, Any] = {}
         self._active: Key | None = None
         self._turns: list[int] = []
+        self._trusted: list[Key] = []
         self.report = Report()
 
     def run(self) -> Report:
@@ -73,10 +86,20 @@ class PackageCheck:
             return self.report
         self._check_files()
         self._choose_key()
-        checkpoints = self._load_checkpoints()
+        checkpoints = self.loaded = self._load_checkpoints()
         self._walk(checkpoints)
         self._check_manifest_signature(raw)
         return self.report
+
+    @property
+    def keys(self) -> list[Key]:
+        """The keys that were given, and those that the log's own entries named."""
+        return [*self._keys, *(key for key in self._trusted if key not in self._keys)]
+
+    @property
+    def previous(self) -> str | None:
+        """The digest of the manifest before, as this one names it."""
+        return self._manifest.get("previous")
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -158,8 +181,9 @@ class PackageCheck:
         since, stack = self._since, self._stack
         if since is not None:
             self._check_since(since)
-            if since.size >= self.report.first:
-                waiting.setdefault(since.size, []).append(since)
+        for known in self._known:
+            if self.report.first <= known.size and (known is since or known.size <= self.report.end):
+                waiting.setdefault(known.size, []).append(known)
         check = EventCheck(self.report.origin, self.report.find)
         for checkpoint in waiting.pop(stack.size, ()):
             self._judge(checkpoint, stack)
@@ -205,7 +229,7 @@ class PackageCheck:
             if (
                 witness.algorithm == WITNESS_KEY
                 and checkpoint.size == self.report.end
-                and checkpoint is not self._since
+                and not any(checkpoint is known for known in self._known)
             ):
                 stated = [is_signed_by(checkpoint.text, each, witness) for each in checkpoint.signatures]
                 self.report.cosignatures += any(stated)

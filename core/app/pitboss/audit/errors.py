@@ -38,3 +38,10 @@ class ProofUnavailable(PitbossError):
 
     code = "audit.proof_unavailable"
     kind = ErrorKind.NOT_FOUND
+
+
+class SealRefused(PitbossError):
+    """The write-once store holds something else than what would be put there; sealing this log waits for a person."""
+
+    code = "audit.seal_refused"
+    kind = ErrorKind.CONFLICT

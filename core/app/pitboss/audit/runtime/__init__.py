@@ -1,4 +1,4 @@
-"""What makes evidence of events while the platform runs: the sequencer, its keys, and the witness."""
+"""What makes evidence of events while the platform runs: the sequencer, its keys, the witness, and seals."""
 
 from pitboss.audit.runtime.keys import FileSigner, describe_keys, origin_of, read_key_file
 from pitboss.audit.runtime.packages import (
@@ -9,6 +9,7 @@ from pitboss.audit.runtime.packages import (
     read_last_note,
     write_package,
 )
+from pitboss.audit.runtime.seals import Sealer, choose_years, place_of
 from pitboss.audit.runtime.sequencer import CHECKPOINT_ENTRIES, CHECKPOINT_SECONDS, Sequencer, WitnessClient
 from pitboss.audit.runtime.witness import Witness, WitnessPolicy, describe_witness, read_witness_file, serve_witness
 
@@ -18,14 +19,17 @@ __all__ = [
     "FileSigner",
     "PackageOrder",
     "Packed",
+    "Sealer",
     "Sequencer",
     "Witness",
     "WitnessClient",
     "WitnessPolicy",
+    "choose_years",
     "describe_keys",
     "describe_witness",
     "list_faults",
     "origin_of",
+    "place_of",
     "prove_event",
     "read_key_file",
     "read_last_note",

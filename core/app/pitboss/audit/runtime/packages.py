@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -59,6 +59,26 @@ class PackageOrder(msgspec.Struct, frozen=True):
     previous: str | None = None
 
 
+class Span(msgspec.Struct, frozen=True):
+    """What a package holds: entries from `first` on, under these checkpoints, the last of which is its end."""
+
+    first: int
+    checkpoints: list[proofs.Signed]
+    made_at: datetime
+    previous: str | None
+    since: int | None = None
+    keep_until: datetime | None = None
+
+    @property
+    def end(self) -> int:
+        """The place after the last entry."""
+        return self.checkpoints[-1].size
+
+
+Put = Callable[[str, bytes], Awaitable[bytes]]
+"""Keeps a file of a package under its name, and returns the bytes that now stand there."""
+
+
 class Packed(msgspec.Struct, frozen=True):
     """What was packed."""
 
@@ -76,53 +96,82 @@ async def write_package(
     order: PackageOrder,
 ) -> Packed:
     """Write a package into a new folder; raise `ProofUnavailable` where no checkpoint covers what is asked for."""
-    log = await _demand_log(session, scope)
+    log = await demand_log(session, scope)
     first = 0 if order.begin is None else await proofs.find_place(session, scope, order.begin)
     wanted = None if order.end is None else await proofs.find_place(session, scope, order.end)
     chosen = _choose(await proofs.fetch_checkpoints(session, scope), first, wanted)
-    end = chosen[-1].size
-    if order.since is not None and order.since > end:
-        raise ProofUnavailable(f"the log has {end} entries under a checkpoint, not {order.since}")
+    span = Span(first, chosen, utc_now(), order.previous, order.since)
+    if order.since is not None and order.since > span.end:
+        raise ProofUnavailable(f"the log has {span.end} entries under a checkpoint, not {order.since}")
     (folder / "entries").mkdir(parents=True)
+
+    async def put(name: str, data: bytes) -> bytes:
+        (folder / name).write_bytes(data)
+        return data
+
+    readme = _README.format(origin=log.origin, first=first, last=span.end - 1)
+    return await put_package(session, scope, signer, log, span, put, {"README.txt": readme.encode()})
+
+
+async def put_package(
+    session: AsyncSession,
+    scope: TenantScope,
+    signer: Signer,
+    log: AuditLogRow,
+    span: Span,
+    put: Put,
+    extra: Mapping[str, bytes],
+) -> Packed:
+    """Put the files of a package: the checkpoints first, which say how far it goes, and the signature last.
+
+    The same span gives the same bytes each time, so that who was interrupted can begin again.
+    """
+    first, end, since = span.first, span.end, span.since
     files: dict[str, dict[str, Any]] = {}
-    await _write_entries(session, scope, folder, (first, end), files)
-    notes = [{"note": join_note(each)} for each in chosen]
-    _write(folder, "checkpoints.jsonl", b"".join(msgspec.json.encode(note) + b"\n" for note in notes), files)
-    readme = _README.format(origin=log.origin, first=first, last=end - 1)
-    _write(folder, "README.txt", readme.encode(), files)
+
+    async def keep(name: str, data: bytes) -> None:
+        there = await put(name, data)
+        files[name] = {"sha256": sha256(there).hexdigest(), "bytes": len(there)}
+
+    await keep("checkpoints.jsonl", write_notes(span.checkpoints))
+    for name, data in extra.items():
+        await keep(name, data)
+    await _put_entries(session, scope, (first, end), keep)
     left = list_peaks(first)
-    growth = [] if order.since is None or order.since >= first else list_consistency(order.since, first)
+    growth = [] if since is None or since >= first else list_consistency(since, first)
     read = await _tile_reader(session, scope, log, [*left, *growth])
-    manifest = msgspec.json.format(
-        msgspec.json.encode(
-            {
-                "format": FORMAT,
-                "origin": log.origin,
-                "first": first,
-                "end": end,
-                "made_at": write_moment(utc_now()),
-                "previous": order.previous,
-                "left": [hash_range(read, *each).hex() for each in left],
-                "since": None
-                if order.since is None
-                else {"size": order.since, "proof": [hash_range(read, *each).hex() for each in growth]},
-                "files": files,
-            }
-        ),
-        indent=1,
-    )
-    (folder / "manifest.json").write_bytes(manifest)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "origin": log.origin,
+        "first": first,
+        "end": end,
+        "made_at": write_moment(span.made_at),
+        "previous": span.previous,
+        "left": [hash_range(read, *each).hex() for each in left],
+        "since": None
+        if since is None
+        else {"size": since, "proof": [hash_range(read, *each).hex() for each in growth]},
+        "files": files,
+    }
+    if span.keep_until is not None:
+        facts["keep_until"] = write_moment(span.keep_until)
+    manifest = await put("manifest.json", msgspec.json.format(msgspec.json.encode(facts), indent=1))
     digest = sha256(manifest).hexdigest()
     text = f"pitboss-audit-manifest/1\n{log.origin}\n{digest}\n"
     signature = await signer.sign(log.public_key, text.encode())
     note = compose_note(text, [write_signature(NoteKey(log.origin, log.public_key), signature)])
-    (folder / "manifest.note").write_text(note)
+    await put("manifest.note", note.encode())
     return Packed(log.origin, first, end, digest)
+
+
+def write_notes(checkpoints: Sequence[proofs.Signed]) -> bytes:
+    """Return the file of checkpoints, one a line."""
+    return b"".join(msgspec.json.encode({"note": join_note(each)}) + b"\n" for each in checkpoints)
 
 
 async def prove_event(session: AsyncSession, scope: TenantScope, event_id: UUID) -> bytes:
     """Return the proof that one event is in the log, as JSON; raise `ProofUnavailable`."""
-    log = await _demand_log(session, scope)
+    log = await demand_log(session, scope)
     entry = await proofs.find_entry(session, scope, event_id)
     signed = _choose(await proofs.fetch_checkpoints(session, scope), 0, None)[-1]
     if entry is None or entry.log_seq >= signed.size:
@@ -152,7 +201,7 @@ async def list_faults(session: AsyncSession, scope: TenantScope) -> list[str]:
 
     This is the view from inside: it finds rows that were changed, taken away or slipped in behind the log's back.
     """
-    log = await _demand_log(session, scope)
+    log = await demand_log(session, scope)
     faults: list[str] = []
     signed = {
         each.size: read_checkpoint(split_note(each.note)[0]) for each in await proofs.fetch_checkpoints(session, scope)
@@ -200,7 +249,8 @@ def join_note(signed: proofs.Signed) -> str:
     return signed.note + "".join(f"{line}\n" for line in signed.lines)
 
 
-async def _demand_log(session: AsyncSession, scope: TenantScope) -> AuditLogRow:
+async def demand_log(session: AsyncSession, scope: TenantScope) -> AuditLogRow:
+    """Return where a log stands; raise `ProofUnavailable` before its first checkpoint."""
     log = await proofs.fetch_log(session, scope)
     if log is None or log.checkpoint_size == 0:
         raise ProofUnavailable(f"the log of {scope.slug} has no checkpoint yet")
@@ -217,12 +267,18 @@ def _choose(signed: list[proofs.Signed], first: int, wanted: int | None) -> list
     last = covering[-1] if covering and wanted is None else covering[0] if covering else None
     if last is None:
         raise ProofUnavailable("no signed checkpoint covers this yet")
-    strides = {each.size // SEGMENT_ENTRIES: each for each in reversed(signed) if first < each.size < last.size}
+    return thin_out([each for each in signed if first < each.size <= last.size])
+
+
+def thin_out(signed: Sequence[proofs.Signed]) -> list[proofs.Signed]:
+    """Return the first checkpoint of each segment's length, and the last of all."""
+    *others, last = signed
+    strides = {each.size // SEGMENT_ENTRIES: each for each in reversed(others)}
     return [*sorted(strides.values(), key=lambda each: each.size), last]
 
 
-async def _write_entries(
-    session: AsyncSession, scope: TenantScope, folder: Path, span: Range, files: dict[str, dict[str, Any]]
+async def _put_entries(
+    session: AsyncSession, scope: TenantScope, span: Range, keep: Callable[[str, bytes], Awaitable[None]]
 ) -> None:
     first, end = span
     place = first
@@ -233,15 +289,9 @@ async def _write_entries(
                 raise ProofUnavailable(f"entry {place} is missing; `pitboss audit check` says more")
             lines.append(body + b"\n")
             place += 1
-        packed = gzip.compress(b"".join(lines), _COMPRESSION, mtime=0)
-        _write(folder, f"entries/{start:012}.jsonl.gz", packed, files)
+        await keep(f"entries/{start:012}.jsonl.gz", gzip.compress(b"".join(lines), _COMPRESSION, mtime=0))
     if place != end:
         raise ProofUnavailable(f"entry {place} is missing; `pitboss audit check` says more")
-
-
-def _write(folder: Path, name: str, data: bytes, files: dict[str, dict[str, Any]]) -> None:
-    (folder / name).write_bytes(data)
-    files[name] = {"sha256": sha256(data).hexdigest(), "bytes": len(data)}
 
 
 async def _tile_reader(

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit.tables import (
@@ -16,6 +16,7 @@ from pitboss.audit.tables import (
     AuditEntryRow,
     AuditEventRow,
     AuditLogRow,
+    AuditSealRow,
     AuditTileRow,
 )
 from pitboss.kernel.scope import TenantScope
@@ -29,6 +30,7 @@ class Signed(msgspec.Struct, frozen=True):
     size: int
     note: str
     lines: tuple[str, ...]
+    made_at: datetime
 
 
 async def fetch_log(session: AsyncSession, scope: TenantScope) -> AuditLogRow | None:
@@ -36,17 +38,23 @@ async def fetch_log(session: AsyncSession, scope: TenantScope) -> AuditLogRow | 
     return await session.get(AuditLogRow, scope.tenant_id)
 
 
-async def fetch_checkpoints(session: AsyncSession, scope: TenantScope) -> list[Signed]:
-    """Return all checkpoints of a tenant by size."""
-    of_tenant = AuditCosignatureRow.tenant_id == scope.tenant_id
+async def fetch_checkpoints(
+    session: AsyncSession, scope: TenantScope, above: int = -1, most: int | None = None
+) -> list[Signed]:
+    """Return the checkpoints of a tenant above a size, by size: all, or the first `most`."""
+    query = select(AuditCheckpointRow).where(
+        AuditCheckpointRow.tenant_id == scope.tenant_id, AuditCheckpointRow.size > above
+    )
+    rows = list(await session.scalars(query.order_by(AuditCheckpointRow.size).limit(most)))
     lines: dict[int, list[str]] = {}
-    for row in await session.scalars(
-        select(AuditCosignatureRow).where(of_tenant).order_by(AuditCosignatureRow.witness)
-    ):
-        lines.setdefault(row.size, []).append(row.line)
-    query = select(AuditCheckpointRow).where(AuditCheckpointRow.tenant_id == scope.tenant_id)
-    rows = await session.scalars(query.order_by(AuditCheckpointRow.size))
-    return [Signed(row.size, row.note, tuple(lines.get(row.size, ()))) for row in rows]
+    if rows:
+        cosigned = select(AuditCosignatureRow).where(
+            AuditCosignatureRow.tenant_id == scope.tenant_id,
+            AuditCosignatureRow.size.between(rows[0].size, rows[-1].size),
+        )
+        for row in await session.scalars(cosigned.order_by(AuditCosignatureRow.witness)):
+            lines.setdefault(row.size, []).append(row.line)
+    return [Signed(row.size, row.note, tuple(lines.get(row.size, ())), row.made_at) for row in rows]
 
 
 async def fetch_tiles(
@@ -69,6 +77,25 @@ async def find_place(session: AsyncSession, scope: TenantScope, moment: datetime
         log = await fetch_log(session, scope)
         return 0 if log is None else log.size
     return int(found)
+
+
+async def try_to_seal(session: AsyncSession, scope: TenantScope) -> bool:
+    """Keep every other process from sealing this log until the transaction ends; return whether none did."""
+    lock = func.pg_try_advisory_xact_lock(func.hashtextextended("audit_seal", scope.tenant_id))
+    return bool(await session.scalar(select(lock)))
+
+
+async def find_last_seal(session: AsyncSession, scope: TenantScope) -> AuditSealRow | None:
+    """Return the newest package of a log that is in write-once storage."""
+    query = select(AuditSealRow).where(AuditSealRow.tenant_id == scope.tenant_id)
+    return await session.scalar(query.order_by(AuditSealRow.first.desc()).limit(1))
+
+
+async def insert_seal(session: AsyncSession, scope: TenantScope, first: int, end: int, manifest: bytes) -> None:
+    """Write down that a package is in write-once storage."""
+    await session.execute(
+        insert(AuditSealRow).values(tenant_id=scope.tenant_id, first=first, end=end, manifest=manifest)
+    )
 
 
 async def find_entry(session: AsyncSession, scope: TenantScope, event_id: UUID) -> AuditEntryRow | None:
