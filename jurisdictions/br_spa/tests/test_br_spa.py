@@ -25,6 +25,7 @@ GOLDEN: dict[str, list[tuple[date, Any]]] = {
     "register_checks": [(READ_ON, frozenset({"registration", "first_login_of_day"}))],
     "register_recheck_days": [(READ_ON, 15)],
     "register_block_hours": [(CENTRAL, 72)],
+    "subject_answer_days": [(READ_ON, 15)],
     "retention_years.aml_records": [(READ_ON, 5)],
     "retention_years.exclusion_records": [(READ_ON, 5)],
     "tax_rates_basis_points.operator_revenue": [

@@ -159,7 +159,7 @@ def statement_of(name: str, value: Any, mark: Mark) -> tuple[str, str, Any]:
         "retention"
         if name == "retention_years"
         else "checks"
-        if name.startswith(("identity", "due", "register"))
+        if name.startswith(("identity", "due", "register", "subject"))
         else "limits"
     )
     if name == "retention_years":

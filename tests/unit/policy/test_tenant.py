@@ -53,6 +53,7 @@ def test_nothing_and_everything_stricter_pass() -> None:
     register_checks = ["login"]
     register_recheck_days = 1
     register_block_hours = 0
+    subject_answer_days = 10
     retention_years.game_records = "forever"
     [licences.br_spa]
     minimum_age_years = 25

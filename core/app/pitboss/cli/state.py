@@ -161,6 +161,7 @@ def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
         "operator_token": known[f"operator_token_{suffix}"],
         "secrets_file": str(state.plugin_secrets(cell)),
         "mail_spool_dir": str(state.folder / "mail" / cell),
+        "objects_dir": str(state.folder / "objects"),
         "key_service": f"file:{state.folder / 'keys' / cell}",
         "backup_dir": str(state.folder / "backups" / cell),
     }

@@ -57,10 +57,11 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
         "call_public_keys",
         "operator_token",
         "secrets_file",
+        "objects_dir",
         "lanes",
         "trace_wallet_one_in",
     ),
-    "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir"),
+    "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir", "objects_dir"),
     "relay": (*_CELL, "cell_relay_database_url"),
     "sequencer": (
         "cell",

@@ -191,6 +191,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_spool_dir: Annotated[Path, _about("Folder into which the worker writes mail as .eml files.")] = Path(
         ".pitboss/mail"
     )
+    objects_dir: Annotated[
+        Path, _about("Folder of tenants' files (exports of data subjects), shared by the web and workers of a cell.")
+    ] = Path(".pitboss/objects")
     given: frozenset[str] = frozenset()
     """Names of the settings that the environment sets; no setting itself."""
 

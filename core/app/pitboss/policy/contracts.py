@@ -68,6 +68,7 @@ class TenantFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     register_checks: frozenset[RegisterMoment] | None = None
     register_recheck_days: Positive | None = None
     register_block_hours: Count | None = None
+    subject_answer_days: Positive | None = None
     retention_years: Mapping[RecordClass, Years | Literal["forever"]] = {}
 
 
@@ -162,6 +163,7 @@ class EffectivePolicy(msgspec.Struct, frozen=True, kw_only=True):
     register_checks: frozenset[RegisterMoment]
     register_recheck_days: int | None
     register_block_hours: int
+    subject_answer_days: int
     retention: Mapping[RecordClass, Retention]
     figures: Mapping[str, ResolvedFigure]
     """Every figure with who said what, by name."""

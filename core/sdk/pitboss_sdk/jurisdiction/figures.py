@@ -215,6 +215,8 @@ class ChecksFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How often every player is checked again."""
     register_block_hours: tuple[Figure[Count], ...] = ()
     """Within which a player who was found in the register is blocked."""
+    subject_answer_days: tuple[Figure[Positive], ...] = ()
+    """Within which a data subject's request is answered."""
 
 
 class RetentionFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -101,6 +101,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "register_checks": _all_of(),
     "register_recheck_days": _lowest(None),
     "register_block_hours": _lowest(0),
+    "subject_answer_days": _lowest(30),
     "retention_years": Kind("the longer, and the later start", FOR_EVER, _join_retention, _is_shorter),
 }
 """Every figure that is merged, with the platform's own default."""
