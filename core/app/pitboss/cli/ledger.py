@@ -55,10 +55,11 @@ async def prove_tenants(settings: Settings, slugs: Sequence[str] = ()) -> list[T
         # Closed tenants too: their money must still be where it was.
         chosen = slugs or [tenant.slug for tenant in directory.tenants()]
         scopes = [get_scope(directory, slug) for slug in sorted(set(chosen))]
-        return [await _prove(database, scope) for scope in scopes]
+        return [await prove_tenant(database, scope) for scope in scopes]
 
 
-async def _prove(database: Database, scope: TenantScope) -> TenantProof:
+async def prove_tenant(database: Database, scope: TenantScope) -> TenantProof:
+    """Prove the books of one tenant."""
     def report(check: str) -> None:
         click.echo(f"{scope.slug}: {check}", err=True)
 

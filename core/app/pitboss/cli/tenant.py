@@ -21,6 +21,7 @@ from pitboss.cli.tenant_arguments import (
 )
 from pitboss.cli.tenant_drift import drift_command
 from pitboss.cli.tenant_files import FILE_COMMANDS
+from pitboss.cli.tenant_move import MOVE_COMMANDS
 from pitboss.cli.tenant_state import STATE_COMMANDS
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.settings import Settings, load_settings
@@ -35,7 +36,7 @@ def tenant() -> None:
     """Begin, check, plan and apply tenants as files, and hold files against what runs; suspend, resume and close them."""
 
 
-for _command in (*FILE_COMMANDS, drift_command, *STATE_COMMANDS):
+for _command in (*FILE_COMMANDS, drift_command, *STATE_COMMANDS, *MOVE_COMMANDS):
     tenant.add_command(_command)
 
 

@@ -15,11 +15,12 @@ LANGUAGES = ("en", "es", "pt-BR")
 
 
 class TenantState(StrEnum):
-    """Reserved and not yet served; served; served without new business; no longer served."""
+    """Reserved and not yet served; served; without new business; on its way to another cell; no longer served."""
 
     PENDING = "pending"
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    MOVING = "moving"
     CLOSED = "closed"
 
 

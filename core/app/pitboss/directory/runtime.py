@@ -81,6 +81,10 @@ class Directory:
         """Whether there is a snapshot to serve from."""
         return self.version > 0
 
+    async def find_problem(self) -> str:
+        """Return what keeps a process from serving from this copy, or an empty text."""
+        return "" if self.is_loaded else "no signed snapshot has been loaded yet"
+
     def age_seconds(self) -> float | None:
         """Return the time since the database last confirmed the copy; None before the first time."""
         return None if self._looked_at is None else monotonic_seconds() - self._looked_at
@@ -123,5 +127,6 @@ class Directory:
         return TenantScope(tenant_id=tenant.tenant_id, slug=tenant.slug, cell=self.cell)
 
     def scopes(self) -> list[TenantScope]:
-        """Return the scopes of all tenants that have work to do here: every one that is not closed."""
-        return [self.scope_of(tenant) for tenant in self._by_id.values() if tenant.state is not TenantState.CLOSED]
+        """Return the scopes of all tenants that have work to do here: every one that is neither closed nor moving."""
+        idle = {TenantState.CLOSED, TenantState.MOVING}
+        return [self.scope_of(tenant) for tenant in self._by_id.values() if tenant.state not in idle]

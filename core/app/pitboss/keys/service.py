@@ -303,3 +303,29 @@ async def _load_keys_once(
         wrapping = await ring.unwrap_epoch(scope, row.epoch, WrappedKey(row.epoch_version, row.epoch_key))
         keys[row.subject_id, row.version] = rules.unwrap_key(wrapping, row.wrapped_key)
     return keys
+
+
+async def carry_epoch(
+    source: tuple[KeyRing, TenantScope], target: tuple[KeyRing, TenantScope], epoch: int, wrapped: WrappedKey
+) -> WrappedKey:
+    """Return the key of an epoch wrapped for a tenant's new cell: in memory alone it is open, in no file.
+
+    The tenant's key of the new cell is made if it is not there. Raises what the key services raise.
+    """
+    (old_ring, old), (ring, new) = source, target
+    old_ring.check(old)
+    ring.check(new)
+    raw = await old_ring.service.unwrap(
+        rules.tenant_key_name(old.cell, old.tenant_id), wrapped, rules.epoch_context(old.cell, old.tenant_id, epoch)
+    )
+    name = rules.tenant_key_name(new.cell, new.tenant_id)
+    with suppress(KeyExists):
+        await ring.service.create(name)
+    return await ring.service.wrap(name, raw, rules.epoch_context(new.cell, new.tenant_id, epoch))
+
+
+async def destroy_tenant_key(ring: KeyRing, scope: TenantScope) -> None:
+    """Destroy a tenant's key of this cell, with all versions: copies of the cell open nothing of the tenant any more."""
+    ring.check(scope)
+    await ring.service.destroy(rules.tenant_key_name(scope.cell, scope.tenant_id))
+    ring.forget(scope)

@@ -106,12 +106,22 @@ class CellRedis:
         stored: dict[bytes, bytes] = await cast("Any", self._client).hgetall(key)
         return {field.decode(): note for field, note in stored.items()}
 
+    async def forget_tenant(self, scope: TenantScope) -> int:
+        """Delete every key of a tenant and return how many there were."""
+        pattern = f"{self.key(scope, 'x')[:-1]}*"
+        client = cast("Any", self._client)
+        return sum([int(await client.delete(key)) async for key in client.scan_iter(match=pattern, count=1000)])
+
     async def is_alive(self) -> bool:
         """Return whether the server answers."""
         try:
             return bool(await cast("Any", self._client).ping())
         except (RedisError, OSError):
             return False
+
+    async def find_problem(self) -> str:
+        """Return what keeps a process from working with this server, or an empty text."""
+        return "" if await self.is_alive() else "did not answer"
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -275,6 +275,26 @@ async def change_state(session: AsyncSession, slug: str, state: TenantState, rea
     return changed
 
 
+async def place_tenant(
+    session: AsyncSession, slug: str, cell: str, state: TenantState, event: str, by: By
+) -> TenantRecord:
+    """Say where a tenant lives and what it may do while it moves; what is so already is neither written nor audited.
+
+    The steps of a move alone do this. Raises `ChangeRefused` and `TenantNotFound`.
+    """
+    await store.lock_tenant(session, slug)
+    actual = await get_tenant(session, slug)
+    if (actual.cell, actual.state) == (cell, state):
+        return actual
+    if actual.state is not TenantState.MOVING and (state is not TenantState.MOVING or actual.cell != cell):
+        raise ChangeRefused(f"tenant {slug} is {actual.state} in cell {actual.cell}, not on its way")
+    await store.update_place(session, slug, cell, state)
+    facts = [("tenant.cell", actual.cell, cell), ("tenant.state", actual.state.value, state.value)]
+    entries = [PlanEntry("~", path, before, after) for path, before, after in facts if before != after]
+    await _record(session, by, event, "tenant", slug, entries)
+    return msgspec.structs.replace(actual, cell=cell, state=state)
+
+
 _STATE_EVENTS: Final = {
     TenantState.SUSPENDED: "tenant.suspended",
     TenantState.ACTIVE: "tenant.resumed",

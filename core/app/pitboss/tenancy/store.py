@@ -120,6 +120,11 @@ async def update_tenant(session: AsyncSession, record: TenantRecord) -> None:
     await session.execute(update(TenantRow).where(TenantRow.slug == record.slug).values(values))
 
 
+async def update_place(session: AsyncSession, slug: str, cell: str, state: TenantState) -> None:
+    """Write where a tenant lives and what it may do there; the cell is of its locality, or the database refuses."""
+    await session.execute(update(TenantRow).where(TenantRow.slug == slug).values(cell=cell, state=state.value))
+
+
 async def upsert_brand(session: AsyncSession, tenant_id: int, brand: BrandRecord) -> None:
     """Add a brand or write what may change of it; its domains are written apart."""
     values = {

@@ -23,7 +23,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR, Role
 from pitboss.permissions.service import get_permission, require
 from pitboss.platform.db import Database
-from pitboss.web.errors import Misdirected, Unauthenticated, UnknownHost
+from pitboss.web.errors import Misdirected, TenantMoving, Unauthenticated, UnknownHost
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -81,6 +81,8 @@ async def resolve_tenant(connection: Connection, _handler: BaseRouteHandler) -> 
         return
     if found is None:
         refuse_foreign(directory, host)
+    elif found.state is TenantState.MOVING:
+        raise TenantMoving("try again")
     raise UnknownHost
 
 

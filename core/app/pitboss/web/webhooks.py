@@ -18,7 +18,7 @@ from pitboss.platform.telemetry import Metrics
 from pitboss.plughost import service as plughost
 from pitboss.plughost.errors import ReceiverUnavailable, WebhookForged, WebhookNotForUs, WebhookStale
 from pitboss.plughost.runtime import GuardedReceiver, Receivers
-from pitboss.web.errors import Misdirected, UnknownHost
+from pitboss.web.errors import Misdirected, TenantMoving, UnknownHost
 from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.webhooks import RawWebhook
 
@@ -63,6 +63,8 @@ class WebhookDesk:
         found = self._directory.find_tenant_by_slug(slug)
         if found is None and not self._directory.is_loaded:
             raise DirectoryNotRead("try again")
+        if found is not None and found.state is TenantState.MOVING:
+            raise TenantMoving("try again")
         if found is None or found.state not in {TenantState.ACTIVE, TenantState.SUSPENDED}:
             raise UnknownHost
         return self._directory.scope_of(found)

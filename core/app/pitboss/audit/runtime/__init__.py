@@ -1,6 +1,6 @@
 """What makes evidence of events while the platform runs: the sequencer, its keys, the witness, and seals."""
 
-from pitboss.audit.runtime.keys import FileSigner, describe_keys, origin_of, read_key_file
+from pitboss.audit.runtime.keys import FileSigner, describe_keys, origin_of, read_key_file, sign_note
 from pitboss.audit.runtime.packages import (
     PackageOrder,
     Packed,
@@ -35,5 +35,6 @@ __all__ = [
     "read_last_note",
     "read_witness_file",
     "serve_witness",
+    "sign_note",
     "write_package",
 ]

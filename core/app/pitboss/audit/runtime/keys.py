@@ -10,8 +10,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pitboss.audit.contracts import Signer
 from pitboss.audit.errors import KeyMissing
-from pitboss.audit.rules.note import NoteKey
+from pitboss.audit.rules.note import NoteKey, compose_note, write_signature
 
 
 def origin_of(cell: str, slug: str) -> str:
@@ -48,6 +49,12 @@ def read_key_file(path: Path) -> tuple[Ed25519PrivateKey, ...]:
     if not set(found) <= {"current", "previous"} or "current" not in found:
         raise KeyMissing(f"{path} holds `current`, and beside it at most `previous`")
     return tuple(read_seed(found[name], f"{name} in {path}") for name in ("current", "previous") if name in found)
+
+
+async def sign_note(signer: Signer, origin: str, text: str) -> str:
+    """Return a text as a note that the current key of a log has signed."""
+    key = NoteKey(origin, signer.current)
+    return compose_note(text, [write_signature(key, await signer.sign(key.raw, text.encode()))])
 
 
 class FileSigner:

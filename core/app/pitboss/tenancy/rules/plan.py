@@ -113,6 +113,8 @@ def find_refusals(tenant: TenantFile, actual: TenantRecord | None) -> list[str]:
     ]
     if actual.state is TenantState.CLOSED:
         refusals.append("the tenant is closed")
+    if actual.state is TenantState.MOVING:
+        refusals.append("the tenant is moving to another cell")
     return refusals
 
 

@@ -174,6 +174,37 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "slug", name=op.f("pk_brand")),
     )
     op.create_table(
+        "tenant_move",
+        sa.Column("move_id", sa.Uuid(), nullable=False),
+        sa.Column("tenant_id", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state_before", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("manifest", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("log_size", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("log_root", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("certificate", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint(
+            "state in ('planned', 'frozen', 'exported', 'imported', 'compared', 'switched', 'shredded', 'rolled_back')",
+            name=op.f("ck_tenant_move_state"),
+        ),
+        sa.CheckConstraint("source <> target", name=op.f("ck_tenant_move_cells")),
+        sa.ForeignKeyConstraint(["source"], ["cell.cell"], name=op.f("fk_tenant_move_source_cell")),
+        sa.ForeignKeyConstraint(["target"], ["cell.cell"], name=op.f("fk_tenant_move_target_cell")),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.tenant_id"], name=op.f("fk_tenant_move_tenant_id_tenant")),
+        sa.PrimaryKeyConstraint("move_id", name=op.f("pk_tenant_move")),
+    )
+    op.create_index(
+        "uq_tenant_move_running",
+        "tenant_move",
+        ["tenant_id"],
+        unique=True,
+        postgresql_where=sa.text("state not in ('shredded', 'rolled_back')"),
+    )
+    op.create_table(
         "domain",
         sa.Column("domain", sa.Text(), nullable=False),
         sa.Column("tenant_id", sa.BigInteger(), nullable=False),
