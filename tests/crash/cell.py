@@ -17,6 +17,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from tests.factories.databases import DatabaseServer, PlaneDatabase
+from tests.factories.keys import make_ring
 from tests.factories.players import make_policy, make_registration
 from tests.factories.ports import free_port
 from tests.factories.tenants import (
@@ -168,7 +169,7 @@ class Cell:
                 registration = make_registration()
                 prepared = accounts.prepare_registration(registration, TERMS, utc_now().date(), minimum_age_years=18)
                 async with database.transaction(self.scope) as session:
-                    player = await accounts.register(session, self.scope, prepared, password_hash, origin)
+                    player = await accounts.register(session, self.scope, make_ring(), prepared, password_hash, origin)
                     wallet_id = await ledger.open_wallet(session, self.scope, player.player_id, "EUR", player.licence)
                     game = await games.get_game(session, self.scope, PLUGINS[vendor.plugin])
                     opened = await games.open_session(

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Literal
 
 import asyncpg
+from tests.factories.keys import key_folder
 
 from pitboss.migrations.provision import provision
 from pitboss.migrations.upgrade import upgrade
@@ -126,4 +127,5 @@ def settings_for(
         directory_signing_key=NamedKey("test1", signing.private_bytes_raw()),
         directory_public_keys=(NamedKey("test1", signing.public_key().public_bytes_raw()),),
         operator_token=secrets.token_urlsafe(24),
+        key_service=f"file:{key_folder()}",
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from tests.factories.databases import PlaneDatabase
+from tests.factories.keys import make_ring
 
 from pitboss.accounts import service as accounts
 from pitboss.accounts.contracts import BrandTerms, Player, Registration, SignIn, SignInFailure
@@ -17,6 +18,7 @@ from pitboss.accounts.runtime import Passwords
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Origin, TenantScope
+from pitboss.keys import service as keys
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.policy.contracts import EffectivePolicy, TenantPolicy
 from pitboss.policy.service import resolve_policy
@@ -73,8 +75,16 @@ async def register(
     """Register as the web edge does."""
     prepared = accounts.prepare_registration(registration, terms, utc_now().date(), minimum_age_years=18)
     password_hash = await passwords.hash(registration.password)
+    await prepare_keys(cell, scope)
     async with cell.transaction(scope) as session:
-        return await accounts.register(session, scope, prepared, password_hash, make_origin())
+        return await accounts.register(session, scope, make_ring(cell.cell), prepared, password_hash, make_origin())
+
+
+async def prepare_keys(cell: Database, *scopes: TenantScope) -> None:
+    """Give tenants their keys, as `pitboss tenant apply` does."""
+    for scope in scopes:
+        async with cell.transaction(scope) as session:
+            await keys.prepare_tenant(session, scope, make_ring(scope.cell))
 
 
 async def sign_in(
@@ -89,8 +99,11 @@ async def sign_in(
 ) -> SignIn | SignInFailure:
     """Sign in as the web edge does."""
     origin = make_origin(ip)
+    await prepare_keys(cell, scope)
     async with cell.transaction(scope) as session:
-        attempt = await accounts.begin_sign_in(session, scope, brand=brand, email=email, origin=origin)
+        attempt = await accounts.begin_sign_in(
+            session, scope, make_ring(cell.cell), brand=brand, email=email, origin=origin
+        )
     fits = await passwords.verify(attempt.password_hash, password)
     async with cell.transaction(scope) as session:
         return await accounts.finish_sign_in(session, scope, attempt, fits=fits, origin=origin)

@@ -16,7 +16,7 @@ import httpx
 import msgspec
 from tests.factories.databases import PlaneDatabase, settings_for
 from tests.factories.packs import load
-from tests.factories.players import AURORA, PASSWORD, make_registration
+from tests.factories.players import AURORA, PASSWORD, make_registration, prepare_keys
 from tests.factories.players import open_cell as open_database
 
 from pitboss.bootstrap import open_cell_web, open_control_web
@@ -139,6 +139,7 @@ async def apply_policies(
     actor, origin = Actor(ActorKind.DEPLOYMENT, "tests"), Origin(request_id=str(new_uuid()))
     for tenant in content.tenants:
         scope = TenantScope(tenant.tenant_id, tenant.slug, settings.cell)
+        await prepare_keys(database, scope)
         async with database.transaction(scope) as session:
             packs = {code: load(code) for code in tenant.packs}
             await apply_policy(session, scope, policy, packs, actor=actor, origin=origin)

@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import msgspec
 from tests.factories.databases import PlaneDatabase
+from tests.factories.keys import make_ring
 from tests.factories.players import AURORA, JADE, PASSWORD, make_origin, make_policy
 from tests.factories.players import open_cell as open_database
 from tests.factories.web import CONTENT, ROOT, WebUnderTest, apply_policies, cell_settings, store_directory
@@ -265,7 +266,7 @@ async def _forget_password(side: Side) -> str:
     async with opened as cell, cell.transaction(side.scope) as session:
         player = await accounts.get_player(session, side.scope, _uuid(side.ids["player_id"]))
         letter = await accounts.make_password_reset(
-            session, side.scope, player_id=player.player_id, domain=side.host, causation_id=str(new_uuid())
+            session, side.scope, make_ring(), player_id=player.player_id, domain=side.host, causation_id=str(new_uuid())
         )
     assert letter is not None
     return letter.body.partition("#token=")[2].split()[0]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pitboss.directory.contracts import PublicKey
     from pitboss.directory.runtime import Directory
+    from pitboss.keys.runtime import KeyRing
     from pitboss.platform.db import ContextSigner, ControlDatabase, Database
     from pitboss.platform.redis import CellRedis
     from pitboss.platform.settings import NamedKey, Settings
@@ -46,6 +47,7 @@ COMMANDS: Final = {
     "player": ("pitboss.cli.player:player", "Operate on one player."),
     "ledger": ("pitboss.cli.ledger:ledger", "Verify the ledger."),
     "audit": ("pitboss.cli.audit:audit", "Read the audit log."),
+    "rounds": ("pitboss.cli.rounds:rounds", "Prove rounds and payments by their sealed log."),
     "retention": ("pitboss.cli.retention:retention", "Keep, hold and destroy records as the law says."),
     "backup": ("pitboss.cli.backup:backup", "Copy a cell, and bring it back as it was at a moment."),
     "webhook": ("pitboss.cli.webhook:webhook", "See and try again what vendors told in vain."),
@@ -113,6 +115,7 @@ class CellGround(msgspec.Struct, frozen=True):
     redis: CellRedis
     signer: ContextSigner
     url: str
+    ring: KeyRing
 
 
 class Services:
@@ -196,6 +199,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             host=plugins,
             directory_keys=_public(settings.directory_public_keys),
             secrets=SecretStore(settings.secrets_file) if settings.secrets_file is not None else None,
+            ring=ground.ring,
         )
         parts = CellParts(
             database=ground.database,
@@ -218,7 +222,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 OwnAwardController,
                 AuditController,
             ),
-            resources={"lanes": lanes, "drivers": drivers, "policies": policies},
+            resources={"lanes": lanes, "drivers": drivers, "policies": policies, "keys": ground.ring},
         )
         try:
             async with _open_wallet_route(settings, ground, plugins.plugins, lanes, policies) as wallet_route:
@@ -420,7 +424,7 @@ def create_jobs(
             *game_jobs(drivers),
             *retention_jobs(ground.database),
             *webhook_jobs(receivers, ground.metrics, ground.directory.scopes),
-            *account_jobs(MailSpool(settings.mail_spool_dir)),
+            *account_jobs(MailSpool(settings.mail_spool_dir), ground.ring),
             Job("outbox.prune_done", without_payload(outbox.prune_done), "platform.outbox.delete", 3600),
         ]
     )
@@ -432,6 +436,7 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
     from functools import partial
 
     from pitboss.directory.runtime import REFRESH_SECONDS, Directory
+    from pitboss.keys.runtime import open_ring
     from pitboss.platform.background import Repeating, keep_repeating
     from pitboss.platform.context_check import find_context_problem
     from pitboss.platform.db import ContextSigner, Database, create_engine
@@ -452,20 +457,20 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
     readiness = Readiness(
         {
             "database": partial(find_context_problem, database),
-            "directory": partial(_look_at, directory),
-            "redis": partial(_ping, redis),
+            "directory": directory.find_problem,
+            "redis": redis.find_problem,
         }
     )
     pulse = Pulse(process, redis=redis, readiness=readiness, rate=rate, metrics=metrics)
     metrics.directory_version.set_function(lambda: directory.version)
     metrics.directory_age_seconds.set_function(lambda: directory.age_seconds() or 0)
-    ground = CellGround(database, directory, metrics, rate, readiness, redis, signer, url)
+    repeated = (
+        Repeating("directory.refresh", REFRESH_SECONDS, partial(directory.refresh, database)),
+        Repeating("process.announce", ANNOUNCE_SECONDS, pulse.beat),
+    )
     try:
-        async with keep_repeating(
-            Repeating("directory.refresh", REFRESH_SECONDS, partial(directory.refresh, database)),
-            Repeating("process.announce", ANNOUNCE_SECONDS, pulse.beat),
-        ):
-            yield ground
+        async with open_ring(settings, is_used=process != "relay") as ring, keep_repeating(*repeated):
+            yield CellGround(database, directory, metrics, rate, readiness, redis, signer, url, ring)
     finally:
         await redis.close()
         await engine.dispose()
@@ -474,14 +479,6 @@ async def lay_cell_ground(settings: Settings, process: str, metrics: Metrics) ->
 async def _reach(engine: AsyncEngine) -> str:
     async with engine.connect():  # the pool asks the server before it gives a connection out
         return ""
-
-
-async def _look_at(directory: Directory) -> str:
-    return "" if directory.is_loaded else "no signed snapshot has been loaded yet"
-
-
-async def _ping(redis: CellRedis) -> str:
-    return "" if await redis.is_alive() else "did not answer"
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

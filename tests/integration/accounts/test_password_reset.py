@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
+from tests.factories.keys import make_ring
 from tests.factories.players import AURORA, JADE, PASSWORD, make_origin, make_registration, open_cell, register, sign_in
 
 from pitboss.accounts import service as accounts
@@ -47,7 +48,7 @@ def passwords() -> Passwords:
 async def ask(cell: Database, email: str, brand: str = "aurora") -> None:
     async with cell.transaction(AURORA) as session:
         await accounts.request_password_reset(
-            session, AURORA, brand=brand, domain="aurora.example", email=email, origin=make_origin()
+            session, AURORA, make_ring(), brand=brand, domain="aurora.example", email=email, origin=make_origin()
         )
 
 
@@ -63,6 +64,7 @@ async def make_letter(worker: Database, payload: dict[str, Any]) -> Letter | Non
         return await accounts.make_password_reset(
             session,
             AURORA,
+            make_ring(),
             player_id=payload["player_id"],
             domain=payload["domain"],
             causation_id=payload["causation_id"],
@@ -227,7 +229,11 @@ async def test_the_mail_is_a_file_that_a_mail_program_reads(
     await register(cell, passwords, make_registration(language=language, first_name=first_name, email=address))
     await ask(cell, address)
     (payload,) = await take_jobs(worker)
-    (job,) = [found for found in account_jobs(MailSpool(tmp_path / "mail")) if found.name == accounts.RESET_MAIL_JOB]
+    (job,) = [
+        found
+        for found in account_jobs(MailSpool(tmp_path / "mail"), make_ring())
+        if found.name == accounts.RESET_MAIL_JOB
+    ]
     for _ in range(2):  # a job that runs again writes the same mail, not another one
         async with worker.transaction(AURORA) as session:
             await job.handler(session, AURORA, payload)

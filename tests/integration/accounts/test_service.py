@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
+from tests.factories.keys import make_ring
 from tests.factories.players import (
     AURORA,
     JADE,
@@ -180,7 +181,9 @@ async def test_simultaneous_guesses_get_exactly_what_is_allowed(cell: Database) 
     async def guess() -> bool:
         try:
             async with cell.transaction(AURORA) as session:
-                await accounts.begin_sign_in(session, AURORA, brand="aurora", email=email, origin=make_origin())
+                await accounts.begin_sign_in(
+                    session, AURORA, make_ring(), brand="aurora", email=email, origin=make_origin()
+                )
         except TooManyAttempts:
             return False
         return True
@@ -194,7 +197,12 @@ async def test_an_address_on_the_network_is_counted_over_all_accounts(cell: Data
         for _ in range(130):
             async with cell.transaction(AURORA) as session:
                 await accounts.begin_sign_in(
-                    session, AURORA, brand="aurora", email=make_registration().email, origin=make_origin("198.51.100.9")
+                    session,
+                    AURORA,
+                    make_ring(),
+                    brand="aurora",
+                    email=make_registration().email,
+                    origin=make_origin("198.51.100.9"),
                 )
             allowed += 1
     except TooManyAttempts:
@@ -361,7 +369,7 @@ async def test_another_tenants_player_is_not_found_and_not_touched(cell: Databas
         async with cell.transaction(JADE) as session:
             for call in (
                 accounts.get_player(session, JADE, public_id),
-                accounts.get_identity(session, JADE, player.player_id),
+                accounts.get_identity(session, JADE, make_ring(), player),
                 accounts.change_status(
                     session,
                     JADE,

@@ -173,6 +173,7 @@ async def test_an_apply_by_calls_leaves_what_a_direct_one_leaves(
         assert (await plan(way, folder)).entries == ()
     state = await read_state(direct)
     assert [row[0] for row in state["cell.audit"]] == [
+        "keys.prepared",
         "ledger.prepared",
         "plugin.enabled",
         "plugin.enabled",

@@ -54,6 +54,7 @@ async def test_each_change_is_audited_once(deployment: Deployment, untroubled: S
         "directory.published",
     ]
     assert [row[0] for row in untroubled["cell.audit"]] == [
+        "keys.prepared",
         "ledger.prepared",
         "plugin.enabled",
         "plugin.enabled",

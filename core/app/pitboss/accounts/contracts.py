@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from pitboss.keys.contracts import IndexedField
+
 MIN_PASSWORD_CHARACTERS: Final = 8
 MAX_PASSWORD_CHARACTERS: Final = 256
 MAX_EMAIL_CHARACTERS: Final = 254
@@ -21,6 +23,11 @@ SESSION_LIFETIME: Final = timedelta(hours=12)
 """A session is over after so long, used or not."""
 RESET_LIFETIME: Final = timedelta(hours=1)
 """How long a reset token may be used."""
+
+IDENTITY_COLUMNS: Final = ("email", "first_name", "last_name", "birth_date", "country", "phone")
+"""What is sealed of a player, in the order of `Identity`."""
+EMAIL_INDEX: Final = IndexedField("player_identity", "email", "exact.1")
+"""How an account is found by its address. What is indexed is normalised by this room, so the form is the value itself."""
 
 
 class PlayerStatus(IntEnum):

@@ -56,6 +56,20 @@ class PlayerNotFound(PitbossError):
     kind = ErrorKind.NOT_FOUND
 
 
+class PlayerErased(PitbossError):
+    """The account is there, who it belonged to is not any more."""
+
+    code = "accounts.player_erased"
+    kind = ErrorKind.NOT_FOUND
+
+
+class PlayerNotClosed(PitbossError):
+    """Only the person behind a closed account can be erased."""
+
+    code = "accounts.player_not_closed"
+    kind = ErrorKind.CONFLICT
+
+
 class PlayerClosed(PitbossError):
     """A closed account stays closed."""
 

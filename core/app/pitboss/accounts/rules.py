@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Final
 from unicodedata import category, normalize
 
+from msgspec import convert
+
 from pitboss.accounts.contracts import (
     COUNTRIES,
+    IDENTITY_COLUMNS,
     MAX_EMAIL_CHARACTERS,
     MAX_NAME_CHARACTERS,
     MAX_PASSWORD_CHARACTERS,
@@ -132,6 +135,18 @@ def _find_problems(
         yield f"language: one of {', '.join(terms.languages)}"
     if choice[1] not in terms.currencies:
         yield f"currency: one of {', '.join(terms.currencies)}"
+
+
+def list_plain(identity: Identity) -> list[tuple[str, bytes]]:
+    """Return what is sealed of a player, by column."""
+    values = (getattr(identity, column) for column in IDENTITY_COLUMNS)
+    return [(column, str(value).encode()) for column, value in zip(IDENTITY_COLUMNS, values, strict=True)]
+
+
+def read_plain(values: Sequence[bytes]) -> Identity:
+    """Return a player's personal data from what `list_plain` gave, in its order."""
+    texts = dict(zip(IDENTITY_COLUMNS, (value.decode() for value in values), strict=True))
+    return convert(texts, Identity)
 
 
 def check_status_change(current: PlayerStatus, wanted: PlayerStatus) -> None:

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import rules, store
 from pitboss.accounts.contracts import (
+    EMAIL_INDEX,
+    IDENTITY_COLUMNS,
     RESET_LIFETIME,
     SESSION_LIFETIME,
     BrandTerms,
@@ -35,6 +37,7 @@ from pitboss.accounts.contracts import (
 from pitboss.accounts.errors import (
     EmailTaken,
     MoneyLeft,
+    PlayerErased,
     PlayerNotFound,
     ResetTokenInvalid,
     SessionInvalid,
@@ -42,9 +45,13 @@ from pitboss.accounts.errors import (
 )
 from pitboss.accounts.store import read_player_numbers
 from pitboss.audit.contracts import AuditEvent, Change
-from pitboss.audit.service import record_event
+from pitboss.audit.service import record_event, record_sealed_event
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
+from pitboss.keys import service as keys
+from pitboss.keys.contracts import FieldPlace, SubjectState
+from pitboss.keys.errors import SubjectErased
+from pitboss.keys.service import KeyRing
 from pitboss.permissions.contracts import VISITOR
 from pitboss.platform.outbox import enqueue
 
@@ -79,12 +86,26 @@ def check_password(password: str) -> None:
 
 
 async def register(
-    session: AsyncSession, scope: TenantScope, prepared: PreparedRegistration, password_hash: str, origin: Origin
+    session: AsyncSession,
+    scope: TenantScope,
+    ring: KeyRing,
+    prepared: PreparedRegistration,
+    password_hash: str,
+    origin: Origin,
 ) -> Player:
-    """Open an account and return it; raise `EmailTaken`. The edge opens the wallet in the same transaction."""
-    player = await store.insert_player(session, scope, new_uuid(), prepared, password_hash)
-    if player is None:
+    """Open an account and return it; raise `EmailTaken`. The edge opens the wallet in the same transaction.
+
+    What is personal is sealed under a key of the player's own. Whatever follows from it, such as the age, was decided
+    by `prepare_registration` before.
+    """
+    player = await store.insert_player(session, scope, new_uuid(), prepared)
+    plain = rules.list_plain(prepared.identity)
+    fields = [(_place(player, column), value) for column, value in plain]
+    sealed = dict(zip(IDENTITY_COLUMNS, await keys.seal_fields(session, scope, ring, fields), strict=True))
+    email_index = await keys.compute_index(session, scope, ring, EMAIL_INDEX, prepared.email_normalised)
+    if not await store.insert_identity(session, scope, player, email_index, sealed):
         raise EmailTaken("the brand has an account with this address")
+    await store.insert_credential(session, scope, player.player_id, password_hash)
     changes = (
         Change("brand", None, player.brand),
         Change("currency", None, player.currency),
@@ -92,12 +113,17 @@ async def register(
         Change("licence", None, player.licence),
         Change("identity.email", None, prepared.identity.email),
     )
-    await _record(session, scope, "player.registered", player, player_actor(player), origin, changes=changes)
+    event = _event("player.registered", player, player_actor(player), origin, changes=changes)
+    await record_sealed_event(session, scope, ring, event)
     return player
 
 
+def _place(player: Player, column: str) -> FieldPlace:
+    return FieldPlace(player.public_id, "player_identity", column, str(player.player_id))
+
+
 async def begin_sign_in(
-    session: AsyncSession, scope: TenantScope, *, brand: str, email: str, origin: Origin
+    session: AsyncSession, scope: TenantScope, ring: KeyRing, *, brand: str, email: str, origin: Origin
 ) -> SignInAttempt:
     """Count an attempt and load what it is judged by; raise `TooManyAttempts`.
 
@@ -106,7 +132,8 @@ async def begin_sign_in(
     email_normalised = rules.normalise_email(email)
     account_key = _throttle_key("sign_in", brand, email_normalised or email)
     await _charge(session, scope, account_key, origin, burst=_SIGN_IN_BURST, step=_SIGN_IN_STEP)
-    found = await store.fetch_credential(session, scope, brand, email_normalised or "")
+    email_index = await keys.compute_index(session, scope, ring, EMAIL_INDEX, email_normalised or "")
+    found = await store.fetch_credential(session, scope, brand, email_index)
     player_id, password_hash = found or (_NOBODY, "")
     return SignInAttempt(player_id, password_hash, (account_key,))
 
@@ -189,12 +216,18 @@ async def list_licences(session: AsyncSession, scope: TenantScope) -> tuple[str,
     return usual, await store.fetch_licences_beside(session, scope, usual)
 
 
-async def get_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity:
-    """Return a player's personal data; raise `PlayerNotFound`."""
-    identity = await store.fetch_identity(session, scope, player_id)
-    if identity is None:
+async def get_identity(session: AsyncSession, scope: TenantScope, ring: KeyRing, player: Player) -> Identity:
+    """Return a player's personal data; raise `PlayerErased`, or `SubjectRestricted` where it is kept for the law alone."""
+    sealed = await store.fetch_identity(session, scope, player.player_id)
+    if sealed is None:
+        if await keys.find_state(session, scope, player.public_id) is SubjectState.ERASED:
+            raise PlayerErased("who this player was has been erased")
         raise PlayerNotFound("there is no such player")
-    return identity
+    fields = [(_place(player, column), sealed[column]) for column in IDENTITY_COLUMNS]
+    try:
+        return rules.read_plain(await keys.open_fields(session, scope, ring, fields))
+    except SubjectErased:
+        raise PlayerErased("who this player was has been erased") from None
 
 
 async def change_status(
@@ -254,7 +287,7 @@ async def close(
 
 
 async def request_password_reset(
-    session: AsyncSession, scope: TenantScope, *, brand: str, domain: str, email: str, origin: Origin
+    session: AsyncSession, scope: TenantScope, ring: KeyRing, *, brand: str, domain: str, email: str, origin: Origin
 ) -> None:
     """Leave a job behind that mails a reset token; nothing tells whether the account exists.
 
@@ -263,7 +296,8 @@ async def request_password_reset(
     email_normalised = rules.normalise_email(email)
     key = _throttle_key("password_reset", brand, email_normalised or email)
     await _charge(session, scope, key, origin, burst=_RESET_BURST, step=_RESET_STEP)
-    found = await store.fetch_credential(session, scope, brand, email_normalised or "")
+    email_index = await keys.compute_index(session, scope, ring, EMAIL_INDEX, email_normalised or "")
+    found = await store.fetch_credential(session, scope, brand, email_index)
     payload = {
         "player_id": found[0] if found else _NOBODY,
         "domain": domain,
@@ -274,7 +308,7 @@ async def request_password_reset(
 
 
 async def make_password_reset(
-    session: AsyncSession, scope: TenantScope, *, player_id: int, domain: str, causation_id: str
+    session: AsyncSession, scope: TenantScope, ring: KeyRing, *, player_id: int, domain: str, causation_id: str
 ) -> Letter | None:
     """Make a reset token and the mail that carries it; None when there is nobody to write to.
 
@@ -284,7 +318,7 @@ async def make_password_reset(
     player = await store.fetch_player(session, scope, player_id)
     if player is None or player.status is PlayerStatus.CLOSED:
         return None
-    identity = await get_identity(session, scope, player_id)
+    identity = await get_identity(session, scope, ring, player)
     token = token_urlsafe(32)
     await store.insert_reset(session, scope, player_id, _hash_token(token), RESET_LIFETIME)
     actor, origin = Actor(ActorKind.SERVICE, "accounts.send_password_reset"), Origin(causation_id=causation_id)
@@ -354,9 +388,21 @@ async def _record(
     outcome: str = "success",
     changes: tuple[Change, ...] = (),
 ) -> None:
-    target_id = str(player.public_id)
-    event = AuditEvent(event_type, actor, origin, "player", target_id, changes, outcome, reason)
+    event = _event(event_type, player, actor, origin, reason=reason, outcome=outcome, changes=changes)
     await record_event(session, scope, event)
+
+
+def _event(
+    event_type: str,
+    player: Player,
+    actor: Actor,
+    origin: Origin,
+    *,
+    reason: str = "",
+    outcome: str = "success",
+    changes: tuple[Change, ...] = (),
+) -> AuditEvent:
+    return AuditEvent(event_type, actor, origin, "player", str(player.public_id), changes, outcome, reason)
 
 
 async def _record_failure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts.contracts import (
+    IDENTITY_COLUMNS,
     SESSION_IDLE,
-    Identity,
     Player,
     PlayerSession,
     PlayerStatus,
@@ -66,9 +66,9 @@ def _player(row: PlayerRow) -> Player:
 
 
 async def insert_player(
-    session: AsyncSession, scope: TenantScope, public_id: UUID, prepared: PreparedRegistration, password_hash: str
-) -> Player | None:
-    """Insert a player with identity and credential; None when the brand has the address already."""
+    session: AsyncSession, scope: TenantScope, public_id: UUID, prepared: PreparedRegistration
+) -> Player:
+    """Insert a player account without anything personal."""
     row = await session.scalar(
         insert(PlayerRow)
         .values(
@@ -83,33 +83,32 @@ async def insert_player(
     )
     if row is None:
         raise AssertionError("an insert returns its row")
-    player = _player(row)
-    identity = prepared.identity
+    return _player(row)
+
+
+async def insert_identity(
+    session: AsyncSession, scope: TenantScope, player: Player, email_index: bytes, sealed: Mapping[str, bytes]
+) -> bool:
+    """Insert the sealed values of a player, by column; False when the brand has the address already."""
     inserted = await session.scalar(
         insert(PlayerIdentityRow)
         .values(
             tenant_id=scope.tenant_id,
             player_id=player.player_id,
-            brand=prepared.brand,
-            email=identity.email,
-            email_normalised=prepared.email_normalised,
-            first_name=identity.first_name,
-            last_name=identity.last_name,
-            birth_date=identity.birth_date,
-            country=identity.country,
-            phone=identity.phone,
+            brand=player.brand,
+            email_index=email_index,
+            **sealed,
         )
-        .on_conflict_do_nothing(index_elements=["tenant_id", "brand", "email_normalised"])
+        .on_conflict_do_nothing(index_elements=["tenant_id", "brand", "email_index"])
         .returning(PlayerIdentityRow.player_id)
     )
-    if inserted is None:
-        return None
-    await session.execute(
-        insert(PlayerCredentialRow).values(
-            tenant_id=scope.tenant_id, player_id=player.player_id, password_hash=password_hash
-        )
-    )
-    return player
+    return inserted is not None
+
+
+async def insert_credential(session: AsyncSession, scope: TenantScope, player_id: int, password_hash: str) -> None:
+    """Insert a player's password hash."""
+    row = insert(PlayerCredentialRow)
+    await session.execute(row.values(tenant_id=scope.tenant_id, player_id=player_id, password_hash=password_hash))
 
 
 async def fetch_player(session: AsyncSession, scope: TenantScope, player_id: int) -> Player | None:
@@ -176,27 +175,17 @@ async def fetch_licences_beside(session: AsyncSession, scope: TenantScope, usual
     return dict(iter(found))
 
 
-async def fetch_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> Identity | None:
-    """Return a player's personal data."""
-    row = await session.scalar(
-        select(PlayerIdentityRow).where(
-            PlayerIdentityRow.tenant_id == scope.tenant_id, PlayerIdentityRow.player_id == player_id
-        )
-    )
-    if row is None:
-        return None
-    return Identity(
-        email=row.email,
-        first_name=row.first_name,
-        last_name=row.last_name,
-        birth_date=row.birth_date,
-        country=row.country,
-        phone=row.phone,
-    )
+async def fetch_identity(session: AsyncSession, scope: TenantScope, player_id: int) -> dict[str, bytes] | None:
+    """Return the sealed values of a player, by column."""
+    row = PlayerIdentityRow
+    columns = [getattr(row, column) for column in IDENTITY_COLUMNS]
+    found = await session.execute(select(*columns).where(row.tenant_id == scope.tenant_id, row.player_id == player_id))
+    sealed = found.one_or_none()
+    return None if sealed is None else dict(zip(IDENTITY_COLUMNS, sealed, strict=True))
 
 
 async def fetch_credential(
-    session: AsyncSession, scope: TenantScope, brand: str, email_normalised: str
+    session: AsyncSession, scope: TenantScope, brand: str, email_index: bytes
 ) -> tuple[int, str] | None:
     """Return player id and password hash of a brand's account with this address."""
     row = (
@@ -210,11 +199,22 @@ async def fetch_credential(
             .where(
                 PlayerIdentityRow.tenant_id == scope.tenant_id,
                 PlayerIdentityRow.brand == brand,
-                PlayerIdentityRow.email_normalised == email_normalised,
+                PlayerIdentityRow.email_index == email_index,
             )
         )
     ).one_or_none()
     return None if row is None else (row[0], row[1])
+
+
+async def delete_person(session: AsyncSession, scope: TenantScope, player_id: int) -> dict[str, int]:
+    """Delete every row that says who a player is or lets them in; return how many by table."""
+    removed: dict[str, int] = {}
+    for row in (PlayerIdentityRow, PlayerCredentialRow, PlayerSessionRow, PasswordResetRow):
+        gone = await session.scalars(
+            delete(row).where(row.tenant_id == scope.tenant_id, row.player_id == player_id).returning(row.player_id)
+        )
+        removed[row.__tablename__] = len(gone.all())
+    return removed
 
 
 async def update_password(session: AsyncSession, scope: TenantScope, player_id: int, password_hash: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    Date,
     DateTime,
     ForeignKeyConstraint,
     Identity,
@@ -70,12 +69,15 @@ class PlayerRow(CellBase):
 
 
 class PlayerIdentityRow(CellBase):
-    """Who the player is: the one table with personal data."""
+    """Who the player is: the one table with personal data, each value sealed under the player's own key.
+
+    The address is found by a digest under a key of the tenant. An erasure deletes the row, and so the digest.
+    """
 
     __tablename__ = "player_identity"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "player_id"], _PLAYER_KEY),
-        UniqueConstraint("tenant_id", "brand", "email_normalised"),
+        UniqueConstraint("tenant_id", "brand", "email_index"),
         {
             "info": table_info(
                 retention="player_data",
@@ -84,9 +86,9 @@ class PlayerIdentityRow(CellBase):
                     "tenant": "tenant_id",
                     "subject_key": "player_id",
                     "account": "brand",
-                    "identity": "email email_normalised first_name last_name birth_date country phone",
+                    "identity": "email email_index first_name last_name birth_date country phone",
                 },
-                grants={"app": "select, insert", "worker": "select"},
+                grants={"app": "select, insert", "worker": "select, delete"},
             )
         },
     )
@@ -94,13 +96,13 @@ class PlayerIdentityRow(CellBase):
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     player_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     brand: Mapped[str] = mapped_column(Text)
-    email: Mapped[str] = mapped_column(Text)
-    email_normalised: Mapped[str] = mapped_column(Text)
-    first_name: Mapped[str] = mapped_column(Text)
-    last_name: Mapped[str] = mapped_column(Text)
-    birth_date: Mapped[date] = mapped_column(Date)
-    country: Mapped[str] = mapped_column(Text)
-    phone: Mapped[str] = mapped_column(Text)
+    email_index: Mapped[bytes] = mapped_column(LargeBinary)
+    email: Mapped[bytes] = mapped_column(LargeBinary)
+    first_name: Mapped[bytes] = mapped_column(LargeBinary)
+    last_name: Mapped[bytes] = mapped_column(LargeBinary)
+    birth_date: Mapped[bytes] = mapped_column(LargeBinary)
+    country: Mapped[bytes] = mapped_column(LargeBinary)
+    phone: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class PlayerCredentialRow(CellBase):
@@ -119,7 +121,10 @@ class PlayerCredentialRow(CellBase):
                     "credential": "password_hash",
                     "account": "changed_at",
                 },
-                grants={"app": "select, insert, update (password_hash, changed_at)"},
+                grants={
+                    "app": "select, insert, update (password_hash, changed_at)",
+                    "worker": "select (tenant_id, player_id), delete",
+                },
             )
         },
     )

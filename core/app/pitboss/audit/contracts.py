@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
+from pitboss.kernel.classes import Sort
 from pitboss.kernel.scope import Actor, Origin
 
 
@@ -34,6 +36,7 @@ class Category(StrEnum):
 
     USER_ACTION = "user_action"
     CONFIG_CHANGE = "config_change"
+    DATA_ACCESS = "data_access"
     SECURITY = "security"
     SYSTEM = "system"
 
@@ -65,6 +68,19 @@ class AuditEvent(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     outcome: str = "success"
     reason: str = ""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What somebody was shown: ids of its rows, names of its fields, the sorts of what stands in them.
+
+    `query` is what was asked for, without the page's size.
+    """
+
+    mode: Literal["read", "write", "export", "reveal"]
+    sorts: tuple[Sort, ...]
+    ids: tuple[str, ...]
+    fields: frozenset[str] = frozenset()
+    query: Mapping[str, str] = {}
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):
@@ -219,7 +235,7 @@ WRITES: Final[dict[str, tuple[Written, ...]]] = {
     "player.closed": (Written("player"),),
     "player.password_reset": (Written("player_credential", Rows.ONE),),
     "keys.prepared": (Written("key_epoch", Rows.ONE), Written("keyring", Rows.ONE)),
-    "keys.epoch_begun": (Written("key_epoch", Rows.SOME), Written("keyring", Rows.ONE)),
+    "keys.epoch_started": (Written("key_epoch", Rows.SOME), Written("keyring", Rows.ONE)),
     "keys.epochs_destroyed": (Written("key_epoch", Rows.SOME), Written("erasure", Rows.ANY)),
     "player.erased": (
         Written("erasure"),
@@ -391,7 +407,7 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         "keyring",
         {
             "keys.prepared": "A tenant got its key in the key service and its first epoch",
-            "keys.epoch_begun": "A tenant's keys began to go under the key of a new epoch",
+            "keys.epoch_started": "A tenant's keys began to go under the key of a new epoch",
             "keys.epochs_destroyed": "Keys of past epochs were destroyed: older copies of the database open nothing more",
         },
     ),
@@ -520,6 +536,37 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         Category.SECURITY,
         "audit_log",
         {KEY_ROTATED: "A log got another signing key; the one before it has signed the statement"},
+    ),
+    **_types(
+        Category.DATA_ACCESS,
+        "player",
+        {"player.viewed": "Somebody was shown what is held of one player"},
+    ),
+    **_types(
+        Category.DATA_ACCESS,
+        "round",
+        {
+            "round.viewed": "Somebody was shown a round with its bookings",
+            "round.listed": "Somebody was shown rounds of players",
+        },
+    ),
+    **_types(
+        Category.DATA_ACCESS,
+        "audit_log",
+        {
+            "audit.viewed": "Somebody was shown events of the log",
+            "audit.exported": "Somebody was given events of the log as evidence",
+        },
+    ),
+    **_types(
+        Category.SECURITY,
+        "refusal",
+        {
+            "refusal.permission": "Somebody asked for what their role may not do",
+            "refusal.token": "A token was shown that opens nothing",
+            "refusal.throttled": "Attempts came too fast and were not looked at",
+            "refusal.webhook": "A webhook was signed wrongly, or too late",
+        },
     ),
     **_types(
         Category.SECURITY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -12,27 +13,142 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit import store
-from pitboss.audit.contracts import EVENT_TYPES, AuditEvent, EventFilter, Outcome, RecordedEvent
+from pitboss.audit.contracts import (
+    EVENT_TYPES,
+    Access,
+    AuditEvent,
+    Change,
+    EventFilter,
+    EventType,
+    Outcome,
+    RecordedEvent,
+    Sealed,
+    Value,
+)
 from pitboss.audit.errors import UnknownEventType
-from pitboss.audit.rules import check_filter, mask_change
+from pitboss.audit.rules import check_filter, mask_change, may_be_sealed
+from pitboss.audit.rules.access import describe_access
 from pitboss.audit.store import list_written
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
-from pitboss.kernel.scope import TenantScope
+from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.keys import service as keys
+from pitboss.keys.contracts import FieldPlace
+from pitboss.keys.errors import FieldUnreadable, SubjectErased, SubjectRestricted
+from pitboss.keys.service import KeyRing
 
 __all__ = ["list_written"]
 
 ALL_EVENTS: Final = EventFilter()
+_STATES: Final[dict[type[Exception], str]] = {
+    SubjectErased: "erased",
+    SubjectRestricted: "restricted",
+    FieldUnreadable: "unreadable",
+}
 
 
 async def record_event(session: AsyncSession, scope: TenantScope, event: AuditEvent) -> None:
     """Append `event` to the tenant's log in the current transaction; raise `UnknownEventType`."""
-    await store.insert_event(session, scope.tenant_id, _values(event))
+    await store.insert_event(session, scope.tenant_id, _masked(event))
+
+
+async def record_sealed_event(session: AsyncSession, scope: TenantScope, ring: KeyRing, event: AuditEvent) -> None:
+    """Append an event about a player whose personal values are kept, sealed under the player's own key.
+
+    The log holds and proves the sealed bytes, so it verifies as before when the key is destroyed.
+    """
+    event_type, event_id = _find_type(event), new_uuid()
+    subject = UUID(event.target_id)
+    sides = [
+        (_sealed_place(subject, event_id, change.path, side), msgspec.json.encode(value))
+        for change in event.changes
+        if may_be_sealed(change.path, event_type)
+        for side, value in (("before", change.before), ("after", change.after))
+        if value is not None
+    ]
+    boxes = await keys.seal_fields(session, scope, ring, sides) if sides else []
+    sealed = {place.row: Sealed(b64encode(box).decode()) for (place, _), box in zip(sides, boxes, strict=True)}
+
+    def put(change: Change, side: str) -> Value:
+        masked = mask_change(change, event_type)
+        found = sealed.get(_sealed_row(event_id, change.path, side))
+        return found if found is not None else getattr(masked, side)
+
+    changes = [Change(change.path, put(change, "before"), put(change, "after")) for change in event.changes]
+    await store.insert_event(session, scope.tenant_id, _values(event, event_type, event_id, changes))
+
+
+async def reveal_events(
+    session: AsyncSession, scope: TenantScope, ring: KeyRing, events: Sequence[RecordedEvent]
+) -> list[RecordedEvent]:
+    """Return events with their sealed values opened; one that does not open says why in its `state`.
+
+    Callers check `audit.event.reveal`, and record whose values they were (`list_revealed`).
+    """
+    return [await _reveal(session, scope, ring, event) for event in events]
+
+
+def list_revealed(events: Sequence[RecordedEvent]) -> list[str]:
+    """Return the players whose sealed values stand in events, each once."""
+    found = {
+        event.target_id: None
+        for event in events
+        for change in event.changes
+        if isinstance(change.before, Sealed) or isinstance(change.after, Sealed)
+    }
+    return list(found)
+
+
+async def _reveal(session: AsyncSession, scope: TenantScope, ring: KeyRing, event: RecordedEvent) -> RecordedEvent:
+    async def reveal(change: Change, side: str, value: Value) -> Value:
+        if not isinstance(value, Sealed):
+            return value
+        try:
+            place = _sealed_place(UUID(event.target_id), event.event_id, change.path, side)
+            (plain,) = await keys.open_fields(session, scope, ring, [(place, b64decode(value.sealed))])
+        except (SubjectErased, SubjectRestricted, FieldUnreadable) as error:
+            return Sealed(value.sealed, _STATES[type(error)])
+        return msgspec.json.decode(plain, type=str | int | bool | list[str])
+
+    changes = [
+        Change(
+            change.path,
+            await reveal(change, "before", change.before),
+            await reveal(change, "after", change.after),
+        )
+        for change in event.changes
+    ]
+    return msgspec.structs.replace(event, changes=tuple(changes))
+
+
+def _sealed_row(event_id: UUID, path: str, side: str) -> str:
+    return f"{event_id}.{path}.{side}"
+
+
+def _sealed_place(subject: UUID, event_id: UUID, path: str, side: str) -> FieldPlace:
+    return FieldPlace(subject, "audit_event", "changes", _sealed_row(event_id, path, side))
 
 
 async def record_control_event(session: AsyncSession, event: AuditEvent) -> None:
     """Append `event` to the control plane's log in the current transaction; raise `UnknownEventType`."""
-    await store.insert_control_event(session, _values(event))
+    await store.insert_control_event(session, _masked(event))
+
+
+async def record_access(
+    session: AsyncSession,
+    scope: TenantScope,
+    event_type: str,
+    target_id: str,
+    access: Access,
+    *,
+    actor: Actor,
+    origin: Origin,
+) -> None:
+    """Append that somebody is shown data, in the transaction that reads it: it leaves after the commit, or not at all."""
+    found = EVENT_TYPES.get(event_type)
+    target_type = "" if found is None else found.target_type
+    event = AuditEvent(event_type, actor, origin, target_type, target_id, describe_access(access))
+    await record_event(session, scope, event)
 
 
 async def list_events(
@@ -62,14 +178,23 @@ async def list_control_events(
     return _page(await store.fetch_control_events(session, match, _before(cursor), rows + 1), rows)
 
 
-def _values(event: AuditEvent) -> dict[str, Any]:
+def _masked(event: AuditEvent) -> dict[str, Any]:
+    event_type = _find_type(event)
+    return _values(event, event_type, new_uuid(), [mask_change(change, event_type) for change in event.changes])
+
+
+def _find_type(event: AuditEvent) -> EventType:
     event_type = EVENT_TYPES.get(event.type)
     if event_type is None:
         raise UnknownEventType(f"audit event type {event.type!r} is not registered")
     if event_type.target_type != event.target_type:
         raise UnknownEventType(f"{event.type} is about a {event_type.target_type}, not a {event.target_type}")
+    return event_type
+
+
+def _values(event: AuditEvent, event_type: EventType, event_id: UUID, changes: Sequence[Change]) -> dict[str, Any]:
     return {
-        "event_id": new_uuid(),
+        "event_id": event_id,
         "category": event_type.category.value,
         "type": event.type,
         "outcome": Outcome(event.outcome).value,
@@ -80,7 +205,7 @@ def _values(event: AuditEvent) -> dict[str, Any]:
         "origin": {**msgspec.to_builtins(event.origin), "salt": secrets.token_hex(16)},
         "target_type": event.target_type,
         "target_id": event.target_id,
-        "changes": [msgspec.to_builtins(mask_change(change, event_type)) for change in event.changes],
+        "changes": [msgspec.to_builtins(change) for change in changes],
     }
 
 

@@ -24,7 +24,9 @@ from pitboss.directory.contracts import PublicKey, SigningKey
 from pitboss.hosting.contracts import TenantOrder, Touch
 from pitboss.hosting.runtime import Cell, CellClient, CellDesk
 from pitboss.kernel.clock import utc_now
+from pitboss.keys.runtime import KeyRing
 from pitboss.platform.db import ContextSigner, ControlDatabase, Database, create_engine
+from pitboss.platform.keys import open_key_service
 from pitboss.platform.secrets import SecretStore
 from pitboss.platform.settings import Settings, require, require_all, variable
 from pitboss.plughost.contracts import LoadedPack
@@ -185,6 +187,7 @@ class Deployment:
         if settings.cell_database_url is not None:
             engine = create_engine(settings.cell_database_url, pool_size=2)
             self.cell = Database(engine, settings.cell, ContextSigner(require(settings, "context_keys")))
+            self.ring = KeyRing(open_key_service(settings), settings.cell)
 
     def place_of(self, tenant: TenantFile | TenantRecord) -> CellPlace:
         """Return the tenant's cell; raise `ChangeRefused` when nothing here leads to it."""
@@ -209,6 +212,7 @@ class Deployment:
                 host=self.workshop.host_of(place.cell),
                 directory_keys=self.public_keys,
                 secrets=SecretStore(file) if file is not None else None,
+                ring=self.ring,
             )
         key = require(self.workshop.settings, "call_signing_key")
         return CellClient(place, SigningKey(key.key_id, key.raw), patience_seconds=_PATIENCE_SECONDS)
@@ -237,6 +241,7 @@ class Deployment:
         """Let go of the databases."""
         await self.control.engine.dispose()
         if self.has_cell:
+            await self.ring.service.close()
             await self.cell.engine.dispose()
 
 

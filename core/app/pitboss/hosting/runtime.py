@@ -30,6 +30,7 @@ from pitboss.hosting.rules import sign_call
 from pitboss.kernel.clock import epoch_seconds, monotonic_seconds, utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin
+from pitboss.keys.service import KeyRing
 from pitboss.platform.db import ControlDatabase, Database
 from pitboss.platform.peer import Unanswered, post_bytes
 from pitboss.platform.telemetry import Metrics
@@ -77,7 +78,9 @@ class CellDesk:
         host: Installed,
         directory_keys: Sequence[PublicKey],
         secrets: Secrets | None,
+        ring: KeyRing,
     ) -> None:
+        self._ring = ring
         self._database = database
         self._locality = locality
         self._host = host
@@ -109,7 +112,9 @@ class CellDesk:
         """Bring a tenant's books and plugins to what the order says."""
         scope = self._demand_place(order)
         async with self._database.transaction(scope) as session:
-            await service.prepare_tenant(session, scope, order, self._host, utc_now(), actor=by.actor, origin=by.origin)
+            await service.prepare_tenant(
+                session, scope, self._ring, order, self._host, utc_now(), actor=by.actor, origin=by.origin
+            )
 
     async def store_directory(self, signed: SignedSnapshot) -> Stored:
         """Keep a directory that control signed for this cell; raise `SnapshotRefused`."""

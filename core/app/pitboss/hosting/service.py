@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import pitboss.accounts.service as accounts
+import pitboss.keys.service as keys
 import pitboss.ledger.service as ledger
 import pitboss.plughost.service as plughost
 import pitboss.policy.service as policy
@@ -20,6 +21,7 @@ from pitboss.hosting import rules
 from pitboss.hosting.contracts import Call, HeldPlugin, HeldTenant, Installed, TenantOrder, Touch
 from pitboss.hosting.errors import OrderRefused
 from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.keys.service import KeyRing
 from pitboss.platform.outbox import enqueue
 from pitboss.plughost.contracts import CATALOGUE_JOB, LoadedPack
 from pitboss.plughost.service import Secrets
@@ -75,6 +77,8 @@ async def plan_configuration(
 ) -> list[PlanEntry]:
     """Return what `prepare_tenant` would change besides the books."""
     entries: list[PlanEntry] = []
+    if not await keys.list_epochs(session, scope):
+        entries.append(_entry("keys.epoch", None, 1))
     for slug, table in order.plugins.items():
         changes = await plughost.plan_plugin(session, scope, host.get_plugin(slug), table)
         entries += [_entry(f"plugin.{slug}.{change.path}", change.before, change.after) for change in changes]
@@ -120,6 +124,7 @@ async def _find_touch(session: AsyncSession, scope: TenantScope, target: str) ->
 async def prepare_tenant(
     session: AsyncSession,
     scope: TenantScope,
+    ring: KeyRing,
     order: TenantOrder,
     host: Installed,
     moment: datetime,
@@ -127,13 +132,16 @@ async def prepare_tenant(
     actor: Actor,
     origin: Origin,
 ) -> None:
-    """Open the tenant's books and bring plugins, policy and themes to what the order says; safe to repeat.
+    """Give the tenant its keys, open its books and bring plugins, policy and themes to what the order says; safe to repeat.
 
     Raises `OrderRefused` where players are under a licence that the order drops, whatever was planned before.
     """
     refusals = await find_live_data(session, scope, order)
     if refusals:
         raise OrderRefused("; ".join(refusals))
+    if await keys.prepare_tenant(session, scope, ring):
+        event = AuditEvent("keys.prepared", actor, origin, "keyring", scope.slug, (Change("epoch", None, 1),))
+        await record_event(session, scope, event)
     opened = await open_books(session, scope, order)
     if opened:
         changes = tuple(Change(entry.path, entry.before, entry.after) for entry in opened)

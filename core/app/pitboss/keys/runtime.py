@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss.kernel.scope import ForeignCell, TenantScope
 from pitboss.keys.rules import epoch_context, tenant_key_name
+from pitboss.platform.keys import open_key_service
+from pitboss.platform.keys.local import LocalKeyService
 from pitboss.platform.keys.service import KeyService, WrappedKey
+from pitboss.platform.settings import Settings
 
 KEEP_SECONDS: Final = 300
 """An epoch's key is forgotten so long after it was unwrapped, however often it was used."""
@@ -69,3 +75,16 @@ class KeyRing:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+@asynccontextmanager
+async def open_ring(settings: Settings, *, is_used: bool = True) -> AsyncGenerator[KeyRing]:
+    """Yield the keys of the settings' cell; raise `SettingsInvalid`. The key service is asked when a key is needed.
+
+    A process that never seals or opens says so: it needs no right at the key service, and every call is refused.
+    """
+    service = open_key_service(settings) if is_used else LocalKeyService(Path(os.devnull))
+    try:
+        yield KeyRing(service, settings.cell)
+    finally:
+        await service.close()

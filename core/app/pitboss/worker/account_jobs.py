@@ -9,19 +9,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.accounts import service as accounts
 from pitboss.kernel.scope import TenantScope
+from pitboss.keys.runtime import KeyRing
 from pitboss.platform.mail import MailSpool
 from pitboss.worker.jobs import Job
 
 _PRUNE_SECONDS = 3600
 
 
-def account_jobs(spool: MailSpool) -> tuple[Job, ...]:
+def account_jobs(spool: MailSpool, ring: KeyRing) -> tuple[Job, ...]:
     """Return the jobs of player accounts; mail goes into `spool`."""
 
     async def send_password_reset(session: AsyncSession, scope: TenantScope, payload: Mapping[str, Any]) -> None:
         letter = await accounts.make_password_reset(
             session,
             scope,
+            ring,
             player_id=payload["player_id"],
             domain=payload["domain"],
             causation_id=payload["causation_id"],

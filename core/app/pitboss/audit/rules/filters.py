@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pitboss.audit.contracts import EVENT_TYPES, MASK, PERSONAL_FIELDS, Change, EventFilter, EventMatch, EventType
+from pitboss.audit.contracts import (
+    EVENT_TYPES,
+    MASK,
+    NEVER_TOLD,
+    PERSONAL_FIELDS,
+    Change,
+    EventFilter,
+    EventMatch,
+    EventType,
+)
 from pitboss.audit.errors import FilterInvalid
 from pitboss.kernel.scope import ActorKind
 
@@ -14,13 +23,19 @@ _ACTOR_KINDS = frozenset(kind.value for kind in ActorKind)
 
 def mask_change(change: Change, event_type: EventType) -> Change:
     """Return `change` with classified values replaced by a marker; None stays, so that set and unset can be told."""
-    if change.path not in event_type.classified and PERSONAL_FIELDS.isdisjoint(change.path.split(".")):
+    if not is_classified(change.path, event_type):
         return change
-    return Change(
-        change.path,
-        None if change.before is None else MASK,
-        None if change.after is None else MASK,
-    )
+    return Change(change.path, *(None if side is None else MASK for side in (change.before, change.after)))
+
+
+def is_classified(path: str, event_type: EventType) -> bool:
+    """Return whether the values of a path may not stand in an event as they are."""
+    return path in event_type.classified or not PERSONAL_FIELDS.isdisjoint(path.split("."))
+
+
+def may_be_sealed(path: str, event_type: EventType) -> bool:
+    """Return whether the values of a path may stand in an event sealed, and only so."""
+    return is_classified(path, event_type) and NEVER_TOLD.isdisjoint(path.split("."))
 
 
 def check_filter(wanted: EventFilter) -> EventMatch:

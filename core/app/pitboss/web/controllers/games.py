@@ -19,6 +19,7 @@ from pitboss.games import service as games
 from pitboss.games.contracts import Game, Round, RoundSummary
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE
 from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.keys.runtime import KeyRing
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Booking, Wallet
 from pitboss.limits import service as limits
@@ -26,6 +27,7 @@ from pitboss.platform.db import Database
 from pitboss.plughost.runtime import Drivers
 from pitboss.policy.runtime import Policies
 from pitboss.web.controllers.players import BEARER, Cursor, PageSize, problems
+from pitboss.web.reading import Reading
 from pitboss_sdk.games import MAX_REFERENCE_LENGTH, LaunchRequest
 from pitboss_sdk.money import get_currency
 
@@ -280,6 +282,7 @@ class GameController(Controller):
         database: NamedDependency[Database],
         drivers: NamedDependency[Drivers],
         policies: NamedDependency[Policies],
+        keys: NamedDependency[KeyRing],
     ) -> LaunchView:
         """Open a game: the aggregator answers with the address that the browser goes to.
 
@@ -292,7 +295,7 @@ class GameController(Controller):
             await limits.require_play(session, tenant, player.player_id)
             game = await games.get_game(session, tenant, code)
             driver = await drivers.get(session, tenant, game.plugin)
-            identity = await accounts.get_identity(session, tenant, player.player_id)
+            identity = await accounts.get_identity(session, tenant, keys, player)
             session_id = await games.open_session(
                 session,
                 tenant,
@@ -394,11 +397,12 @@ class RoundController(Controller):
             game = await games.set_game_enabled(session, tenant, code, enabled=data.enabled, actor=actor, origin=origin)
         return view_game(game)
 
-    @get("/rounds", permission="games.round.view", responses=problems(401, 403, 422))
+    @get("/rounds", permission="games.round.view", reads="subject_key play money", responses=problems(401, 403, 422))
     async def list_rounds(
         self,
         tenant: NamedDependency[TenantScope],
         database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
         cursor: Cursor = None,
         page_size: PageSize = DEFAULT_PAGE_SIZE,
     ) -> OperatorRoundsView:
@@ -406,26 +410,47 @@ class RoundController(Controller):
         async with database.transaction(tenant) as session:
             page = await games.list_rounds(session, tenant, cursor=cursor, page_size=page_size)
             names = await accounts.list_public_ids(session, tenant, {found.player_id for found in page.items})
+            ids = [f"{found.round}:{names[found.player_id]}" for found in page.items]
+            await reading.record(session, tenant, "round.listed", "", ids)
         items = [view_operator_round(found, names[found.player_id]) for found in page.items]
         return OperatorRoundsView(items, page.next_cursor)
 
-    @get("/rounds/lookup", permission="games.round.view", responses=problems(401, 403, 404, 422))
+    @get(
+        "/rounds/lookup",
+        permission="games.round.view",
+        reads="subject_key play money",
+        responses=problems(401, 403, 404, 422),
+    )
     async def find_round(
         self,
         plugin: Reference,
         provider_round: Reference,
         tenant: NamedDependency[TenantScope],
         database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
     ) -> RoundDetailView:
         """Show a round by the id that the provider gave it, with all bookings."""
         async with database.transaction(tenant) as session:
             found = await games.get_provider_round(session, tenant, plugin, provider_round)
+            round_id = str(found[0].summary.round)
+            await reading.record(session, tenant, "round.viewed", round_id, [round_id])
             return await show_rounds(session, tenant, found)
 
-    @get("/rounds/{round_id:uuid}", permission="games.round.view", responses=problems(401, 403, 404))
+    @get(
+        "/rounds/{round_id:uuid}",
+        permission="games.round.view",
+        reads="subject_key play money",
+        responses=problems(401, 403, 404),
+    )
     async def get_round(
-        self, round_id: FromPath[UUID], tenant: NamedDependency[TenantScope], database: NamedDependency[Database]
+        self,
+        round_id: FromPath[UUID],
+        tenant: NamedDependency[TenantScope],
+        database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
     ) -> RoundDetailView:
         """Show a round with all bookings."""
         async with database.transaction(tenant) as session:
-            return await show_rounds(session, tenant, await games.get_round(session, tenant, round_id))
+            found = await games.get_round(session, tenant, round_id)
+            await reading.record(session, tenant, "round.viewed", str(round_id), [str(round_id)])
+            return await show_rounds(session, tenant, found)

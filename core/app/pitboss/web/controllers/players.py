@@ -29,6 +29,7 @@ from pitboss.bonus import service as bonus
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
+from pitboss.keys.runtime import KeyRing
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import Booking, Wallet, WalletStatus
 from pitboss.platform.db import Database
@@ -335,6 +336,7 @@ class VisitorController(Controller):
         database: NamedDependency[Database],
         passwords: NamedDependency[Passwords],
         policies: NamedDependency[Policies],
+        keys: NamedDependency[KeyRing],
     ) -> PlayerView:
         """Open a player account with an empty wallet in its currency, and the limits that the player chose."""
         async with database.transaction(tenant) as session:
@@ -346,7 +348,7 @@ class VisitorController(Controller):
         chosen = check_choices(data.limits, data.play_time_limits, policy)
         password_hash = await passwords.hash(data.password)
         async with database.transaction(tenant) as session:
-            player = await accounts.register(session, tenant, prepared, password_hash, origin)
+            player = await accounts.register(session, tenant, keys, prepared, password_hash, origin)
             await ledger.open_wallet(session, tenant, player.player_id, player.currency, player.licence)
             wallet = await ledger.get_wallet(session, tenant, player.player_id, player.currency)
             actor = Actor(ActorKind.PLAYER, str(player.public_id))
@@ -364,11 +366,12 @@ class VisitorController(Controller):
         origin: NamedDependency[Origin],
         database: NamedDependency[Database],
         passwords: NamedDependency[Passwords],
+        keys: NamedDependency[KeyRing],
     ) -> SessionView:
         """Sign in; an unknown address and a wrong password get the same answer in the same time."""
         async with database.transaction(tenant) as session:
             attempt = await accounts.begin_sign_in(
-                session, tenant, brand=site.terms.brand, email=data.email, origin=origin
+                session, tenant, keys, brand=site.terms.brand, email=data.email, origin=origin
             )
         fits = await passwords.verify(attempt.password_hash, data.password)
         async with database.transaction(tenant) as session:
@@ -392,11 +395,12 @@ class VisitorController(Controller):
         tenant: NamedDependency[TenantScope],
         origin: NamedDependency[Origin],
         database: NamedDependency[Database],
+        keys: NamedDependency[KeyRing],
     ) -> AcceptedView:
         """Ask for a mail with a reset token; the answer does not tell whether the account exists."""
         async with database.transaction(tenant) as session:
             await accounts.request_password_reset(
-                session, tenant, brand=site.terms.brand, domain=site.domain, email=data.email, origin=origin
+                session, tenant, keys, brand=site.terms.brand, domain=site.domain, email=data.email, origin=origin
             )
         return AcceptedView()
 
@@ -439,12 +443,16 @@ class OwnAccountController(Controller):
 
     @get("/me", permission="accounts.own_account.view", responses=problems(401))
     async def get_me(
-        self, tenant: NamedDependency[TenantScope], actor: NamedDependency[Actor], database: NamedDependency[Database]
+        self,
+        tenant: NamedDependency[TenantScope],
+        actor: NamedDependency[Actor],
+        database: NamedDependency[Database],
+        keys: NamedDependency[KeyRing],
     ) -> OwnAccountView:
         """Show the own account."""
         async with database.transaction(tenant) as session:
             player = await accounts.get_player(session, tenant, UUID(actor.name))
-            identity = await accounts.get_identity(session, tenant, player.player_id)
+            identity = await accounts.get_identity(session, tenant, keys, player)
         return OwnAccountView(account=view_player(player), **msgspec.structs.asdict(identity))
 
     @delete("/me", permission="accounts.own_account.delete", responses=problems(401, 409))
