@@ -89,7 +89,7 @@ def capture_statements(plane: Plane) -> list[str]:
         capture = f"create trigger %s after insert or update or delete on {table.name} for each row %s execute function"
         call = f"('{key}', '{quiet}')"
         if plane == "cell":
-            held = "when (%srow_security_active('capture'))"
+            held = "when (%srow_security_active('public.capture'))"
             statements += [
                 capture % ("capture", held % "") + f" capture_row{call}",
                 capture % ("capture_unheld", held % "not ") + f" capture_row_unheld{call}",
