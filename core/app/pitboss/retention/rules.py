@@ -59,8 +59,11 @@ DESTROYED: Final[Mapping[str, Life]] = {
 }
 """Tables that lose rows by schedule; `sql/destroy.sql` has the same ones and no other."""
 
-_BOOKS = "balances are the sums of the journal from its first row on, and the proof of the books replays all of it"
-_LOG = "the tree is proved from its first entry; entries hold digests of addresses and no address"
+_BOOKS: Final = (
+    "balances are the sums of the journal from its first row on, and the proof of the books replays all of it"
+)
+_LOG: Final = "the tree is proved from its first entry; entries hold digests of addresses and no address"
+_SEALED: Final = "the sealed log of bookings is proved from its first entry"
 KEPT: Final[Mapping[str, str]] = {
     "wallet": _BOOKS,
     "journal": _BOOKS,
@@ -85,6 +88,15 @@ KEPT: Final[Mapping[str, str]] = {
     "audit_tile": _LOG,
     "audit_checkpoint": _LOG,
     "audit_cosignature": _LOG,
+    "audit_seal": _LOG,
+    "capture": "the log is held against it",
+    "round_log": _SEALED,
+    "round_segment": _SEALED,
+    "round_tile": _SEALED,
+    "journal_sealed": _SEALED,
+    "subject_case": "it tells that a request was answered; it holds no word about a person",
+    "subject_export": "the files are removed when their time is over; the row tells that they were made",
+    "processing_restriction": "it tells what was restricted, and since when",
     "erasure": "the certificate outlives what it certifies",
     "legal_hold": "it tells why something was kept",
     "retention_run": "the certificate outlives what it certifies",
