@@ -15,3 +15,11 @@ class SnapshotRefused(PitbossError):
 class TenantUnknown(PitbossError):
     code = "directory.tenant_unknown"
     kind = ErrorKind.NOT_FOUND
+
+
+class TenantMoving(PitbossError):
+    """The tenant is on its way to another cell, which takes minutes; the same request may succeed then."""
+
+    code = "directory.tenant_moving"
+    kind = ErrorKind.UNAVAILABLE
+    retry_after_seconds = 15

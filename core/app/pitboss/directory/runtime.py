@@ -17,7 +17,7 @@ from pitboss.directory.contracts import (
     Refresh,
     TenantState,
 )
-from pitboss.directory.errors import SnapshotRefused, TenantUnknown
+from pitboss.directory.errors import SnapshotRefused, TenantMoving, TenantUnknown
 from pitboss.kernel.clock import monotonic_seconds
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import Database, is_unavailable
@@ -116,10 +116,12 @@ class Directory:
         return self._elsewhere_by_slug.get(slug)
 
     def tenant(self, scope: TenantScope) -> DirectoryTenant:
-        """Return the tenant of `scope`; raise `TenantUnknown`."""
+        """Return the tenant of `scope`; raise `TenantUnknown`, and `TenantMoving` for one that nobody serves."""
         found = self._by_id.get(scope.tenant_id)
         if found is None or scope.cell != self.cell:
             raise TenantUnknown(f"tenant {scope.slug} is not in cell {self.cell}")
+        if found.state is TenantState.MOVING:
+            raise TenantMoving("try again")
         return found
 
     def scope_of(self, tenant: DirectoryTenant) -> TenantScope:

@@ -79,14 +79,6 @@ class UnknownHost(PitbossError):
     kind = ErrorKind.NOT_FOUND
 
 
-class TenantMoving(PitbossError):
-    """The tenant is on its way to another cell, which takes minutes; the same request may succeed then."""
-
-    code = "web.tenant_moving"
-    kind = ErrorKind.UNAVAILABLE
-    retry_after_seconds = 15
-
-
 class Misdirected(PitbossError):
     """The host name belongs to a tenant of another cell."""
 

@@ -18,12 +18,13 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from pitboss.accounts.service import find_session, player_actor
 from pitboss.directory.contracts import TenantState
+from pitboss.directory.errors import TenantMoving
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR, Role
 from pitboss.permissions.service import get_permission, require
 from pitboss.platform.db import Database
-from pitboss.web.errors import Misdirected, TenantMoving, Unauthenticated, UnknownHost
+from pitboss.web.errors import Misdirected, Unauthenticated, UnknownHost
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -145,8 +146,8 @@ def _check(connection: Connection, handler: BaseRouteHandler, actor: Actor) -> N
     permission = get_permission(str(handler.opt.get("permission", "")))
     if actor == VISITOR and Role.VISITOR not in permission.roles:
         raise Unauthenticated
-    require(actor, permission.key)
     connection.scope["state"]["actor"] = actor
+    require(actor, permission.key)
 
 
 def find_unguarded(app: Litestar) -> list[str]:

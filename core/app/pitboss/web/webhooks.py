@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from pitboss.directory.contracts import TenantState
+from pitboss.directory.errors import TenantMoving
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.clock import epoch_microseconds
 from pitboss.kernel.scope import TenantScope
@@ -18,7 +19,7 @@ from pitboss.platform.telemetry import Metrics
 from pitboss.plughost import service as plughost
 from pitboss.plughost.errors import ReceiverUnavailable, WebhookForged, WebhookNotForUs, WebhookStale
 from pitboss.plughost.runtime import GuardedReceiver, Receivers
-from pitboss.web.errors import Misdirected, TenantMoving, UnknownHost
+from pitboss.web.errors import Misdirected, UnknownHost
 from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.webhooks import RawWebhook
 
@@ -107,6 +108,7 @@ async def take_webhook(request: Request[Any, Any, Any], slug: FromPath[str], plu
     """Take one webhook; 202 once it is stored."""
     desk: WebhookDesk = request.app.state.webhook_desk
     scope = desk.find_scope(slug)
+    request.scope["state"]["tenant"] = scope
     received_at_us = epoch_microseconds()
     headers = list(request.headers.multi_items())
     if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
