@@ -6,22 +6,36 @@ import asyncio
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.factories.audit_logs import Log, public_of
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.factories.audit_logs import Log, public_of, write_keys
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, open_cell
 
+from pitboss.audit.contracts import CONTROL_SCOPE, AuditEvent
 from pitboss.audit.errors import SealRefused
 from pitboss.audit.rules.note import NoteKey
-from pitboss.audit.runtime import FileSigner, Sealer, choose_years
-from pitboss.platform.db import Database
+from pitboss.audit.runtime import (
+    FileSigner,
+    PackageOrder,
+    Sealer,
+    Sequencer,
+    choose_years,
+    list_faults,
+    write_package,
+)
+from pitboss.audit.service import record_control_event
+from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
+from pitboss.platform.db import ControlDatabase, Database, create_engine
 from pitboss.platform.worm.local import LocalWormStore
 from pitboss.platform.worm.port import Mode, Retention
 from pitboss_verify.command import verify
@@ -80,7 +94,7 @@ async def test_packages_follow_each_other_and_an_auditor_finds_them_sound_and_lo
 
 
 def test_the_longest_term_that_any_law_names_counts_and_never_less_than_ten_years() -> None:
-    assert [choose_years(named) for named in ([], [5], [5, 12], [None, 5])] == [10, 10, 12, 100]
+    assert [choose_years(named) for named in ([], [5], [5, 12], [150, 5])] == [10, 10, 12, 100]
 
 
 def reach_past_an_entries_file(store: Path) -> None:
@@ -222,3 +236,39 @@ async def test_a_sealer_that_is_killed_again_and_again_puts_nothing_twice_and_le
     report = judge(store, log)
     assert (report.findings, report.entries, report.unfinished) == ([], 66, None)
     assert report.packages >= 2
+
+
+async def test_control_has_a_log_of_its_own_that_the_same_tools_prove(
+    control_database: PlaneDatabase, tmp_path: Path
+) -> None:
+    keys_file = write_keys(tmp_path / "keys.toml", seed := secrets.token_bytes(32))
+    database = ControlDatabase(create_engine(control_database.sequencer_url, pool_size=1))
+    app = ControlDatabase(create_engine(control_database.app_url, pool_size=1))
+
+    @asynccontextmanager
+    async def transaction(_scope: TenantScope) -> AsyncIterator[AsyncSession]:
+        async with database.transaction() as session:
+            yield session
+
+    signer = FileSigner(keys_file)
+    sequencer = Sequencer(control_database.sequencer_url, None, signer, lambda: [CONTROL_SCOPE], checkpoint_seconds=0)
+    event = AuditEvent("cell.registered", Actor(ActorKind.DEPLOYMENT, "shell"), Origin(), "cell", "eu-1")
+    try:
+        for _ in range(7):
+            async with app.transaction() as session:
+                await record_control_event(session, event)
+        taken = sum([await sequencer.step() for _ in range(3)])
+        store = LocalWormStore(tmp_path / "worm")
+        sealer = Sealer(transaction, signer, store, lambda: [CONTROL_SCOPE], seal_seconds=0, witnessed=False)
+        assert (taken, await sealer.seal_due()) == (7, 1)
+        async with app.transaction() as session:
+            assert await list_faults(session, CONTROL_SCOPE) == []
+            await write_package(session, CONTROL_SCOPE, signer, tmp_path / "package", PackageOrder())
+    finally:
+        await sequencer.close()
+        await database.engine.dispose()
+        await app.engine.dispose()
+    keys = [parse_key(NoteKey("pitboss.audit/control/platform", public_of(seed)).text)]
+    for place in (tmp_path / "worm", tmp_path / "package"):
+        report = verify(place, keys)
+        assert (report.findings, report.entries) == ([], 7)

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from pitboss.kernel.classes import Sort
-from pitboss.kernel.scope import Actor, Origin
+from pitboss.kernel.scope import Actor, Origin, TenantScope
 
 
 class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -23,6 +23,9 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
     sealed: str
     state: str = ""
 
+
+CONTROL_SCOPE: Final = TenantScope(0, "platform", "control")
+"""The log of the control plane: it is kept as that of a tenant that no cell has."""
 
 Value = str | int | bool | None | list[str] | Sealed
 """A value before or after a change; JSON without floats, so that money stays exact."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from pitboss.audit.contracts import CONTROL_SCOPE
 from pitboss.cli.cell import get_scope, open_cell
 from pitboss.kernel.scope import TenantScope
 from pitboss.permissions.service import deployment_command
+from pitboss.platform.db import ControlDatabase, create_engine
 from pitboss.platform.settings import load_settings, require
 
 _MOMENT = "a day or a moment (ISO 8601), such as 2026-11-21 or 2026-11-21T14:00+01:00"
@@ -35,14 +39,38 @@ def read_moment(_context: click.Context, _parameter: click.Parameter, value: str
 
 @asynccontextmanager
 async def _open(slug: str) -> AsyncGenerator[tuple[AsyncSession, TenantScope]]:
+    """Open one moment of a tenant's log, or of control's own where no tenant is named."""
+    if not slug:
+        engine = create_engine(require(load_settings(), "control_database_url"), pool_size=1)
+        one_moment = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        try:
+            async with ControlDatabase(one_moment).transaction() as session:
+                yield session, CONTROL_SCOPE
+        finally:
+            await engine.dispose()
+        return
     async with open_cell(load_settings()) as (database, directory):
         scope = get_scope(directory, slug)
         async with database.snapshot(scope) as session:
             yield session, scope
 
 
+def _of_log(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take a tenant, or `--control`; it is given the tenant's slug, empty for control."""
+
+    @click.argument("tenant", default="")
+    @click.option("--control", is_flag=True, help="The control plane's own log instead of a tenant's.")
+    @wraps(command)
+    def run(*arguments: Any, tenant: str, control: bool, **named: Any) -> None:
+        if control == bool(tenant):
+            raise click.UsageError("name a tenant, or give --control")
+        command(*arguments, tenant=tenant, **named)
+
+    return run
+
+
 @click.command("package")
-@click.argument("tenant")
+@_of_log
 @click.option("--into", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
 @click.option("--from", "begin", default="", callback=read_moment, help="The first day or moment; UTC without a zone.")
 @click.option("--to", "end", default="", callback=read_moment, help="The day or moment after the last.")
@@ -72,18 +100,26 @@ def package_command(
 
 
 @click.command("verify")
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package")
 @click.option("--keys", type=click.Path(path_type=Path), required=True, help="Public keys of the log and its witness.")
 @click.option("--since", type=click.Path(path_type=Path), help="The checkpoint of the last visit.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @deployment_command("audit.event.view")
-def verify_command(package: Path, keys: Path, since: Path | None, as_json: bool) -> None:
-    """Check a package, or the proof of one event: 0 sound, 1 findings, 2 not checked. Needs no platform."""
+def verify_command(package: str, keys: Path, since: Path | None, as_json: bool) -> None:
+    """Check a package, an archive, or the proof of one event: 0 sound, 1 findings, 2 not checked. Needs no platform.
+
+    An archive is the folder of a local write-once store, or `s3:<bucket>@<region>`, whose locks are looked at too.
+    """
     from pitboss_verify.command import run
 
-    words = [str(package), "--keys", str(keys)]
+    words = [package, "--keys", str(keys)]
     words += ["--since", str(since)] if since else []
-    sys.exit(run([*words, *(["--json"] if as_json else [])]))
+    store = None
+    if package.startswith("s3:"):
+        from pitboss.cli.bucket import BucketStore
+
+        store = BucketStore.open(package)
+    sys.exit(run([*words, *(["--json"] if as_json else [])], store))
 
 
 @click.command("prove")
@@ -102,7 +138,7 @@ def prove_command(tenant: str, event: UUID) -> None:
 
 
 @click.command("checkpoint")
-@click.argument("tenant")
+@_of_log
 @deployment_command("audit.event.view")
 def checkpoint_command(tenant: str) -> None:
     """Print the newest checkpoint: an auditor keeps it until the next visit."""
@@ -116,7 +152,7 @@ def checkpoint_command(tenant: str) -> None:
 
 
 @click.command("check")
-@click.argument("tenant")
+@_of_log
 @deployment_command("audit.event.view")
 def check_command(tenant: str) -> None:
     """Hold the log's tables against each other and against the events as they stand; exit with 1 on a finding."""
@@ -129,19 +165,20 @@ def check_command(tenant: str) -> None:
     faults = asyncio.run(check())
     for fault in faults:
         click.echo(fault)
-    click.echo(f"{tenant}: {f'{len(faults)} findings' if faults else 'events, entries, tiles and checkpoints agree'}")
+    outcome = f"{len(faults)} findings" if faults else "events, entries, tiles and checkpoints agree"
+    click.echo(f"{tenant or CONTROL_SCOPE.cell}: {outcome}")
     sys.exit(1 if faults else 0)
 
 
 @click.command("keys")
-@click.argument("tenant")
+@_of_log
 @deployment_command("audit.event.view")
 def keys_command(tenant: str) -> None:
     """Print the public keys of a tenant's log and of its witness, as an auditor is given them once."""
     from pitboss.audit.runtime import describe_keys, origin_of, read_key_file
 
     settings = load_settings()
-    origin = origin_of(settings.cell, tenant)
+    origin = origin_of(settings.cell, tenant) if tenant else origin_of(CONTROL_SCOPE.cell, CONTROL_SCOPE.slug)
     keys = [key.public_key().public_bytes_raw() for key in read_key_file(require(settings, "audit_keys_file"))]
     for line in describe_keys(origin, keys):
         click.echo(line)

@@ -38,13 +38,14 @@ BLOCK: Final[Mapping[str, tuple[int, ...]]] = {
     "simulate": (9, 19),
     "sequencer": (10, 11),
     "witness": (12,),
+    "control-sequencer": (13,),
 }
 """Offsets in the block of ports that begins with PITBOSS_PORT: one, or one for each cell in the order of `find_cells`."""
 BLOCK_PORTS: Final = 20
 DEMO_PORT: Final = 8080
 """First port of the block that the addresses in the shipped files belong to."""
 _MAX_BLOCKS: Final = 20
-_SHARED: Final = frozenset({"control", "postgres", "witness"})
+_SHARED: Final = frozenset({"control", "postgres", "witness", "control-sequencer"})
 _ONE_CELL: Final = frozenset(
     {"cell", "cell_file", "locality", "redis_url", "backup_database_url", "backup_dir", *DATABASE_FIELDS}
 )
@@ -150,10 +151,10 @@ class Values:
         self.control.update(_variables({**logins_of_control(state, port), "admin_database_url": admin_url}))
 
     def use_witness(self, state: State, address: str) -> None:
-        """Give every cell a key for its audit logs, and all of them one witness, which keeps its own key and folder."""
-        file, key = prepare_witness(state, list(self.cells))
+        """Give every plane a key for its audit logs, and all of them one witness, which keeps its own key and folder."""
+        file, key = prepare_witness(state, ["control", *self.cells])
         self.control.update(_variables({"witness_file": str(file), "witness_dir": str(state.folder / "witness")}))
-        for name, values in self.cells.items():
+        for name, values in {"control": self.control, **self.cells}.items():
             values.update(_variables({"audit_keys_file": str(state.audit_keys(name)), "witness": f"{address} {key}"}))
 
     def use_redis(self, cell: str, url: str) -> None:

@@ -71,7 +71,10 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
         "cell_sequencer_database_url",
         "audit_keys_file",
         "witness",
+        "worm_store",
+        "seal_seconds",
     ),
+    "control-sequencer": ("control_sequencer_database_url", "audit_keys_file", "witness", "worm_store", "seal_seconds"),
     "witness": ("witness_file", "witness_dir"),
     "simulate": ("cell", "operator_token", "secrets_file", "tenants_dir", "simulate_rate"),
 }
@@ -180,6 +183,7 @@ class Supervisor:
             self._define("worker", cell, "worker")
             self._define("relay", cell, "relay")
             self._define("sequencer", cell, "sequencer")
+        self._define("control-sequencer", None, "sequencer", "--control")
         self._define("witness", None, "witness")
         for process in self.processes:
             self._launch(process)
@@ -253,8 +257,8 @@ class Supervisor:
         values = {variable(field): source[variable(field)] for field in fields if variable(field) in source}
         values[variable("plane")] = "cell" if cell else "control"
         port = self.port(name, cell)
-        ports = {"worker": "metrics_port", "relay": "metrics_port", "sequencer": "metrics_port"}
-        values[variable(ports.get(name, "port"))] = str(port)
+        serves_metrics_only = name in {"worker", "relay", "sequencer", "control-sequencer"}
+        values[variable("metrics_port" if serves_metrics_only else "port")] = str(port)
         if name == "web":
             values[variable("wallet_port")] = str(self.port("wallet", cell))
         environ = child_environ({**values, MARK: str(self.state.folder)})

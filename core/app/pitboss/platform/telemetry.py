@@ -103,6 +103,7 @@ class Metrics:
         self._add_books_and_planes(registry)
         self._add_lanes_and_jobs(registry)
         self._add_backups(registry)
+        self._add_evidence(registry)
         self._add_plugins(registry)
         self._add_telemetry(registry)
 
@@ -215,6 +216,26 @@ class Metrics:
         self.base_backup_at = Gauge(
             "pitboss_base_backup_at_seconds",
             "When the newest whole base backup ended, or its archive began to wait for one, in seconds since 1970; 0 elsewhere.",
+            registry=registry,
+        )
+
+    def _add_evidence(self, registry: CollectorRegistry) -> None:
+        self.audit_unsealed_seconds = Gauge(
+            "pitboss_audit_unsealed_seconds",
+            "How long the oldest checkpoint of a log waits to be put into write-once storage; 0 where none does.",
+            ["tenant"],
+            registry=registry,
+        )
+        self.siem_lag_seconds = Gauge(
+            "pitboss_siem_lag_seconds",
+            "How long the oldest logged event waits that a destination has not taken; 0 where it has all.",
+            ["tenant", "destination"],
+            registry=registry,
+        )
+        self.siem_events = Counter(
+            "pitboss_siem_events_total",
+            "Events sent to destinations: delivered, or failed (they are sent again).",
+            ["tenant", "destination", "outcome"],
             registry=registry,
         )
 

@@ -29,17 +29,17 @@ STRICT_YEARS: Final = 10
 """How long evidence is kept where no law that was read asks for longer."""
 _CHECKPOINTS: Final = 2_000
 _DAYS_OF_YEAR: Final = 366
-_FOR_EVER_YEARS: Final = 100
-"""As long as an object lock can be set."""
+_MOST_YEARS: Final = 100
+"""As long as an object can be locked."""
 
 _log = structlog.get_logger(__name__)
 
 OpenTransaction = Callable[[TenantScope], AbstractAsyncContextManager[AsyncSession]]
 
 
-def choose_years(named: Sequence[int | None]) -> int:
-    """Return for how many years evidence is locked: the longest that a law names (None is for ever), ten at least."""
-    return max([STRICT_YEARS, *(_FOR_EVER_YEARS if years is None else years for years in named)])
+def choose_years(named: Sequence[int]) -> int:
+    """Return for how many years evidence is locked: the longest that a law names, ten at least."""
+    return min(max([STRICT_YEARS, *named]), _MOST_YEARS)
 
 
 def place_of(scope: TenantScope, first: int) -> str:

@@ -64,12 +64,15 @@ class WitnessClient(msgspec.Struct, frozen=True):
 
 
 class Sequencer:
-    """The loop of one sequencer process; `list_scopes` gives every tenant of the cell, closed ones too."""
+    """The loop of one sequencer process; `list_scopes` gives every tenant of the cell, closed ones too.
+
+    Control's database has no tenants, and so no contexts.
+    """
 
     def __init__(
         self,
         url: str,
-        contexts: ContextSigner,
+        contexts: ContextSigner | None,
         signer: Signer,
         list_scopes: Callable[[], Sequence[TenantScope]],
         *,
@@ -168,7 +171,8 @@ class Sequencer:
         return self._connection if self.leads else None
 
     async def _enter(self, connection: asyncpg.Connection, tenant_ids: Mapping[int, object]) -> None:
-        await growth.set_context(connection, self._contexts.sign(tenant_ids, connection.get_server_pid()))
+        if self._contexts is not None:
+            await growth.set_context(connection, self._contexts.sign(tenant_ids, connection.get_server_pid()))
 
     async def _grow(self, connection: asyncpg.Connection, scope: TenantScope, current: bytes) -> int:
         """Append what is due to one log, in one transaction."""
