@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -127,6 +127,13 @@ def spread_columns(columns: Mapping[Sort, str]) -> dict[str, list[Sort]]:
         for name in names.split():
             spread.setdefault(name, []).append(sort)
     return spread
+
+
+def find_data_class(sorts: Iterable[Sort]) -> DataClass:
+    """Return the most secret class among sorts; public for none."""
+    order: tuple[DataClass, ...] = get_args(DataClass)
+    held = {SORTS[sort].data for sort in sorts}
+    return next((found for found in reversed(order) if found in held), "public")
 
 
 def may_cross(found: ColumnClass) -> bool:

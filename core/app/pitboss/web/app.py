@@ -23,6 +23,8 @@ from pitboss.platform.traces import NO_SPAN, SpanName, span
 from pitboss.web import brand, docs, health, pages, status
 from pitboss.web.calls import CallDesk, answer_call
 from pitboss.web.errors import EXCEPTION_HANDLERS
+from pitboss.web.reading import READING
+from pitboss.web.refusals import Refusals, record_refusal
 from pitboss.web.security import (
     API_DEPENDENCIES,
     check_api_permission,
@@ -87,7 +89,7 @@ def create_cell_app(parts: CellParts) -> Litestar:
         "/api/v1",
         route_handlers=[cast("ControllerRouterHandler", controller) for controller in parts.controllers],
         guards=[resolve_tenant, check_api_permission],
-        dependencies={**API_DEPENDENCIES, **resources},
+        dependencies={**API_DEPENDENCIES, **READING, **resources},
     )
     front = Router("/", route_handlers=brand.HANDLERS, dependencies=resources)
     return _create_app(
@@ -99,6 +101,7 @@ def create_cell_app(parts: CellParts) -> Litestar:
             "metrics": parts.metrics,
             "operator_token": parts.operator_token,
             "readiness": parts.readiness,
+            "refusals": Refusals(),
             "status_source": parts.status_source,
             "webhook_desk": parts.webhook_desk,
         },
@@ -123,6 +126,7 @@ def _create_app(handlers: Sequence[ControllerRouterHandler], state: dict[str, An
     app = Litestar(
         route_handlers=handlers,
         exception_handlers=EXCEPTION_HANDLERS,
+        after_exception=[record_refusal],
         logging_config=None,
         openapi_config=OpenAPIConfig(
             title="Pitboss",

@@ -14,6 +14,7 @@ from pitboss.kernel.paging import DEFAULT_PAGE_SIZE
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import Database
 from pitboss.web.controllers.players import BEARER, Cursor, PageSize, problems
+from pitboss.web.reading import Reading
 
 _MAX_WORD = 200
 EventTypeName = Annotated[
@@ -41,11 +42,12 @@ class AuditController(Controller):
     tags = ("Operators",)
     security = BEARER
 
-    @get(permission="audit.event.view", responses=problems(401, 403, 422))
+    @get(permission="audit.event.view", reads="staff opaque", responses=problems(401, 403, 422))
     async def list_events(
         self,
         tenant: NamedDependency[TenantScope],
         database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
         event_type: EventTypeName = "",
         target: Target = "",
         by: ActorName = "",
@@ -58,4 +60,6 @@ class AuditController(Controller):
         wanted = EventFilter(event_type, target, by, since, until)
         async with database.transaction(tenant) as session:
             page = await audit.list_events(session, tenant, wanted, cursor=cursor, page_size=page_size)
+            ids = [str(found.event_id) for found in page.items]
+            await reading.record(session, tenant, "audit.viewed", tenant.slug, ids)
         return EventsView(page.items, page.next_cursor)

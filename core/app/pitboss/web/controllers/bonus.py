@@ -23,6 +23,7 @@ from pitboss.wallet import service as wallets
 from pitboss.wallet.runtime import Lanes
 from pitboss.web.controllers.operators import require_whole
 from pitboss.web.controllers.players import BEARER, Cursor, PageSize, get_player_and_law, problems
+from pitboss.web.reading import Reading
 
 Reason = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z", description="A code, such as `welcome`")]
 
@@ -114,18 +115,21 @@ class AwardController(Controller):
     tags = ("Operators",)
     security = BEARER
 
-    @get(permission="bonus.award.view", responses=problems(401, 403, 404, 422))
+    @get(permission="bonus.award.view", reads="subject_key money opaque", responses=problems(401, 403, 404, 422))
     async def list_awards(
         self,
         player_id: FromPath[UUID],
         tenant: NamedDependency[TenantScope],
         database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
         cursor: Cursor = None,
         page_size: PageSize = DEFAULT_PAGE_SIZE,
     ) -> AwardDetailsView:
         """Show the awards of a player, those that were not booked too."""
         async with database.transaction(tenant) as session:
             found = await _list(session, tenant, player_id, cursor, page_size)
+            ids = [str(each.award.award_id) for each, _ in found[0]]
+            await reading.record(session, tenant, "player.viewed", str(player_id), ids)
         return AwardDetailsView([_detail(each, currency) for each, currency in found[0]], found[1])
 
     @post(permission="bonus.award.edit", responses=problems(401, 403, 404, 409, 422, 503))

@@ -25,6 +25,7 @@ from pitboss.policy.runtime import Policies
 from pitboss.web.controllers.choices import Kind, LimitChoice, PlayTimeChoice, Window
 from pitboss.web.controllers.games import get_player_wallet
 from pitboss.web.controllers.players import BEARER, get_player_and_law, problems
+from pitboss.web.reading import Reading
 
 CurrencyCode = Annotated[str, Meta(max_length=16, description="Empty: the account's own")]
 Currency = Annotated[str, QueryParameter(max_length=16, description="Empty: the account's own")]
@@ -275,16 +276,18 @@ class LimitController(Controller):
     tags = ("Operators",)
     security = BEARER
 
-    @get("/limits", permission="limits.limit.view", responses=problems(401, 403, 404, 503))
+    @get("/limits", permission="limits.limit.view", reads="protection", responses=problems(401, 403, 404, 503))
     async def list_limits(
         self,
         player_id: FromPath[UUID],
         tenant: NamedDependency[TenantScope],
         database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
         policies: NamedDependency[Policies],
     ) -> LimitsView:
         """Show the limits of all wallets of a player."""
         async with database.transaction(tenant) as session:
+            await reading.record(session, tenant, "player.viewed", str(player_id), [str(player_id)])
             _, policy = await get_player_and_law(session, tenant, player_id, policies)
             return await _view_limits(session, tenant, player_id, policy)
 
@@ -339,12 +342,22 @@ class LimitController(Controller):
             _, policy = await get_player_and_law(session, tenant, player_id, policies)
             return await _change_play_time(session, tenant, player_id, data.period, data.minutes, policy, actor, origin)
 
-    @get("/exclusions", permission="limits.exclusion.view", responses=problems(401, 403, 404))
+    @get(
+        "/exclusions",
+        permission="limits.exclusion.view",
+        reads="protection opaque",
+        responses=problems(401, 403, 404),
+    )
     async def list_exclusions(
-        self, player_id: FromPath[UUID], tenant: NamedDependency[TenantScope], database: NamedDependency[Database]
+        self,
+        player_id: FromPath[UUID],
+        tenant: NamedDependency[TenantScope],
+        database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
     ) -> ExclusionsView:
         """Show the time-outs and exclusions of a player."""
         async with database.transaction(tenant) as session:
+            await reading.record(session, tenant, "player.viewed", str(player_id), [str(player_id)])
             return await _view_exclusions(session, tenant, player_id)
 
     @post("/exclusions", permission="limits.exclusion.edit", responses=problems(401, 403, 404, 422, 503))

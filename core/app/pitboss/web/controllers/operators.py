@@ -26,6 +26,7 @@ from pitboss.web.controllers.players import (
     view_balance,
     view_player,
 )
+from pitboss.web.reading import Reading
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
 
@@ -89,14 +90,24 @@ class OperatorController(Controller):
     tags = ("Operators",)
     security = BEARER
 
-    @get("/{player_id:uuid}", permission="accounts.player.view", responses=problems(401, 403, 404))
+    @get(
+        "/{player_id:uuid}",
+        permission="accounts.player.view",
+        reads="subject_key account money",
+        responses=problems(401, 403, 404),
+    )
     async def get_player(
-        self, player_id: FromPath[UUID], tenant: NamedDependency[TenantScope], database: NamedDependency[Database]
+        self,
+        player_id: FromPath[UUID],
+        tenant: NamedDependency[TenantScope],
+        database: NamedDependency[Database],
+        reading: NamedDependency[Reading],
     ) -> PlayerDetailView:
         """Show an account and its wallets."""
         async with database.transaction(tenant) as session:
             player = await accounts.get_player(session, tenant, player_id)
             found = await ledger.list_wallets(session, tenant, player.player_id)
+            await reading.record(session, tenant, "player.viewed", str(player_id), [str(player_id)])
         return PlayerDetailView(view_player(player), [view_balance(wallet) for wallet in found])
 
     @patch("/{player_id:uuid}", permission="accounts.player.edit", responses=problems(401, 403, 404, 409, 422))
