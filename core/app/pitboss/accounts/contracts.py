@@ -24,7 +24,7 @@ SESSION_LIFETIME: Final = timedelta(hours=12)
 RESET_LIFETIME: Final = timedelta(hours=1)
 """How long a reset token may be used."""
 
-IDENTITY_COLUMNS: Final = ("email", "first_name", "last_name", "birth_date", "country", "phone")
+IDENTITY_COLUMNS: Final[tuple[str, ...]] = ("email", "first_name", "last_name", "birth_date", "country", "phone")
 """What is sealed of a player, in the order of `Identity`."""
 EMAIL_INDEX: Final = IndexedField("player_identity", "email", "exact.1")
 """How an account is found by its address. What is indexed is normalised by this room, so the form is the value itself."""

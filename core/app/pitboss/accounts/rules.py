@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 from unicodedata import category, normalize
 
-from msgspec import convert
+from msgspec import convert, structs
 
 from pitboss.accounts.contracts import (
     COUNTRIES,
@@ -24,9 +24,11 @@ from pitboss.accounts.contracts import (
     Registration,
 )
 from pitboss.accounts.errors import PasswordInvalid, PlayerClosed, RegistrationInvalid, StatusRefused
+from pitboss.keys.contracts import ErasureOutcome
 
 _MAX_LOCAL_PART = 64
 _MAX_AGE_YEARS = 130
+_CORRECTABLE: Final = frozenset(IDENTITY_COLUMNS) - {"email"}
 _NOT_IN_LOCAL_PART: Final = frozenset(' "(),:;<>@[\\]')
 """What a local part may hold only in quotes, which nobody's address needs."""
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
@@ -124,17 +126,47 @@ def prepare_registration(
 def _find_problems(
     registration: Registration, terms: BrandTerms, names: tuple[str, str], choice: tuple[str, str]
 ) -> Iterator[str]:
-    for field, name in zip(("first_name", "last_name"), names, strict=True):
-        if not 1 <= len(name) <= MAX_NAME_CHARACTERS or any(map(_is_unprintable, name)):
-            yield f"{field}: between 1 and {MAX_NAME_CHARACTERS} printable characters are needed"
-    if registration.country not in COUNTRIES:
-        yield "country: not a code of ISO 3166-1 alpha-2"
-    if registration.phone and not _PHONE.fullmatch(registration.phone):
-        yield "phone: not in the form +<country><number>"
+    yield from _find_person_problems(registration.country, registration.phone, names)
     if choice[0] not in terms.languages:
         yield f"language: one of {', '.join(terms.languages)}"
     if choice[1] not in terms.currencies:
         yield f"currency: one of {', '.join(terms.currencies)}"
+
+
+def _find_person_problems(country: str, phone: str, names: tuple[str, str]) -> Iterator[str]:
+    for field, name in zip(("first_name", "last_name"), names, strict=True):
+        if not 1 <= len(name) <= MAX_NAME_CHARACTERS or any(map(_is_unprintable, name)):
+            yield f"{field}: between 1 and {MAX_NAME_CHARACTERS} printable characters are needed"
+    if country not in COUNTRIES:
+        yield "country: not a code of ISO 3166-1 alpha-2"
+    if phone and not _PHONE.fullmatch(phone):
+        yield "phone: not in the form +<country><number>"
+
+
+def correct(identity: Identity, corrected: Mapping[str, str | date]) -> Identity:
+    """Return a player's personal data with some put right; raise `RegistrationInvalid` with every field that is wrong."""
+    unknown = corrected.keys() - _CORRECTABLE
+    if unknown:
+        raise RegistrationInvalid("; ".join(f"{name}: is not put right in this way" for name in sorted(unknown)))
+    texts = {name: normalize("NFC", value.strip()) for name, value in corrected.items() if isinstance(value, str)}
+    after = structs.replace(identity, **{**corrected, **texts})
+    problems = list(_find_person_problems(after.country, after.phone, (after.first_name, after.last_name)))
+    if problems:
+        raise RegistrationInvalid("; ".join(problems))
+    return after
+
+
+def tell_erasure(outcome: ErasureOutcome) -> Iterator[tuple[str, str | int | list[str]]]:
+    """Yield what an audit event says of an erasure: what went, or what stood against it, and nothing of the person."""
+    certificate = outcome.certificate
+    if certificate is None:
+        yield "obstacles", sorted({obstacle.code for obstacle in outcome.obstacles})
+        return
+    yield "certificate", str(certificate.certificate_id)
+    yield "policy_version", certificate.policy_version
+    yield "keys_destroyed", certificate.keys_destroyed
+    for table, rows in sorted(certificate.removed.items()):
+        yield f"removed.{table}", rows
 
 
 def list_plain(identity: Identity) -> list[tuple[str, bytes]]:

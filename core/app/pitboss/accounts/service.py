@@ -6,7 +6,7 @@ Hashing a password takes longer than a transaction should: the edge checks it be
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -38,6 +38,7 @@ from pitboss.accounts.errors import (
     EmailTaken,
     MoneyLeft,
     PlayerErased,
+    PlayerNotClosed,
     PlayerNotFound,
     ResetTokenInvalid,
     SessionInvalid,
@@ -49,7 +50,7 @@ from pitboss.audit.service import record_event, record_sealed_event
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.keys import service as keys
-from pitboss.keys.contracts import FieldPlace, SubjectState
+from pitboss.keys.contracts import ErasureCheck, ErasureOrder, ErasureOutcome, FieldPlace, SubjectState
 from pitboss.keys.errors import SubjectErased
 from pitboss.keys.service import KeyRing
 from pitboss.permissions.contracts import VISITOR
@@ -284,6 +285,74 @@ async def close(
     change = Change("status", player.status.name.lower(), "closed")
     await _record(session, scope, "player.closed", player, actor, origin, reason=reason.value, changes=(change,))
     return closed
+
+
+async def correct_identity(
+    session: AsyncSession,
+    scope: TenantScope,
+    ring: KeyRing,
+    public_id: UUID,
+    corrected: Mapping[str, str | date],
+    *,
+    actor: Actor,
+    origin: Origin,
+) -> Player:
+    """Put personal values of a player right, by column; the same values again do nothing.
+
+    The address is not among them: it signs in. Raises `RegistrationInvalid` for what nobody could register with,
+    `PlayerNotFound` and `PlayerErased`.
+    """
+    player = await _get(session, scope, public_id, lock=True)
+    before = await get_identity(session, scope, ring, player)
+    after = rules.correct(before, corrected)
+    changed = [name for name in IDENTITY_COLUMNS if getattr(before, name) != getattr(after, name)]
+    if not changed:
+        return player
+    plain = dict(rules.list_plain(after))
+    fields = [(_place(player, name), plain[name]) for name in changed]
+    sealed = dict(zip(changed, await keys.seal_fields(session, scope, ring, fields), strict=True))
+    await store.update_identity(session, scope, player.player_id, sealed)
+    changes = tuple(
+        Change(f"identity.{name}", str(getattr(before, name)), str(getattr(after, name))) for name in changed
+    )
+    await record_sealed_event(session, scope, ring, _event("player.corrected", player, actor, origin, changes=changes))
+    return player
+
+
+async def erase(
+    session: AsyncSession,
+    scope: TenantScope,
+    ring: KeyRing,
+    public_id: UUID,
+    *,
+    policy_version: str,
+    checks: Sequence[ErasureCheck],
+    reason: str,
+    actor: Actor,
+    origin: Origin,
+) -> ErasureOutcome:
+    """Erase who a player is: the rows that say it, and the key that opens every sealed copy of them.
+
+    The account itself stays, with its money, under its ids. Where a check finds an obstacle nothing goes, and the
+    player's fields are read for the law alone from then on. A player who was erased before gets the certificate of then.
+    Raises `PlayerNotFound` and `PlayerNotClosed`.
+    """
+    player = await _get(session, scope, public_id, lock=True)
+    found = await keys.find_certificate(session, scope, public_id)
+    if found is not None:
+        return ErasureOutcome(found, ())
+    if player.status is not PlayerStatus.CLOSED:
+        raise PlayerNotClosed("close the account first: its money leaves by a posting or not at all")
+
+    async def remove() -> Mapping[str, int]:
+        return await store.delete_person(session, scope, player.player_id)
+
+    order = ErasureOrder(public_id, policy_version)
+    outcome = await keys.erase_subject(session, scope, ring, order, checks, remove)
+    event_type, result = ("player.erasure_refused", "denied") if outcome.obstacles else ("player.erased", "success")
+    changes = tuple(Change(path, None, told) for path, told in rules.tell_erasure(outcome))
+    await _record(session, scope, event_type, player, actor, origin, reason=reason, outcome=result, changes=changes)
+    return outcome
 
 
 async def request_password_reset(

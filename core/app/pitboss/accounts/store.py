@@ -206,6 +206,16 @@ async def fetch_credential(
     return None if row is None else (row[0], row[1])
 
 
+async def update_identity(
+    session: AsyncSession, scope: TenantScope, player_id: int, sealed: Mapping[str, bytes]
+) -> None:
+    """Replace sealed values of a player, by column."""
+    row = PlayerIdentityRow
+    await session.execute(
+        update(row).where(row.tenant_id == scope.tenant_id, row.player_id == player_id).values(dict(sealed))
+    )
+
+
 async def delete_person(session: AsyncSession, scope: TenantScope, player_id: int) -> dict[str, int]:
     """Delete every row that says who a player is or lets them in; return how many by table."""
     removed: dict[str, int] = {}

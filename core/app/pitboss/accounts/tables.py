@@ -88,7 +88,10 @@ class PlayerIdentityRow(CellBase):
                     "account": "brand",
                     "identity": "email email_index first_name last_name birth_date country phone",
                 },
-                grants={"app": "select, insert", "worker": "select, delete"},
+                grants={
+                    "app": "select, insert, update (first_name, last_name, birth_date, country, phone), delete",
+                    "worker": "select",
+                },
             )
         },
     )
@@ -121,10 +124,7 @@ class PlayerCredentialRow(CellBase):
                     "credential": "password_hash",
                     "account": "changed_at",
                 },
-                grants={
-                    "app": "select, insert, update (password_hash, changed_at)",
-                    "worker": "select (tenant_id, player_id), delete",
-                },
+                grants={"app": "select, insert, update (password_hash, changed_at), delete"},
             )
         },
     )
@@ -182,7 +182,7 @@ class PasswordResetRow(CellBase):
                     "subject_key": "player_id",
                     "account": "created_at expires_at used_at",
                 },
-                grants={"app": "select, update (used_at)", "worker": "select, insert, delete"},
+                grants={"app": "select, update (used_at), delete", "worker": "select, insert, delete"},
             )
         },
     )

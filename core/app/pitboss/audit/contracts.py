@@ -220,6 +220,7 @@ WRITES: Final[dict[str, tuple[Written, ...]]] = {
     "domain.added": (Written("domain"),),
     "domain.updated": (Written("domain"),),
     "domain.removed": (Written("domain"),),
+    "directory.published": (Written("cell", Rows.SHARED),),
     "cell.registered": (Written("cell"),),
     "cell.updated": (Written("cell"),),
     "plugin.enabled": (Written("plugin_enablement"),),

@@ -62,6 +62,13 @@ class Epoch(msgspec.Struct, frozen=True):
     changed_at: datetime
 
 
+class EpochStep(msgspec.Struct, frozen=True):
+    """What a piece of a change of epoch did: whether another must follow, and the epochs that nobody opens any more."""
+
+    is_done: bool
+    destroyed: tuple[int, ...] = ()
+
+
 class SubjectKey(msgspec.Struct, frozen=True):
     """A version of a subject's key as it is stored, with the wrapped key of its epoch, both of one moment."""
 
@@ -89,12 +96,19 @@ class ErasureCheck(Protocol):
         ...
 
 
+class Remover(Protocol):
+    """Called in the transaction of an erasure that nothing stands against: takes the subject's rows away."""
+
+    async def __call__(self) -> Mapping[str, int]:
+        """Return how many rows went, by table."""
+        ...
+
+
 class ErasureOrder(msgspec.Struct, frozen=True):
-    """What is to be erased, under which version of the tenant's policy, and how many rows callers removed where."""
+    """What is to be erased, and under which version of the tenant's policy."""
 
     subject_id: UUID
     policy_version: str
-    removed: Mapping[str, int] = {}
 
 
 class Certificate(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -17,11 +18,13 @@ from pitboss.keys.contracts import (
     Certificate,
     Epoch,
     EpochState,
+    EpochStep,
     ErasureCheck,
     ErasureOrder,
     ErasureOutcome,
     FieldPlace,
     IndexedField,
+    Remover,
     SubjectState,
 )
 from pitboss.keys.errors import FieldUnreadable, KeysNotPrepared, SubjectErased, SubjectRestricted
@@ -158,12 +161,12 @@ async def erase_subject(
     ring: KeyRing,
     order: ErasureOrder,
     checks: Sequence[ErasureCheck],
+    remove: Remover,
 ) -> ErasureOutcome:
-    """Destroy a subject's keys and certify it, or restrict the subject where a check finds an obstacle.
+    """Let a subject's rows be removed, destroy its keys and certify both; or restrict it where a check finds an obstacle.
 
-    Callers delete the rows that may go first, in this transaction, and tell how many in `order.removed`. Copies of
-    the database that were made before still open until the epoch is over: see `Certificate.backups_closed_at`.
-    A subject that was erased before gets the certificate of then.
+    Copies of the database that were made before still open until the epoch is over: see `Certificate.backups_closed_at`.
+    A subject that was erased before gets the certificate of then, and nothing is removed.
     """
     ring.check(scope)
     # The epoch is held first: it is the one up to which copies still open what is erased now.
@@ -175,6 +178,7 @@ async def erase_subject(
     if obstacles:
         await restrict_subject(session, scope, order.subject_id)
         return ErasureOutcome(None, tuple(obstacles))
+    removed = await remove()
     # The mark of a subject without a key, so that it gets none later.
     marked = await store.insert_subject_key(session, scope, order.subject_id, 1, current.epoch, None)
     if not marked:
@@ -186,7 +190,7 @@ async def erase_subject(
         "policy_version": order.policy_version,
         "epoch": current.epoch,
         "keys_destroyed": destroyed,
-        "removed": dict(order.removed),
+        "removed": dict(removed),
     }
     await store.insert_erasure(session, scope, values)
     return ErasureOutcome(await store.fetch_erasure(session, scope, order.subject_id), ())
@@ -258,6 +262,21 @@ async def destroy_epochs(session: AsyncSession, scope: TenantScope, ring: KeyRin
     await ring.service.destroy_before(rules.tenant_key_name(scope.cell, scope.tenant_id), least)
     ring.forget(scope)
     return await store.close_epochs(session, scope, least)
+
+
+async def advance_epoch(session: AsyncSession, scope: TenantScope, ring: KeyRing) -> EpochStep:
+    """Do the next piece of a change of epoch that has begun, whoever began it; each call is a transaction of its own."""
+    if await rewrap_keys(session, scope, ring):
+        return EpochStep(is_done=False)
+    # What is retired here is destroyed by the next call: a destroyed version does not come back with a rollback.
+    if await retire_epochs(session, scope):
+        return EpochStep(is_done=False)
+    return EpochStep(is_done=True, destroyed=tuple(await destroy_epochs(session, scope, ring)))
+
+
+async def is_epoch_due(session: AsyncSession, scope: TenantScope, now: datetime) -> bool:
+    """Return whether the tenant's epoch has lasted its time; raise `KeysNotPrepared`."""
+    return rules.is_epoch_over((await _current_epoch(session, scope)).started_at, now)
 
 
 async def _current_epoch(session: AsyncSession, scope: TenantScope, *, change: bool = False) -> KeyEpochRow:
