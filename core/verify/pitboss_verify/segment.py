@@ -202,10 +202,10 @@ def check_segments(folder: Path, keys: Sequence[Key]) -> Report:
 def read_round(data: bytes) -> dict[str, Any] | None:
     """Return a file as the proof of a round, None where it is something else."""
     try:
-        found = json.loads(data)
-    except ValueError:
+        found = cast("dict[str, Any]", json.loads(data))
+    except (ValueError, RecursionError):
         return None
-    return cast("dict[str, Any]", found) if type(found) is dict and found.get("format") == PROOF_FORMAT else None
+    return found if type(found) is dict and found.get("format") == PROOF_FORMAT else None
 
 
 def check_round(found: dict[str, Any], keys: Sequence[Key]) -> Report:

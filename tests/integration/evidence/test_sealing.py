@@ -244,16 +244,20 @@ async def test_kill_in_the_middle_leaves_no_gap_and_no_double(books: SealedHouse
     program = Path(__file__).with_name("sealer_process.py")
     keys = ",".join(f"{key.key_id}:{key.secret.hex()}" for key in books.database.context_keys)
     arguments = [str(program), books.database.sequencer_url, str(books.keys_file), keys, str(books.folder)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdin=pipe, stdout=pipe, cwd=Path(__file__).parents[3]
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
     for number in range(6):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[3]
-        )
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"leads\n"
+        process.stdin.write(b"another\n")
+        child = int(await process.stdout.readline())
         await books.play_rounds(4, f"kill{number}-")
         await asyncio.sleep(0.03 * number)
-        os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
+        os.kill(child, signal.SIGKILL)
+    process.stdin.close()
+    await process.wait()
     await books.seal()
     found = await books.check()
     assert found.findings == ()

@@ -95,7 +95,8 @@ def _compare_columns(number: int, lines: bytes, columns: bytes) -> list[str]:
 
 def flatten(entry: dict[str, Any]) -> dict[str, Any]:
     """Return an entry as the row of Parquet that tells the same."""
-    account, named = entry["account"] or {}, entry["round"] or {}
+    account: dict[str, Any] = entry["account"] or {}
+    named: dict[str, Any] = entry["round"] or {}
     row: dict[str, Any] = {
         name: entry[name]
         for name in ("currency", "log_seq", "op", "reference", "reverses", "source", "version", "wallet")

@@ -6,6 +6,7 @@ import gzip
 import io
 from datetime import datetime, timedelta
 from hashlib import sha256
+from importlib import import_module
 from typing import Any, Final
 
 from pitboss.evidence.contracts import Segment
@@ -13,9 +14,10 @@ from pitboss.evidence.rules import Columns, name_object
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.worm.port import Mode, ObjectDamaged, ObjectMissing, Retention, WormStore
 
-KEEP_DAYS: Final = 3653
-"""Ten years. No pack has a verified period for money records yet, and what has none is never purged: whoever runs the
-cell extends what has to stay longer."""
+STRICT_YEARS: Final = 10
+"""How long segments are kept where no pack asks for longer: no verified period for money records is known yet, and what
+has none is never purged, so whoever runs the cell extends what has to stay."""
+_DAYS_OF_YEAR: Final = 366
 _COMPRESSION: Final = 3
 
 
@@ -31,22 +33,26 @@ def unpack_lines(data: bytes) -> list[bytes]:
 
 def pack_columns(columns: Columns) -> bytes:
     """Return entries as Parquet, for readers who ask for a round, a wallet or a sum among millions."""
-    import pyarrow as pa  # noqa: PLC0415 - it takes half a second, which no other process should pay
-    from pyarrow import parquet  # noqa: PLC0415 - the same
+    arrow, parquet = _load()
 
-    kinds = {"at": pa.timestamp("us", tz="UTC"), "op": pa.string(), "reverses": pa.int64()}
+    kinds: dict[str, Any] = {"at": arrow.timestamp("us", tz="UTC"), "op": arrow.string(), "reverses": arrow.int64()}
     arrays: dict[str, Any] = {
-        name: pa.array(values, kinds.get(name) or (pa.int64() if name in _NUMBERS else pa.string()))
+        name: arrow.array(values, kinds.get(name) or (arrow.int64() if name in _NUMBERS else arrow.string()))
         for name, values in sorted(columns.values.items())
     }
     sink = io.BytesIO()
-    parquet.write_table(pa.table(arrays), sink, compression="zstd", compression_level=1, version="2.6")
+    parquet.write_table(arrow.table(arrays), sink, compression="zstd", compression_level=1, version="2.6")
     return sink.getvalue()
+
+
+def _load() -> tuple[Any, Any]:
+    """Return the library and its part for Parquet: half a second and 80 MB, which only who seals or checks pays."""
+    return import_module("pyarrow"), import_module("pyarrow.parquet")
 
 
 def unpack_columns(data: bytes) -> list[dict[str, Any]]:
     """Return the rows of Parquet that `pack_columns` wrote."""
-    from pyarrow import parquet  # noqa: PLC0415 - see above
+    _, parquet = _load()
 
     return parquet.read_table(io.BytesIO(data)).to_pylist()
 
@@ -57,9 +63,11 @@ _NUMBERS: Final = frozenset(
 )
 
 
-async def store_segment(store: WormStore, scope: TenantScope, segment: Segment, now: datetime) -> None:
+async def store_segment(
+    store: WormStore, scope: TenantScope, segment: Segment, now: datetime, years: int = STRICT_YEARS
+) -> None:
     """Put the objects of a segment where none of them is yet; the manifest last, so that it never stands for nothing."""
-    retention = Retention(Mode.COMPLIANCE, now + timedelta(days=KEEP_DAYS))
+    retention = Retention(Mode.COMPLIANCE, now + timedelta(days=_DAYS_OF_YEAR * years))
     objects = {"jsonl.gz": segment.lines, "parquet": segment.columns, "manifest": segment.manifest}
     for kind, content in objects.items():
         key = name_object(scope.cell, scope.slug, segment.number, kind)

@@ -38,7 +38,7 @@ from pitboss.evidence.rules import (
     split_spans,
     write_signature,
 )
-from pitboss.evidence.runtime.objects import find_manifest, pack_columns, pack_lines, store_segment
+from pitboss.evidence.runtime.objects import STRICT_YEARS, find_manifest, pack_columns, pack_lines, store_segment
 from pitboss.games import service as games
 from pitboss.games.contracts import SealedRound
 from pitboss.kernel.scope import TenantScope
@@ -67,6 +67,7 @@ class Sealer:
         worm: WormStore,
         list_scopes: Callable[[], Sequence[TenantScope]],
         *,
+        years: int = STRICT_YEARS,
         most: int = SEAL_ENTRIES,
         pause_seconds: float = SEAL_SECONDS,
     ) -> None:
@@ -75,6 +76,7 @@ class Sealer:
         self._signer = signer
         self._worm = worm
         self._list_scopes = list_scopes
+        self._years = years
         self._most = most
         self._pause_seconds = pause_seconds
         self._connection: asyncpg.Connection | None = None
@@ -172,7 +174,7 @@ class Sealer:
                 now = await store.read_clock(connection)
             if segment is None:
                 return
-            await store_segment(self._worm, scope, segment, now)
+            await store_segment(self._worm, scope, segment, now, self._years)
             async with connection.transaction():
                 await self._enter(connection, scope)
                 await store.mark_stored(connection, scope.tenant_id, segment.number)

@@ -102,4 +102,5 @@ async def fetch_house_names(connection: asyncpg.Connection, tenant_id: int) -> d
 
 async def fetch_source_names(connection: asyncpg.Connection, tenant_id: int) -> dict[int, str]:
     """Return the name of each source of external ids."""
-    return dict(await connection.fetch("select source_id, name from source where tenant_id = $1", tenant_id))
+    rows = await connection.fetch("select source_id, name from source where tenant_id = $1", tenant_id)
+    return {row[0]: row[1] for row in rows}
