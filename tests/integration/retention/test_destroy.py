@@ -182,13 +182,13 @@ async def test_a_stale_plan_is_refused_everywhere(house: House) -> None:
         await house.destroy(run)
 
 
-@pytest.mark.parametrize("table", sorted(rules.KEPT))
-async def test_no_plan_reaches_a_table_that_is_kept(house: House, table: str) -> None:
-    with pytest.raises(DBAPIError, match=f"no schedule destroys rows of {table}"):
-        async with house.worker.transaction(AURORA) as session:
-            await session.execute(
-                text("select count(*) from retention_find(1, :name, 'mt_mga', 'creation', now())"), {"name": table}
-            )
+async def test_no_plan_reaches_a_table_that_is_kept(house: House) -> None:
+    for table in rules.KEPT:
+        with pytest.raises(DBAPIError, match=f"no schedule destroys rows of {table}"):
+            async with house.worker.transaction(AURORA) as session:
+                await session.execute(
+                    text("select count(*) from retention_find(1, :name, 'mt_mga', 'creation', now())"), {"name": table}
+                )
 
 
 async def test_no_login_destroys_without_the_function(house: House) -> None:

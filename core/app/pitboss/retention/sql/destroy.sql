@@ -30,7 +30,7 @@ begin
         raise exception 'time does not count from %', its_start using errcode = 'restrict_violation';
     end if;
     return query execute format(
-        'select x.ctid, case when $3 then greatest(%2$s, p.closed_at) else %2$s end,
+        'select x.ctid, case when $3 and %2$s is not null then greatest(%2$s, p.closed_at) else %2$s end,
             exists (select from public.legal_hold h where h.tenant_id = $1
                 and (h.lifted_at is null or h.lifted_at > $4)
                 and (h.scope = 3 or h.scope = 2 and h.table_name = %4$L or h.scope = 1 and h.subject_id = p.public_id))
