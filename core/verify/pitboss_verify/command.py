@@ -12,6 +12,7 @@ from pathlib import Path
 from pitboss_verify.archive import ArchiveCheck
 from pitboss_verify.note import Checkpoint, Key, parse_checkpoint, parse_key
 from pitboss_verify.package import PackageCheck, Report, check_record
+from pitboss_verify.segment import check_round, check_segments, read_round
 from pitboss_verify.stores import Store, open_store
 
 SOUND, FINDINGS, NOT_CHECKED = 0, 1, 2
@@ -24,15 +25,19 @@ def read_keys(file: Path) -> list[Key]:
 
 
 def verify(package: Path | Store, keys: Sequence[Key], since: Checkpoint | None = None) -> Report:
-    """Check a folder as a package or as an archive of packages, a file as the proof of one entry."""
+    """Check a folder as a package, an archive or segments of a sealed log, a file as the proof of one entry or round."""
     if not isinstance(package, Path):
         return ArchiveCheck(package, keys, since).run()
     if package.is_dir():
+        if any(package.glob("*.manifest")):
+            return check_segments(package, keys)
         store = open_store(package)
         if store is not None:
             return ArchiveCheck(store, keys, since).run()
         return PackageCheck(package, keys, since).run()
-    return check_record(package.read_bytes(), keys)
+    data = package.read_bytes()
+    proof = read_round(data)
+    return check_record(data, keys) if proof is None else check_round(proof, keys)
 
 
 def run(arguments: Sequence[str], store: Store | None = None) -> int:

@@ -36,6 +36,7 @@ def sequencer(control: bool) -> None:
 
 async def _run_cell(settings: Settings) -> None:
     from pitboss.audit.runtime import FileSigner, Sequencer
+    from pitboss.cli.round_sealing import seal_rounds
     from pitboss.directory.contracts import PublicKey
     from pitboss.directory.runtime import REFRESH_SECONDS, Directory
     from pitboss.platform.background import Repeating, keep_repeating
@@ -69,6 +70,7 @@ async def _run_cell(settings: Settings) -> None:
         async with (
             keep_repeating(Repeating("directory.refresh", REFRESH_SECONDS, partial(directory.refresh, database))),
             _open_sealer(settings, metrics, database.transaction, list_scopes) as sealer,
+            seal_rounds(settings, metrics, list_scopes, find_longest_years()),
         ):
             await _serve(settings, metrics, readiness, sequencer, sealer)
     finally:

@@ -160,6 +160,11 @@ class Metrics:
             ["tenant"],
             registry=registry,
         )
+        self.rounds_unsealed_seconds = Gauge(
+            "pitboss_rounds_unsealed_seconds",
+            "How long ago everything that was booked until then was known to be sealed and stored; 0 elsewhere.",
+            registry=registry,
+        )
         self.dependency_up = Gauge(
             "pitboss_dependency_up",
             "1 while a process of a cell has what it works with, 0 while it does not.",
