@@ -192,6 +192,19 @@ class Written(msgspec.Struct, frozen=True):
     rows: Rows = Rows.NAMED
 
 
+class Destination(msgspec.Struct, frozen=True):
+    """Where a tenant's events go, and how far it has got; `secret` is the name of one, `problem` why it waits."""
+
+    name: str
+    kind: str
+    address: str
+    secret: str
+    next_seq: int
+    attempts: int
+    delivered_at: datetime | None
+    problem: str
+
+
 class EventType(msgspec.Struct, frozen=True):
     """A registered type: what it is about, and which paths besides the personal ones are classified."""
 
@@ -229,6 +242,8 @@ WRITES: Final[dict[str, tuple[Written, ...]]] = {
     "policy.applied": (Written("tenant_policy", Rows.ONE),),
     "theme.applied": (Written("brand_theme"),),
     "theme.removed": (Written("brand_theme"),),
+    "destination.added": (Written("audit_destination", Rows.ONE),),
+    "destination.removed": (Written("audit_destination", Rows.ONE),),
     "player.registered": (
         Written("player"),
         Written("player_identity", Rows.ONE),
@@ -277,6 +292,7 @@ WRITES: Final[dict[str, tuple[Written, ...]]] = {
         Written("subject_key", Rows.ANY),
     ),
     "subject_case.restriction_lifted": (Written("processing_restriction"), Written("subject_key", Rows.ANY)),
+    "subject_case.corrected": (Written("subject_case", Rows.SHARED),),
     "subject_export.asked": (Written("subject_export"),),
     "subject_export.made": (Written("subject_export"), Written("subject_key", Rows.ANY)),
     "subject_export.fetched": (Written("subject_case", Rows.ANY),),
@@ -443,7 +459,6 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
             "player.signed_out": "A player signed out",
             "player.password_reset_requested": "A reset token was made for an existing account",
             "player.password_reset": "A password was replaced through a reset token",
-            "player.events_revealed": "Sealed values of a player's audit events were opened for somebody",
         },
     ),
     **_types(
@@ -506,6 +521,7 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
             "subject_case.received": "A data subject asked for something; the clock runs",
             "subject_case.moved": "A data subject's request came a step further",
             "subject_case.ended": "A data subject's request was carried out, in part or whole, or refused",
+            "subject_case.corrected": "What a data subject asked for was put right",
             "subject_case.restricted": "A player's data are kept and not used",
             "subject_case.restriction_lifted": "A player's data may be used again",
         },
@@ -542,6 +558,15 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         Category.SECURITY,
         "audit_log",
         {KEY_ROTATED: "A log got another signing key; the one before it has signed the statement"},
+    ),
+    **_types(
+        Category.CONFIG_CHANGE,
+        "destination",
+        {
+            "destination.added": "Events of a tenant are sent to a further destination",
+            "destination.removed": "A destination gets no events any more",
+            "destination.replayed": "Events are sent to a destination again, from an entry of the log on",
+        },
     ),
     **_types(
         Category.DATA_ACCESS,

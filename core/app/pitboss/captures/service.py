@@ -17,6 +17,8 @@ from pitboss.kernel.scope import Actor, Origin, TenantScope
 
 __all__ = ["accept_findings", "fetch_state", "keep", "reconcile"]
 
+FIRST: Final = 1
+"""The first transaction of a server; zero is that of events that came from another one with their tenant."""
 _ROWS: Final = 5_000
 _TOLD_FINDINGS: Final = 100
 """Findings of one run that get an event of their own; the rest are counted in one more."""
@@ -26,7 +28,7 @@ _TYPES: Final = {"unexplained": "capture.unexplained", "unfounded": "capture.unf
 async def reconcile(
     session: AsyncSession,
     scope: TenantScope | None,
-    first: int = 0,
+    first: int = FIRST,
     *,
     look: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
@@ -74,7 +76,7 @@ async def keep(session: AsyncSession, scope: TenantScope, actor: Actor) -> Recon
     Numbers of transactions that went back, as on a server that a dump was loaded on, let it begin again.
     """
     state = await store.fetch_state(session, scope, lock=True)
-    first = 0 if state is None or state.before > await store.read_horizon(session) else state.before
+    first = FIRST if state is None or state.before > await store.read_horizon(session) else state.before
     outcome = await reconcile(session, scope, first)
     for finding in outcome.findings[:_TOLD_FINDINGS]:
         await record_event(session, scope, _incident(finding, actor))
@@ -83,7 +85,7 @@ async def keep(session: AsyncSession, scope: TenantScope, actor: Actor) -> Recon
         changes = (Change("more", None, more),)
         event = AuditEvent("capture.unexplained", actor, Origin(), "capture", "more", changes, "error")
         await record_event(session, scope, event)
-    known = 0 if state is None or not first else state.findings
+    known = 0 if state is None or first == FIRST else state.findings
     await store.write_state(session, scope, outcome.before, known + len(outcome.findings))
     kept = await store.fetch_state(session, scope)
     assert kept is not None  # noqa: S101 - written in this transaction

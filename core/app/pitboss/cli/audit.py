@@ -11,12 +11,16 @@ import click
 import msgspec
 
 from pitboss.audit import service as log
-from pitboss.audit.contracts import EventFilter, RecordedEvent
+from pitboss.audit.contracts import Access, EventFilter, RecordedEvent, Sealed, Value
 from pitboss.cli import audit_captures
 from pitboss.cli.audit_evidence import COMMANDS, read_moment
 from pitboss.cli.cell import get_scope, open_cell
+from pitboss.cli.reading import record_shown
+from pitboss.kernel.classes import Sort
 from pitboss.kernel.paging import MAX_PAGE_SIZE, Page
-from pitboss.permissions.service import deployment_command
+from pitboss.keys.runtime import open_ring
+from pitboss.permissions.service import deployment_actor, deployment_command
+from pitboss.permissions.service import require as demand
 from pitboss.platform.db import ControlDatabase, create_engine
 from pitboss.platform.settings import Settings, load_settings, require
 
@@ -41,6 +45,7 @@ for _command in (*COMMANDS, *audit_captures.COMMANDS):
 @click.option(
     "--limit", "most", default=50, show_default=True, type=click.IntRange(min=0), help="Most events; 0 for all."
 )
+@click.option("--reveal", is_flag=True, help="Open sealed values of players; that somebody did is recorded.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @deployment_command("audit.event.view")
 def list_command(
@@ -52,22 +57,33 @@ def list_command(
     since: datetime | None,
     until: datetime | None,
     most: int,
+    reveal: bool,
     as_json: bool,
 ) -> None:
     """List what happened to a tenant of this cell, or on the control plane, newest first."""
     if control == bool(tenant):
         raise click.UsageError("name a tenant, or give --control")
+    if reveal:
+        demand(deployment_actor(), "audit.event.reveal")
     wanted = EventFilter(event_type, target, actor, since, until)
-    asyncio.run(_list(load_settings(), tenant, wanted, most, _print_json if as_json else _print))
+    asyncio.run(_list(load_settings(), tenant, wanted, most, _print_json if as_json else _print, reveal=reveal))
 
 
+_FIELDS = frozenset(RecordedEvent.__struct_fields__)
 Ask = Callable[[str | None], Awaitable[Page[RecordedEvent]]]
 
 
 async def _list(
-    settings: Settings, slug: str, wanted: EventFilter, most: int, show: Callable[[RecordedEvent], None]
+    settings: Settings,
+    slug: str,
+    wanted: EventFilter,
+    most: int,
+    show: Callable[[RecordedEvent], None],
+    *,
+    reveal: bool,
 ) -> None:
-    events = _read_cell(settings, slug, wanted) if slug else _read_control(settings, wanted)
+    rows = min(most, MAX_PAGE_SIZE) if most else MAX_PAGE_SIZE
+    events = _read_cell(settings, slug, wanted, rows, reveal=reveal) if slug else _read_control(settings, wanted)
     left = most
     async with aclosing(events):
         async for event in events:
@@ -77,16 +93,29 @@ async def _list(
                 return
 
 
-async def _read_cell(settings: Settings, slug: str, wanted: EventFilter) -> AsyncGenerator[RecordedEvent]:
-    async with open_cell(settings) as (database, directory):
+async def _read_cell(
+    settings: Settings, slug: str, wanted: EventFilter, rows: int, *, reveal: bool
+) -> AsyncGenerator[RecordedEvent]:
+    async with open_cell(settings) as (database, directory), open_ring(settings, is_used=reveal) as ring:
         scope = get_scope(directory, slug)
 
         async def ask(cursor: str | None) -> Page[RecordedEvent]:
             async with database.transaction(scope) as session:
-                return await log.list_events(session, scope, wanted, cursor=cursor, page_size=MAX_PAGE_SIZE)
+                page = await log.list_events(session, scope, wanted, cursor=cursor, page_size=rows)
+                ids = tuple(str(found.event_id) for found in page.items)
+                sorts: tuple[Sort, ...] = ("staff", "opaque", "identity") if reveal else ("staff", "opaque")
+                access = Access("reveal" if reveal else "read", sorts, ids, _FIELDS, _describe(wanted))
+                await record_shown(session, scope, "audit.viewed", slug, access)
+                if not reveal:
+                    return page
+                return Page(await log.reveal_events(session, scope, ring, page.items), page.next_cursor)
 
         async for event in _turn_pages(ask):
             yield event
+
+
+def _describe(wanted: EventFilter) -> dict[str, str]:
+    return {name: str(value) for name, value in msgspec.structs.asdict(wanted).items() if value}
 
 
 async def _read_control(settings: Settings, wanted: EventFilter) -> AsyncGenerator[RecordedEvent]:
@@ -126,5 +155,11 @@ def _print(event: RecordedEvent) -> None:
     line = [moment, event.type, f"{event.target_type}:{event.target_id}", f"by {event.actor.kind}:{event.actor.name}"]
     click.echo("  ".join([*line, *ending]))
     for change in event.changes:
-        sides = [msgspec.json.encode(side).decode() for side in (change.before, change.after)]
+        sides = [_side(side) for side in (change.before, change.after)]
         click.echo(f"    {change.path}  {sides[0]} → {sides[1]}")
+
+
+def _side(value: Value) -> str:
+    if isinstance(value, Sealed):
+        return f"({value.state or 'sealed'})"
+    return msgspec.json.encode(value).decode()

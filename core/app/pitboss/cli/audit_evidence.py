@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import wraps
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.audit.contracts import CONTROL_SCOPE
 from pitboss.cli.cell import get_scope, open_cell
+from pitboss.cli.reading import record_export
 from pitboss.kernel.scope import TenantScope
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.db import ControlDatabase, create_engine
@@ -38,8 +39,13 @@ def read_moment(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 @asynccontextmanager
-async def _open(slug: str) -> AsyncGenerator[tuple[AsyncSession, TenantScope]]:
-    """Open one moment of a tenant's log, or of control's own where no tenant is named."""
+async def _open(
+    slug: str, given_out: Mapping[str, object] | None = None
+) -> AsyncGenerator[tuple[AsyncSession, TenantScope]]:
+    """Open one moment of a tenant's log, or of control's own where no tenant is named.
+
+    What is `given_out` of a tenant's, an event or a span, is recorded first.
+    """
     if not slug:
         engine = create_engine(require(load_settings(), "control_database_url"), pool_size=1)
         one_moment = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -51,6 +57,9 @@ async def _open(slug: str) -> AsyncGenerator[tuple[AsyncSession, TenantScope]]:
         return
     async with open_cell(load_settings()) as (database, directory):
         scope = get_scope(directory, slug)
+        if given_out is not None:
+            ids = [str(given_out[name]) for name in given_out if name == "event"]
+            await record_export(database, scope, "audit.exported", slug, ids, query=given_out)
         async with database.snapshot(scope) as session:
             yield session, scope
 
@@ -90,7 +99,7 @@ def package_command(
     signer = FileSigner(require(load_settings(), "audit_keys_file"))
 
     async def write() -> None:
-        async with _open(tenant) as (session, scope):
+        async with _open(tenant, {"begin": begin, "end": end, "since": size}) as (session, scope):
             packed = await write_package(session, scope, signer, into, order)
         click.echo(f"{packed.origin}: entries {packed.first} to {packed.end - 1} in {into}, manifest {packed.manifest}")
 
@@ -131,7 +140,7 @@ def prove_command(tenant: str, event: UUID) -> None:
     from pitboss.audit.runtime import prove_event
 
     async def prove() -> None:
-        async with _open(tenant) as (session, scope):
+        async with _open(tenant, {"event": event}) as (session, scope):
             click.echo((await prove_event(session, scope, event)).decode())
 
     asyncio.run(prove())

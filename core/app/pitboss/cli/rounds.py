@@ -14,6 +14,8 @@ import click
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.cli.cell import get_scope, open_cell
+from pitboss.cli.reading import record_export
+from pitboss.kernel.classes import Sort
 from pitboss.kernel.scope import TenantScope
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.settings import Settings, load_settings, require
@@ -27,7 +29,7 @@ def rounds() -> None:
 
 @asynccontextmanager
 async def _open(
-    settings: Settings, slug: str
+    settings: Settings, slug: str, shown: UUID | None = None
 ) -> AsyncGenerator[tuple[AsyncSession, asyncpg.Connection, TenantScope, WormStore]]:
     from pitboss.platform.worm import open_worm_store
 
@@ -35,6 +37,9 @@ async def _open(
     try:
         async with open_cell(settings) as (database, directory):
             scope = get_scope(directory, slug)
+            if shown is not None:
+                its: tuple[Sort, ...] = ("subject_key", "play", "money")
+                await record_export(database, scope, "round.viewed", str(shown), [str(shown)], sorts=its)
             async with database.snapshot(scope) as session:
                 raw = await (await session.connection()).get_raw_connection()
                 connection: asyncpg.Connection | None = raw.driver_connection
@@ -56,7 +61,7 @@ def prove_command(tenant: str, round_id: UUID, into: Path | None) -> None:
     from pitboss.games import service as games
 
     async def prove() -> bytes:
-        async with _open(load_settings(), tenant) as (session, connection, scope, worm):
+        async with _open(load_settings(), tenant, round_id) as (session, connection, scope, worm):
             parts = await games.get_round(session, scope, round_id)
             return await prove_round(connection, scope, worm, round_id, parts)
 
