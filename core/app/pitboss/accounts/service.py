@@ -217,8 +217,13 @@ async def list_licences(session: AsyncSession, scope: TenantScope) -> tuple[str,
     return usual, await store.fetch_licences_beside(session, scope, usual)
 
 
-async def get_identity(session: AsyncSession, scope: TenantScope, ring: KeyRing, player: Player) -> Identity:
-    """Return a player's personal data; raise `PlayerErased`, or `SubjectRestricted` where it is kept for the law alone."""
+async def get_identity(
+    session: AsyncSession, scope: TenantScope, ring: KeyRing, player: Player, *, despite_restriction: bool = False
+) -> Identity:
+    """Return a player's personal data; raise `PlayerErased`, or `SubjectRestricted` where it is kept for the law alone.
+
+    `despite_restriction` is for what the law demands or the player asks for, and for nothing else.
+    """
     sealed = await store.fetch_identity(session, scope, player.player_id)
     if sealed is None:
         if await keys.find_state(session, scope, player.public_id) is SubjectState.ERASED:
@@ -226,7 +231,8 @@ async def get_identity(session: AsyncSession, scope: TenantScope, ring: KeyRing,
         raise PlayerNotFound("there is no such player")
     fields = [(_place(player, column), sealed[column]) for column in IDENTITY_COLUMNS]
     try:
-        return rules.read_plain(await keys.open_fields(session, scope, ring, fields))
+        opened = await keys.open_fields(session, scope, ring, fields, despite_restriction=despite_restriction)
+        return rules.read_plain(opened)
     except SubjectErased:
         raise PlayerErased("who this player was has been erased") from None
 
@@ -303,7 +309,7 @@ async def correct_identity(
     `PlayerNotFound` and `PlayerErased`.
     """
     player = await _get(session, scope, public_id, lock=True)
-    before = await get_identity(session, scope, ring, player)
+    before = await get_identity(session, scope, ring, player, despite_restriction=True)
     after = rules.correct(before, corrected)
     changed = [name for name in IDENTITY_COLUMNS if getattr(before, name) != getattr(after, name)]
     if not changed:
@@ -387,7 +393,7 @@ async def make_password_reset(
     player = await store.fetch_player(session, scope, player_id)
     if player is None or player.status is PlayerStatus.CLOSED:
         return None
-    identity = await get_identity(session, scope, ring, player)
+    identity = await get_identity(session, scope, ring, player, despite_restriction=True)
     token = token_urlsafe(32)
     await store.insert_reset(session, scope, player_id, _hash_token(token), RESET_LIFETIME)
     actor, origin = Actor(ActorKind.SERVICE, "accounts.send_password_reset"), Origin(causation_id=causation_id)

@@ -124,7 +124,10 @@ class PlayerCredentialRow(CellBase):
                     "credential": "password_hash",
                     "account": "changed_at",
                 },
-                grants={"app": "select, insert, update (password_hash, changed_at), delete"},
+                grants={
+                    "app": "select, insert, update (password_hash, changed_at), delete",
+                    "worker": "select (tenant_id, player_id, changed_at)",
+                },
             )
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from pitboss.audit.contracts import (
     Access,
     AuditEvent,
     Change,
+    Destination,
     EventFilter,
     EventType,
     Outcome,
@@ -25,10 +27,10 @@ from pitboss.audit.contracts import (
     Sealed,
     Value,
 )
-from pitboss.audit.errors import UnknownEventType
+from pitboss.audit.errors import DestinationInvalid, DestinationUnknown, UnknownEventType
 from pitboss.audit.rules import check_filter, mask_change, may_be_sealed
 from pitboss.audit.rules.access import describe_access
-from pitboss.audit.store import list_written
+from pitboss.audit.store import exports, list_written
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import Actor, Origin, TenantScope
@@ -36,10 +38,12 @@ from pitboss.keys import service as keys
 from pitboss.keys.contracts import FieldPlace
 from pitboss.keys.errors import FieldUnreadable, SubjectErased, SubjectRestricted
 from pitboss.keys.service import KeyRing
+from pitboss.platform.event_senders import Target, find_target_fault
 
 __all__ = ["list_written"]
 
 ALL_EVENTS: Final = EventFilter()
+DESTINATION_NAME: Final = re.compile("[a-z0-9-]{1,40}")
 _STATES: Final[dict[type[Exception], str]] = {
     SubjectErased: "erased",
     SubjectRestricted: "restricted",
@@ -83,20 +87,9 @@ async def reveal_events(
 ) -> list[RecordedEvent]:
     """Return events with their sealed values opened; one that does not open says why in its `state`.
 
-    Callers check `audit.event.reveal`, and record whose values they were (`list_revealed`).
+    Callers check `audit.event.reveal`, and record that they show them.
     """
     return [await _reveal(session, scope, ring, event) for event in events]
-
-
-def list_revealed(events: Sequence[RecordedEvent]) -> list[str]:
-    """Return the players whose sealed values stand in events, each once."""
-    found = {
-        event.target_id: None
-        for event in events
-        for change in event.changes
-        if isinstance(change.before, Sealed) or isinstance(change.after, Sealed)
-    }
-    return list(found)
 
 
 async def _reveal(session: AsyncSession, scope: TenantScope, ring: KeyRing, event: RecordedEvent) -> RecordedEvent:
@@ -176,6 +169,54 @@ async def list_control_events(
     rows = min(page_size, MAX_PAGE_SIZE)
     match = check_filter(wanted)
     return _page(await store.fetch_control_events(session, match, _before(cursor), rows + 1), rows)
+
+
+async def list_destinations(session: AsyncSession, scope: TenantScope) -> list[Destination]:
+    """Return where a tenant's events are sent."""
+    return [
+        Destination(
+            row.name,
+            row.kind,
+            row.address,
+            row.secret,
+            delivery.next_seq,
+            delivery.attempts,
+            delivery.delivered_at,
+            delivery.problem,
+        )
+        for row, delivery in await exports.fetch_destinations(session, scope)
+    ]
+
+
+async def add_destination(
+    session: AsyncSession, scope: TenantScope, name: str, target: Target, by: Actor, origin: Origin, first: int = 0
+) -> None:
+    """Send a tenant's events to a destination from an entry on; raise `DestinationInvalid`."""
+    fault = "a name is 1 to 40 of a-z, 0-9 and -" if not DESTINATION_NAME.fullmatch(name) else find_target_fault(target)
+    if not fault and await exports.fetch_destination(session, scope, name) is not None:
+        fault = "there is one of that name"
+    if fault:
+        raise DestinationInvalid(fault)
+    await exports.insert_destination(session, scope, {"name": name, **msgspec.to_builtins(target)}, first)
+    changes = (Change("kind", None, target.kind), Change("address", None, target.address))
+    await record_event(session, scope, AuditEvent("destination.added", by, origin, "destination", name, changes))
+
+
+async def remove_destination(session: AsyncSession, scope: TenantScope, name: str, by: Actor, origin: Origin) -> None:
+    """Send nothing to a destination any more; raise `DestinationUnknown`."""
+    if not await exports.delete_destination(session, scope, name):
+        raise DestinationUnknown(f"{scope.slug} has no destination {name}")
+    await record_event(session, scope, AuditEvent("destination.removed", by, origin, "destination", name))
+
+
+async def replay_destination(
+    session: AsyncSession, scope: TenantScope, name: str, first: int, by: Actor, origin: Origin
+) -> None:
+    """Send a tenant's events to a destination again, from an entry on; raise `DestinationUnknown`."""
+    if not await exports.rewind_delivery(session, scope, name, first):
+        raise DestinationUnknown(f"{scope.slug} has no destination {name}")
+    changes = (Change("next_seq", None, first),)
+    await record_event(session, scope, AuditEvent("destination.replayed", by, origin, "destination", name, changes))
 
 
 def _masked(event: AuditEvent) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pitboss.hosting import rules
 from pitboss.hosting.contracts import Call, HeldPlugin, HeldTenant, Installed, TenantOrder, Touch
 from pitboss.hosting.errors import OrderRefused
 from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.keys.contracts import EpochStep
 from pitboss.keys.service import KeyRing
 from pitboss.platform.outbox import enqueue
 from pitboss.plughost.contracts import CATALOGUE_JOB, LoadedPack
@@ -158,6 +159,26 @@ async def prepare_tenant(
             await plughost.disable_plugin(session, scope, enabled.slug, actor=actor, origin=origin)
     await policy.apply_policy(session, scope, *read_policy(order, host, moment), actor=actor, origin=origin)
     await themes.apply_themes(session, scope, order.themes, actor=actor, origin=origin)
+
+
+async def begin_epoch(session: AsyncSession, scope: TenantScope, ring: KeyRing, *, actor: Actor, origin: Origin) -> int:
+    """Begin the next epoch of a tenant's keys and return its number; `advance_epoch` does the rest."""
+    epoch = await keys.begin_epoch(session, scope, ring)
+    changes = (Change("epoch", epoch - 1, epoch),)
+    await record_event(session, scope, AuditEvent("keys.epoch_started", actor, origin, "keyring", scope.slug, changes))
+    return epoch
+
+
+async def advance_epoch(
+    session: AsyncSession, scope: TenantScope, ring: KeyRing, *, actor: Actor, origin: Origin
+) -> EpochStep:
+    """Do the next piece of a change of epoch that has begun; call it until it is done, each time in a new transaction."""
+    step = await keys.advance_epoch(session, scope, ring)
+    if step.destroyed:
+        changes = (Change("epochs", None, [str(epoch) for epoch in step.destroyed]),)
+        event = AuditEvent("keys.epochs_destroyed", actor, origin, "keyring", scope.slug, changes)
+        await record_event(session, scope, event)
+    return step
 
 
 async def open_books(session: AsyncSession, scope: TenantScope, order: TenantOrder) -> list[PlanEntry]:

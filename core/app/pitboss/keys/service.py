@@ -279,6 +279,12 @@ async def is_epoch_due(session: AsyncSession, scope: TenantScope, now: datetime)
     return rules.is_epoch_over((await _current_epoch(session, scope)).started_at, now)
 
 
+async def is_epoch_changing(session: AsyncSession, scope: TenantScope) -> bool:
+    """Return whether a change of epoch has begun and not ended."""
+    epochs = await store.fetch_epochs(session, scope)
+    return any(each.state is not EpochState.DESTROYED for each in epochs[:-1])
+
+
 async def _current_epoch(session: AsyncSession, scope: TenantScope, *, change: bool = False) -> KeyEpochRow:
     current = await store.fetch_current_epoch(session, scope, change=change)
     if current is None:
