@@ -14,6 +14,7 @@ DEFINERS = {
     "ctx.tenants()": "pitboss_ctx",
     "ledger_change_terms(bigint,bigint,smallint,boolean,boolean,timestamp with time zone)": "pitboss_owner",
     "ledger_move_wallets()": "pitboss_owner",
+    "retention_destroy(bigint,uuid,integer,bigint)": "pitboss_owner",
 }
 """Functions that run with their owner's rights, and that owner. A new one needs a reason beside it.
 
@@ -21,9 +22,26 @@ DEFINERS = {
 `ctx.tenants()` reads the keys of the context, which no login may read. `ledger_move_wallets()` moves balances,
 which no login may update; it is a trigger, its owner is held by the wall, and so by the caller's context.
 `ledger_change_terms()` sets the marks of a wallet together with the journal's row that tells lanes of it.
+`retention_destroy()` deletes what an approved plan says, of tables whose rows no login may delete.
 """
-OWNERS_POLICIES = {"capture.access_owner", "journal.access_owner", "wallet.access_owner"}
-"""Permissive policies for the tables' owner: what `ledger_move_wallets()` updates and `capture_row()` inserts."""
+OWNERS_POLICIES = {
+    f"{table}.access_owner"
+    for table in (
+        "capture",
+        "exclusion",
+        "game_session",
+        "journal",
+        "legal_hold",
+        "play_time_limit",
+        "player",
+        "retention_run",
+        "retention_step",
+        "round",
+        "wallet",
+    )
+}
+"""Permissive policies for the tables' owner: what `ledger_move_wallets()` updates, `capture_row()` inserts, and
+`retention_destroy()` reads and deletes."""
 POWERLESS = (
     "pitboss_owner",
     "pitboss_ctx",

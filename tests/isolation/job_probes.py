@@ -18,6 +18,7 @@ from pitboss.platform.secrets import SecretStore
 from pitboss.platform.telemetry import Metrics
 from pitboss.plughost.contracts import CATALOGUE_JOB, WEBHOOK_JOB
 from pitboss.plughost.runtime import Drivers, Receivers, load_host, read_cell_file
+from pitboss.retention.contracts import CARRY_OUT_JOB
 from pitboss.wallet.runtime import Lanes
 from pitboss.worker.jobs import JobRegistry
 from pitboss.worker.runner import JobRunner
@@ -26,6 +27,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     RESET_MAIL_JOB: ("player_id", "domain", "causation_id", "mail_id"),
     WEBHOOK_JOB: ("plugin", "event_id"),
     CATALOGUE_JOB: ("plugin",),
+    CARRY_OUT_JOB: ("run_id",),
 }
 """What the payload of each job names; the relay leaves periodic jobs without one, any other must be here."""
 STRAY = ("tenant", "tenant_id", "scope", "slug", "player_id", "wallet_id", "event_id", "brand")
@@ -77,6 +79,7 @@ class JobProber:
             "mail_id": side.ids["player_id"],
             "plugin": PLUGIN,
             "event_id": side.ids["event_id"],
+            "run_id": await self.world.admin.fetchval(PLAN, tenant_id),
             "tenant": side.scope.slug,
             "tenant_id": tenant_id,
         }
@@ -133,6 +136,12 @@ class JobProber:
 
 
 NOBODY = 999
+PLAN = """
+insert into retention_run (tenant_id, run_id, proposed_at, approved_at, digest, schedule_version, reason, proposed_by,
+    approved_by)
+values ($1, gen_random_uuid(), now(), now(), '', '', '', 'deployment:ada', 'deployment:bo') returning run_id::text
+"""
+"""An approved plan, which whoever carries it out ends."""
 MISSING: dict[str, Any] = {
     "player_id": 987_654_321,
     "domain": "nobody.localhost",
@@ -140,6 +149,7 @@ MISSING: dict[str, Any] = {
     "mail_id": "01900000-0000-7000-8000-000000000008",
     "plugin": "nothing",
     "event_id": "event-of-nobody",
+    "run_id": "01900000-0000-7000-8000-000000000007",
 }
 
 

@@ -23,6 +23,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("hold", "state"): 1,
     ("round", "first_version"): 1,
     ("outbox_job", "trace"): None,
+    ("legal_hold", "table_name"): "",
+    ("retention_step", "rows_destroyed"): 0,
 }
 """Values that a CHECK asks for; everything else follows from the type."""
 

@@ -16,6 +16,7 @@ from tests.isolation.contexts import (
     probe_sequences,
     probe_terms,
 )
+from tests.isolation.destroy_probes import probe_destroy
 from tests.isolation.probes import LOGINS, Arena, Report, open_arena, probe_relations
 from tests.isolation.seeding import A, B, make_row
 
@@ -81,6 +82,7 @@ async def test_no_login_has_the_power_to_open_the_wall(arena: Arena, figures: Fi
     await probe_sequences(arena, report, await read_sequences(arena.admin))
     await probe_append_only(arena, report)
     await probe_terms(arena, report)
+    await probe_destroy(arena, report)
     expect_clean(report, 1000)
     assert await arena.fingerprint_b() == before
 
