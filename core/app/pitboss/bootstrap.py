@@ -46,10 +46,13 @@ COMMANDS: Final = {
     "policy": ("pitboss.cli.policy:policy", "Say what applies to a tenant's players."),
     "player": ("pitboss.cli.player:player", "Operate on one player."),
     "ledger": ("pitboss.cli.ledger:ledger", "Verify the ledger."),
+    "subject": ("pitboss.cli.subject:subject", "Answer data subjects: export, correct, restrict, erase."),
+    "keys": ("pitboss.cli.keys:keys", "See and change the epochs of a tenant's keys."),
     "audit": ("pitboss.cli.audit:audit", "Read the audit log."),
     "rounds": ("pitboss.cli.rounds:rounds", "Prove rounds and payments by their sealed log."),
     "retention": ("pitboss.cli.retention:retention", "Keep, hold and destroy records as the law says."),
     "backup": ("pitboss.cli.backup:backup", "Copy a cell, and bring it back as it was at a moment."),
+    "siem": ("pitboss.cli.siem:siem", "Send the events of a tenant to a SIEM."),
     "webhook": ("pitboss.cli.webhook:webhook", "See and try again what vendors told in vain."),
     "web": ("pitboss.cli.web:web", "Serve HTTP."),
     "worker": ("pitboss.cli.worker:worker", "Work off jobs."),
@@ -163,6 +166,7 @@ async def _serve_cell(settings: Settings, metrics: Metrics) -> None:
 async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[Front]:
     """Open the web of a cell as an ASGI application that serves while the block runs."""
     from pitboss.hosting.runtime import CellDesk
+    from pitboss.platform.objects import ObjectFolder
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
@@ -222,7 +226,13 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 OwnAwardController,
                 AuditController,
             ),
-            resources={"lanes": lanes, "drivers": drivers, "policies": policies, "keys": ground.ring},
+            resources={
+                "lanes": lanes,
+                "drivers": drivers,
+                "policies": policies,
+                "keys": ground.ring,
+                "objects": ObjectFolder(settings.objects_dir, settings.cell),
+            },
         )
         try:
             async with _open_wallet_route(settings, ground, plugins.plugins, lanes, policies) as wallet_route:
@@ -359,6 +369,7 @@ async def _run_worker(settings: Settings, metrics: Metrics) -> None:
     from pitboss.wallet.runtime import DatabasePoster, Lane, Lanes
     from pitboss.worker.process import run_worker
     from pitboss.worker.runner import JobRunner, JobWorker
+    from pitboss.worker.siem import keep_exporting
 
     async with lay_cell_ground(settings, "worker", metrics) as ground:
         lanes = Lanes(
@@ -373,7 +384,10 @@ async def _run_worker(settings: Settings, metrics: Metrics) -> None:
         ground.readiness.add("consumers", worker.find_problem)
         lanes.start()
         try:
-            async with Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port):
+            async with (
+                Probes(ground.metrics, ground.readiness).serve(settings.host, settings.metrics_port),
+                keep_exporting(ground.database, ground.directory, secrets, ground.metrics),
+            ):
                 await run_worker(worker)
         finally:
             await lanes.close()
@@ -405,29 +419,12 @@ def create_jobs(
     settings: Settings, ground: CellGround, lanes: Lanes, drivers: Drivers, receivers: Receivers
 ) -> JobRegistry:
     """Return every job of a cell; the relay reads the periods of the same table that the worker runs."""
-    from pitboss.platform import outbox
-    from pitboss.platform.mail import MailSpool
-    from pitboss.worker.account_jobs import account_jobs
-    from pitboss.worker.bonus_jobs import bonus_jobs
-    from pitboss.worker.capture_jobs import capture_jobs
-    from pitboss.worker.games_jobs import game_jobs
-    from pitboss.worker.jobs import Job, JobRegistry, without_payload
-    from pitboss.worker.ledger_jobs import ledger_jobs
-    from pitboss.worker.retention_jobs import retention_jobs
-    from pitboss.worker.webhook_jobs import webhook_jobs
+    from pitboss.worker.registry import JobParts, register_jobs
 
-    return JobRegistry(
-        [
-            *ledger_jobs(ground.database, lanes, ground.metrics, ground.directory.scopes),
-            *bonus_jobs(lanes),
-            *capture_jobs(ground.metrics, ground.directory.scopes),
-            *game_jobs(drivers),
-            *retention_jobs(ground.database),
-            *webhook_jobs(receivers, ground.metrics, ground.directory.scopes),
-            *account_jobs(MailSpool(settings.mail_spool_dir), ground.ring),
-            Job("outbox.prune_done", without_payload(outbox.prune_done), "platform.outbox.delete", 3600),
-        ]
+    parts = JobParts(
+        settings, ground.database, ground.directory, ground.metrics, ground.ring, lanes, drivers, receivers
     )
+    return register_jobs(parts)
 
 
 @asynccontextmanager

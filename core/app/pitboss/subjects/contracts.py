@@ -10,13 +10,14 @@ from uuid import UUID
 
 import msgspec
 
+from pitboss.kernel.classes import Sort
+
 EXPORT_JOB: Final = "subjects.make_export"
 """Outbox job; its payload names the export."""
-MAX_REFERENCE_CHARACTERS: Final = 100
+ROOM: Final = "subjects"
+"""Where the files of exports stand in a tenant's folder."""
 EXPORT_LIFETIME: Final = timedelta(days=7)
 """How long an export may be fetched before its file is removed."""
-EXPORT_GRACE: Final = timedelta(days=1)
-"""An export that nobody could make within this is asked for again or looked at; it is not tried for ever."""
 SOON: Final = timedelta(days=5)
 """A case is shown as due soon this long before its day."""
 
@@ -138,8 +139,8 @@ class Restriction(msgspec.Struct, frozen=True):
     placed_at: datetime
 
 
-class Correction(msgspec.Struct, frozen=True):
-    """What is to be put right; None leaves a field as it is."""
+class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be put right; None leaves a field as it is. The address is not among it: it signs in."""
 
     first_name: str | None = None
     last_name: str | None = None
@@ -155,7 +156,7 @@ class ColumnShape(msgspec.Struct, frozen=True):
     """A column as its table declares it."""
 
     name: str
-    sort: str
+    sort: Sort
     is_key: bool
     is_uuid: bool
     is_bytes: bool
@@ -176,7 +177,7 @@ class Held(msgspec.Struct, frozen=True):
     """What one table holds of a subject, with the columns whose content is not told, and why."""
 
     table: str
-    sorts: Mapping[str, str]
+    sorts: Mapping[str, Sort]
     withheld: Mapping[str, str]
     rows: Sequence[Row]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
+from pitboss.kernel.classes import Sort
 from pitboss.subjects.contracts import ColumnShape, Held, Row, Subject, TableShape
 from pitboss.subjects.errors import TableNotBound
 
@@ -31,6 +32,7 @@ NOT_BOUND: Final[Mapping[str, str]] = {
     "brand_theme": "a tenant's own files",
     "capture": "that a row changed, by the names of its columns; the changes are told by audit_event",
     "index_key": "keys of a tenant, of no player",
+    "journal_sealed": "how far the rows of journal, which are told, have gone into a sealed log",
     "key_epoch": "keys of a tenant, of no player",
     "legal_hold": "what a court or an authority has asked for; to tell a subject of it may be forbidden",
     "outbox_job": "work on its way, which ends within minutes and is swept within a day",
@@ -131,7 +133,7 @@ def _names(column: ColumnShape) -> bool:
     return column.sort == "subject_key"
 
 
-def _sorts(table: TableShape) -> dict[str, str]:
+def _sorts(table: TableShape) -> dict[str, Sort]:
     return {column.name: column.sort for column in table.columns if column.sort != "tenant"}
 
 

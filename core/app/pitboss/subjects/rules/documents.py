@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from html import escape
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
@@ -68,7 +67,7 @@ def compose_access(
         "made_at": made_at,
         "tables": [_table(each) for each in held],
     }
-    files = {"data.json": msgspec.json.format(msgspec.json.encode(_plain(document)), indent=1)}
+    files = {"data.json": msgspec.json.format(msgspec.json.encode(document), indent=1)}
     for each in held:
         if each.rows:
             files[f"csv/{each.table}.csv"] = _csv(each)
@@ -90,7 +89,7 @@ def compose_portable(
     }
     for table, fields in PORTABLE.items():
         document[table] = [{name: row.get(name) for name in fields} for row in rows.get(table, ())]
-    return {"portable.json": msgspec.json.format(msgspec.json.encode(_plain(document)), indent=1)}
+    return {"portable.json": msgspec.json.format(msgspec.json.encode(document), indent=1)}
 
 
 def portable_schema() -> dict[str, Any]:
@@ -131,32 +130,14 @@ def _table(each: Held) -> dict[str, Any]:
             **({"withheld": each.withheld[name]} if name in each.withheld else {}),
         }
         for name, sort in each.sorts.items()
-        if sort in SORTS
     ]
     return {"name": each.table, "columns": columns, "rows": list(each.rows)}
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: moments and ids as text, bytes as hexadecimal digits."""
-    match value:
-        case Mapping():
-            return {str(name): _plain(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case datetime() | date():
-            return value.isoformat()
-        case UUID():
-            return str(value)
-        case bytes() | memoryview():
-            return bytes(value).hex()
-        case _:
-            return value
-
-
 def _text(value: Any) -> str:
-    plain = _plain(value)
-    if plain is None:
+    if value is None:
         return ""
+    plain = msgspec.to_builtins(value)
     return plain if isinstance(plain, str) else msgspec.json.encode(plain).decode()
 
 
@@ -198,7 +179,7 @@ def _page(subject: Subject, held: Sequence[Held], *, tenant: str, language: str,
 
 def _section(each: Held, words: Mapping[str, str], column: int) -> str:
     names = _names(each)
-    kinds = [KIND_WORDS[SORTS[each.sorts[name]].kind][column] if each.sorts[name] in SORTS else "" for name in names]
+    kinds = [KIND_WORDS[SORTS[each.sorts[name]].kind][column] for name in names]
     heads = "".join(
         f'<th scope="col">{escape(name)}<br><small>{escape(kind)}</small></th>'
         for name, kind in zip(names, kinds, strict=True)

@@ -14,6 +14,7 @@ from pitboss.subjects.service.cases import (
     open_case,
     restrict,
 )
+from pitboss.subjects.service.changes import correct, erase
 from pitboss.subjects.service.exports import ask_export, fetch_file, list_exports, make_export, sweep_exports
 from pitboss.subjects.service.held import collect_held, list_unbound
 
@@ -21,8 +22,10 @@ __all__ = [
     "ask_export",
     "clock_of",
     "collect_held",
+    "correct",
     "count_cases",
     "demand_unrestricted",
+    "erase",
     "fetch_file",
     "find_restrictions",
     "get_case",

@@ -15,6 +15,7 @@ from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.keys import service as keys
 from pitboss.subjects import rules, store
 from pitboss.subjects.contracts import (
     Case,
@@ -137,10 +138,12 @@ async def demand_at_work(session: AsyncSession, scope: TenantScope, case_id: UUI
     return case
 
 
-async def note_effect(session: AsyncSession, scope: TenantScope, case: Case) -> None:
-    """Note that what the case asks for had its effect; the first time counts."""
-    if case.effect_at is None:
-        await store.update_case(session, scope, case.case_id, {"effect_at": utc_now()})
+async def note_effect(session: AsyncSession, scope: TenantScope, case: Case) -> bool:
+    """Note that what the case asks for had its effect; False when it had before: the first time counts."""
+    if case.effect_at is not None:
+        return False
+    await store.update_case(session, scope, case.case_id, {"effect_at": utc_now()})
+    return True
 
 
 async def restrict(
@@ -159,9 +162,14 @@ async def restrict(
 async def place(
     session: AsyncSession, scope: TenantScope, case: Case, ground: Ground, *, actor: Actor, origin: Origin
 ) -> bool:
-    """Place a restriction for a case that is held; False when it did so before."""
+    """Place a restriction for a case that is held; False when it did so before.
+
+    The player's sealed fields open from now on for what the law or the player asks for, and for nothing else.
+    """
+    await accounts.claim_player(session, scope, case.player_id)  # two cases of one player take turns
     placed = await store.insert_restriction(session, scope, case.case_id, case.player_id, ground)
     if placed:
+        await keys.restrict_subject(session, scope, case.player)
         changes = (Change("restriction", None, ground.value),)
         await record(session, scope, "subject_case.restricted", case.case_id, changes, actor=actor, origin=origin)
         await note_effect(session, scope, case)
@@ -173,13 +181,16 @@ async def lift(session: AsyncSession, scope: TenantScope, case_id: UUID, *, acto
 
     One that the law made necessary ends with the law's period, not by a step: raises `StepRefused`.
     """
-    await get_case(session, scope, case_id, lock=True)
+    case = await get_case(session, scope, case_id, lock=True)
     found = await store.fetch_restriction(session, scope, case_id)
     if found is None:
         return False
     if found.ground is Ground.KEPT_BY_LAW:
         raise StepRefused("what is kept by law alone is not used before it may be erased")
+    await accounts.claim_player(session, scope, case.player_id)
     await store.lift_restriction(session, scope, case_id)
+    if not await store.fetch_restrictions(session, scope, case.player_id):
+        await keys.lift_restriction(session, scope, case.player)
     changes = (Change("restriction", found.ground.value, None),)
     await record(session, scope, "subject_case.restriction_lifted", case_id, changes, actor=actor, origin=origin)
     return True

@@ -28,10 +28,10 @@ def list_shapes(metadata: MetaData) -> list[TableShape]:
 def _shape(table: Table) -> TableShape:
     sorts = table.info["columns"]
     return TableShape(
-        table.name,
+        str(table.name),
         tuple(
             ColumnShape(
-                name=column.name,
+                name=str(column.name),
                 sort=sorts[column.name][0],
                 is_key=column.primary_key,
                 is_uuid=isinstance(column.type, Uuid),
@@ -64,7 +64,7 @@ async def fetch_rows(
     told = [each for each in table.columns if table.info["columns"][each.name][0] != "credential"]
     query = select(*told).where(table.c.tenant_id == scope.tenant_id, table.c[column].in_(values))
     found = await session.execute(query.order_by(*table.primary_key.columns) if _may_order(table) else query)
-    return [dict(row) for row in found.mappings()]
+    return [{str(name): value for name, value in row.items()} for row in found.mappings()]
 
 
 def _may_order(table: Table) -> bool:
@@ -88,4 +88,4 @@ async def fetch_event_rows(
         .where(event.tenant_id == scope.tenant_id, or_(by_subject, event.target_id.in_(whole), of_limits))
         .order_by(event.occurred_at, event.event_id)
     )
-    return [dict(row) for row in found.mappings()]
+    return [{str(name): value for name, value in row.items()} for row in found.mappings()]

@@ -19,6 +19,7 @@ from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.platform.db import Database
 from pitboss.policy.runtime import Policies
+from pitboss.subjects import service as subjects
 from pitboss.wallet import service as wallets
 from pitboss.wallet.runtime import Lanes
 from pitboss.web.controllers.operators import require_whole
@@ -153,6 +154,7 @@ class AwardController(Controller):
         wanted = AwardOrder(data.reference, data.amount_minor, required_minor, data.expires_at, data.reason)
         async with database.transaction(tenant) as session:
             _, policy = await get_player_and_law(session, tenant, player_id, policies)
+            await subjects.demand_unrestricted(session, tenant, player_id)
             order = await wallets.order_award(
                 session,
                 tenant,
