@@ -49,6 +49,7 @@ class Wire:
     body: bytes
     headers: tuple[tuple[str, str], ...]
     vendor: Vendor | None = None
+    method: str = "POST"
 
     def is_settled(self, answer: Answer) -> bool:
         """Return whether an answer is one, and does not ask for the same again: some dialects say that with 200."""
@@ -59,10 +60,11 @@ class Wire:
 
 
 class Connection:
-    """One keep-alive connection, opened anew whenever it breaks."""
+    """One keep-alive connection from an address of this machine, opened anew whenever it breaks."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
         self._port = port
+        self._source = source
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, call: Wire) -> Answer:
@@ -76,10 +78,12 @@ class Connection:
 
     async def _exchange(self, call: Wire) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(self._source, 0))
         reader, writer = self._streams
         headers = "".join(f"{name}: {value}\r\n" for name, value in call.headers)
-        head = f"POST {call.path} HTTP/1.1\r\nhost: {DOMAIN}\r\ncontent-length: {len(call.body)}\r\n{headers}\r\n"
+        head = (
+            f"{call.method} {call.path} HTTP/1.1\r\nhost: {DOMAIN}\r\ncontent-length: {len(call.body)}\r\n{headers}\r\n"
+        )
         writer.write(head.encode() + call.body)
         await writer.drain()
         answered = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
@@ -103,6 +107,13 @@ class Line:
     def __init__(self, cell: Cell, number: int) -> None:
         self._web = Connection(cell.ports["web"])
         self._wallet = Connection(cell.wallet_port) if number % 2 else self._web
+
+    def turn_to(self, web_port: int, wallet_port: int) -> None:
+        """Go to another cell from now on."""
+        is_apart = self._wallet is not self._web
+        self.drop()
+        self._web = Connection(web_port)
+        self._wallet = Connection(wallet_port) if is_apart else self._web
 
     async def send(self, call: Wire) -> Answer:
         """Send once, the way that such calls go."""
@@ -149,6 +160,7 @@ class Traffic:
         self._seed = seed
         self._number = 0
         self._stopping = threading.Event()
+        self._is_abandoned = False
         self._thread = threading.Thread(target=self._run_thread, name="traffic")
 
     @property
@@ -163,6 +175,11 @@ class Traffic:
         self._stopping.set()
         self._thread.join(timeout=300)
         assert not self._thread.is_alive(), "a call was never acknowledged"
+
+    def abandon(self) -> None:
+        """Let calls that are under way be lost: the run has failed already."""
+        self._is_abandoned = True
+        self.stop()
 
     def _run_thread(self) -> None:
         asyncio.run(self._run())
@@ -330,6 +347,8 @@ class Traffic:
                 answer = None
             if answer is not None and call.is_settled(answer):
                 return answer
+            if self._is_abandoned:
+                raise TimeoutError("never acknowledged")
             self.retries += 1
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pitboss_verify.archive import ArchiveCheck
+from pitboss_verify.kit import KitCheck, is_kit
 from pitboss_verify.note import Checkpoint, Key, parse_checkpoint, parse_key
 from pitboss_verify.package import PackageCheck, Report, check_record
 from pitboss_verify.segment import check_round, check_segments, read_round
@@ -25,10 +26,12 @@ def read_keys(file: Path) -> list[Key]:
 
 
 def verify(package: Path | Store, keys: Sequence[Key], since: Checkpoint | None = None) -> Report:
-    """Check a folder as a package, an archive or segments of a sealed log, a file as the proof of one entry or round."""
+    """Check a folder as a package, a tenant's kit, an archive or segments of a sealed log, a file as the proof of one entry or round."""
     if not isinstance(package, Path):
         return ArchiveCheck(package, keys, since).run()
     if package.is_dir():
+        if is_kit(package):
+            return KitCheck(package, keys).run()
         if any(package.glob("*.manifest")):
             return check_segments(package, keys)
         store = open_store(package)

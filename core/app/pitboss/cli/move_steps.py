@@ -318,6 +318,7 @@ class Mover:
                 return {**row, "wrapped_key": f"\\x{carried.sealed.hex()}", "key_version": carried.version}
 
             await self._target.rows.unpack(self._kit, manifest, carry, self._say)
+            self._say("all rows are committed")
         else:  # an import that was committed and not noted; the comparison tells whether it is this one
             await self._demand_same()
         return await self._advance(MoveState.IMPORTED)

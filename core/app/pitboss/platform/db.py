@@ -99,9 +99,17 @@ class DatabaseUnavailable(PitbossError):
     kind = ErrorKind.UNAVAILABLE
 
 
+NOT_NOW: Final = asyncpg.CannotConnectNowError.sqlstate
+"""What a server that is starting says, and a database of a tenant that is not served in this cell."""
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", ""))
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Return whether `error` means that the server is away or starting, so that the same call may succeed later."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or _sqlstate(error) == NOT_NOW):
         return True
     return isinstance(
         error,
