@@ -40,6 +40,20 @@ class ProofUnavailable(PitbossError):
     kind = ErrorKind.NOT_FOUND
 
 
+class DestinationInvalid(PitbossError):
+    """Nothing could be sent to what was described, or another destination has that name."""
+
+    code = "audit.destination_invalid"
+    kind = ErrorKind.INVALID
+
+
+class DestinationUnknown(PitbossError):
+    """The tenant has no destination of that name."""
+
+    code = "audit.destination_unknown"
+    kind = ErrorKind.NOT_FOUND
+
+
 class SealRefused(PitbossError):
     """The write-once store holds something else than what would be put there; sealing this log waits for a person."""
 

@@ -11,11 +11,13 @@ from pitboss.audit.runtime.packages import (
 )
 from pitboss.audit.runtime.seals import Sealer, choose_years, place_of
 from pitboss.audit.runtime.sequencer import CHECKPOINT_ENTRIES, CHECKPOINT_SECONDS, Sequencer, WitnessClient
+from pitboss.audit.runtime.siem import Exporter
 from pitboss.audit.runtime.witness import Witness, WitnessPolicy, describe_witness, read_witness_file, serve_witness
 
 __all__ = [
     "CHECKPOINT_ENTRIES",
     "CHECKPOINT_SECONDS",
+    "Exporter",
     "FileSigner",
     "PackageOrder",
     "Packed",
