@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pitboss.platform.settings import Settings, require
 
 if TYPE_CHECKING:
     from pitboss.kernel.scope import TenantScope
     from pitboss.platform.telemetry import Metrics
+
+YIELDS: Final = 10
+"""How far the process steps back behind those that serve players, where the machine has not enough for all."""
 
 
 @asynccontextmanager
@@ -24,6 +28,7 @@ async def seal_rounds(
     from pitboss.platform.db import ContextSigner
     from pitboss.platform.worm import open_worm_store
 
+    os.nice(YIELDS)
     store = open_worm_store(settings)
     sealer = Sealer(
         require(settings, "cell_sequencer_database_url"),

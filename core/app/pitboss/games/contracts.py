@@ -69,9 +69,9 @@ class LaunchedGame(msgspec.Struct, frozen=True):
 
 
 class SealedRound(msgspec.Struct, frozen=True, gc=False):
-    """What the sealed log says of a round beside its bookings; `reference` is the provider's id."""
+    """What the sealed log says of a round, an id as text, beside its bookings; `reference` is the provider's id."""
 
-    round: UUID
+    round: str
     reference: str
     plugin: str
     game: str

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
@@ -20,7 +19,8 @@ _OPS: Final = {int(op): op.name.lower() for op in Op}
 _NO_ROUND: Final = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
-_BY_WALLET = itemgetter(0, 1)
+_BY_WALLET = itemgetter(0)
+_MOMENT_CHARACTERS: Final = 26
 
 Booked = Sequence[Any]
 """A journal row as the ledger gives it to the sealed log: wallet, version, batch, op, account, source, five deltas, four
@@ -86,11 +86,11 @@ def compose_entries(
     currencies: Mapping[int, str],
     houses: Mapping[int, HouseName],
     sources: Mapping[int, str],
-    rounds: Mapping[tuple[UUID, int], SealedRound],
+    rounds: Mapping[tuple[str, int], SealedRound],
 ) -> tuple[list[bytes], Columns, dict[str, JournalSum]]:
     """Return the bytes of entries from place `first` on, their columns, and what they come to by currency.
 
-    Rows are put in the order of wallet and version.
+    Rows are put in the order of wallets; those of a wallet come in the order of its versions.
     """
     ordered = sorted(rows, key=_BY_WALLET)
     accounts = {number: _account(houses.get(number)) for number in {row[4] for row in ordered}}
@@ -127,7 +127,8 @@ def compose_entries(
 
 def write_moment(moment: datetime) -> str:
     """Return a time in UTC with microseconds, always of one length."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    found = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{found.isoformat(timespec='microseconds')[:_MOMENT_CHARACTERS]}Z"
 
 
 def _account(house: HouseName | None) -> msgspec.Raw:
@@ -136,7 +137,7 @@ def _account(house: HouseName | None) -> msgspec.Raw:
     return msgspec.Raw(_encode_sorted({"kind": house.kind.name.lower(), "provider": house.provider}))
 
 
-def _unknown(number: UUID) -> SealedRound:
+def _unknown(number: str) -> SealedRound:
     """Return what is said of a booking with the id of a round that the games room does not have."""
     return SealedRound(number, "", "", "", "")
 
@@ -144,7 +145,7 @@ def _unknown(number: UUID) -> SealedRound:
 def _round(found: SealedRound) -> msgspec.Raw:
     named = {
         "game": found.game,
-        "id": str(found.round),
+        "id": found.round,
         "plugin": found.plugin,
         "reference": found.reference,
         "version": found.game_version_hash,
@@ -167,7 +168,7 @@ def _columns(
     currencies: Mapping[int, str],
     houses: Mapping[int, HouseName],
     sources: Mapping[int, str],
-    rounds: Mapping[tuple[UUID, int], SealedRound],
+    rounds: Mapping[tuple[str, int], SealedRound],
 ) -> Columns:
     found: dict[str, list[Any]] = dict(zip(_NAMES, map(list, zip(*rows, strict=True)), strict=True))
     names = [
@@ -182,7 +183,6 @@ def _columns(
         "op": [_OPS[op] for op in found["op"]],
         "source": [sources.get(number, "") for number in found["source"]],
         "currency": [currencies[wallet] for wallet in found["wallet"]],
-        "round": [None if number is None else str(number) for number in found["round"]],
         "account_kind": [kinds.get(number) for number in accounts],
         "account_provider": [providers.get(number) for number in accounts],
         "round_reference": [None if name is None else name.reference for name in names],

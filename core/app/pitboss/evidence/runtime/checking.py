@@ -59,7 +59,8 @@ async def check_segments(
     findings += [f"{each['check']}: {each['detail']}" for each in check.report.findings]
     findings += [f"{check.report.more} findings more"] if check.report.more else []
     findings += await _compare_journal(connection, scope, check)
-    unsealed = sum(span.upto - span.above for span in await ledger.list_unsealed(connection, scope.tenant_id))
+    waiting = await ledger.list_unsealed(connection, [scope.tenant_id])
+    unsealed = sum(span.upto - span.above for spans in waiting.values() for span in spans)
     return SealReport(scope.slug, segments, check.report.entries, unsealed, check.superseded, tuple(findings))
 
 

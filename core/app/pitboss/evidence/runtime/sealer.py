@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -44,7 +43,7 @@ from pitboss.games.contracts import SealedRound
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import HouseName, JournalSpan
-from pitboss.platform.db import ContextSigner, parse_url
+from pitboss.platform.db import MAX_CONTEXT_TENANTS, ContextSigner, parse_url
 from pitboss.platform.worm.port import WormStore
 
 SEAL_SECONDS: Final = 30.0
@@ -118,12 +117,16 @@ class Sealer:
             self._whole_at = began  # another one tells how far behind it is
             return 0
         taken = failed = 0
-        for scope in self._list_scopes():
-            try:
-                taken += await self._seal_tenant(connection, scope)
-            except SealRefused as error:
-                failed += 1
-                _log.error("evidence.seal_refused", tenant=scope.slug, detail=str(error))
+        for scopes in batched_scopes(self._list_scopes()):
+            async with connection.transaction():
+                await self._enter(connection, *scopes)
+                waiting = await ledger.list_unsealed(connection, [scope.tenant_id for scope in scopes])
+            for scope in scopes:
+                try:
+                    taken += await self._seal_tenant(connection, scope, waiting.get(scope.tenant_id, []))
+                except SealRefused as error:
+                    failed += 1
+                    _log.error("evidence.seal_refused", tenant=scope.slug, detail=str(error))
         if not failed:
             self._whole_at = began
         return taken
@@ -151,15 +154,14 @@ class Sealer:
             self.leads = await store.try_to_lead(self._connection)
         return self._connection if self.leads else None
 
-    async def _enter(self, connection: asyncpg.Connection, scope: TenantScope) -> None:
-        token = self._contexts.sign({scope.tenant_id: None}, connection.get_server_pid())
+    async def _enter(self, connection: asyncpg.Connection, *scopes: TenantScope) -> None:
+        token = self._contexts.sign([scope.tenant_id for scope in scopes], connection.get_server_pid())
         await store.set_context(connection, token)
 
-    async def _seal_tenant(self, connection: asyncpg.Connection, scope: TenantScope) -> int:
+    async def _seal_tenant(
+        self, connection: asyncpg.Connection, scope: TenantScope, spans: Sequence[JournalSpan]
+    ) -> int:
         await self._store_waiting(connection, scope)
-        async with connection.transaction():
-            await self._enter(connection, scope)
-            spans = await ledger.list_unsealed(connection, scope.tenant_id)
         taken = 0
         for piece in split_spans(spans, self._most):
             taken += await self._seal(connection, scope, piece)
@@ -263,7 +265,7 @@ class _Raw:
         spans: Sequence[JournalSpan],
         houses: dict[int, HouseName],
         sources: dict[int, str],
-        rounds: dict[tuple[UUID, int], SealedRound],
+        rounds: dict[tuple[str, int], SealedRound],
     ) -> None:
         self.rows = rows
         self.count = len(rows)
@@ -303,6 +305,11 @@ def _build(raw: _Raw, scope: TenantScope, first: int, edge: TreeEdge) -> tuple[B
     tiles = edge.extend([hash_leaf(each) for each in entries])
     times = columns.values["at"]
     return Built(pack_lines(entries), pack_columns(columns), sums, min(times), max(times)), tiles
+
+
+def batched_scopes(scopes: Sequence[TenantScope]) -> list[Sequence[TenantScope]]:
+    """Return scopes in pieces that one signed context can hold."""
+    return [scopes[start : start + MAX_CONTEXT_TENANTS] for start in range(0, len(scopes), MAX_CONTEXT_TENANTS)]
 
 
 def _digest(manifest: bytes) -> str:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import asyncpg
 
 from pitboss.ledger.contracts import AccountKind, HouseName, JournalSpan, JournalSum
 
 _UNSEALED = """
-select w.wallet_id, coalesce(s.version, 0), w.version, w.currency
+select w.tenant_id, w.wallet_id, coalesce(s.version, 0), w.version, w.currency
 from wallet w left join journal_sealed s on s.tenant_id = w.tenant_id and s.wallet_id = w.wallet_id
-where w.tenant_id = $1 and w.version > coalesce(s.version, 0)
-order by w.wallet_id
+where w.tenant_id = any($1::bigint[]) and w.version > coalesce(s.version, 0)
+order by w.tenant_id, w.wallet_id
 """
 # The fence (`offset 0`) keeps it a look-up for each wallet whatever the statistics say of a table that grows.
 _JOURNAL = """
 select j.wallet_id, j.version, j.batch_id, j.op, j.account_id, j.source_id, j.d_real, j.d_bonus, j.d_held, j.d_debt,
-    j.d_counter, j.real_after, j.bonus_after, j.held_after, j.debt_after, j.reverses_version, j.created_at, j.round_id,
-    j.reference
+    j.d_counter, j.real_after, j.bonus_after, j.held_after, j.debt_after, j.reverses_version, j.created_at,
+    j.round_id::text, j.reference
 from unnest($2::bigint[], $3::bigint[], $4::bigint[]) as n (wallet_id, above, upto)
 cross join lateral (select * from journal j where j.tenant_id = $1 and j.wallet_id = n.wallet_id
     and j.version > n.above and j.version <= n.upto order by j.version offset 0) j
@@ -43,9 +43,12 @@ where j.tenant_id = $1 group by w.currency
 """
 
 
-async def list_unsealed(connection: asyncpg.Connection, tenant_id: int) -> list[JournalSpan]:
-    """Return the versions of each wallet that are committed and not sealed, by wallet."""
-    return [JournalSpan(*row) for row in await connection.fetch(_UNSEALED, tenant_id)]
+async def list_unsealed(connection: asyncpg.Connection, tenant_ids: Collection[int]) -> dict[int, list[JournalSpan]]:
+    """Return by tenant the versions of each wallet that are committed and not sealed; one scan for all of them."""
+    found: dict[int, list[JournalSpan]] = {}
+    for row in await connection.fetch(_UNSEALED, list(tenant_ids)):
+        found.setdefault(row[0], []).append(JournalSpan(*row[1:]))
+    return found
 
 
 async def fetch_spans(
