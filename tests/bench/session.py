@@ -19,6 +19,9 @@ from tests.bench.load import Calls
 from tests.bench.measure import cpu_model, cpu_seconds, fdatasync_us, free_gib
 from tests.bench.report import Measured, Outcome, draw, render, write_figures
 from tests.bench.row_per_call import CONNECTIONS, RowPerCall
+from tests.bench.sealing import CONNECTIONS as SEALED_CONNECTIONS
+from tests.bench.sealing import NAME as SEALED
+from tests.bench.sealing import SealedHttpCase
 from tests.bench.stage import ROOT, Seat, Stage, clear
 
 from pitboss.ledger.contracts import Finding
@@ -75,6 +78,7 @@ class Session:
         self._cases: list[Case] = []
         self._pool = LanePool(self.stage)
         self._web: Web | None = None
+        self._sealed: SealedHttpCase | None = None
 
     def tell(self, line: str) -> None:
         """Say what is going on, with the seconds since the start."""
@@ -99,6 +103,8 @@ class Session:
             await self._pool.close()
         self.tell("verifying the ledger of every tenant")
         findings = await self.stage.verify()
+        if self._sealed is not None and self._sealed.shares:
+            facts |= tell_sealing(self._sealed, self.measured)
         return Outcome(self._length.mode, facts, self.measured, self.missing, sizes, growth, findings)
 
     async def _measure_cases(self, *, memory_only: bool) -> dict[str, float]:
@@ -165,6 +171,9 @@ class Session:
         cases.append(LaneCase("ledger_one_wallet_64", "… 64, one lane, all on one wallet", pool, one_wallet, 64))
         wanted = [case for case in cases if self._only.search(case.name)]
         http = {name_case(*each): each for each in HTTP_MEASURED if self._only.search(name_case(*each))}
+        sealed = bool(self._only.search(SEALED))
+        if sealed:  # it is told beside its like without a sealer
+            http.setdefault(name_case(SEALED_CONNECTIONS, PLAIN), (SEALED_CONNECTIONS, PLAIN))
         if http:
             try:
                 web = await self._start_web()
@@ -172,6 +181,8 @@ class Session:
                 self.missing.update(dict.fromkeys(http, str(failed)))
             else:
                 wanted += [HttpCase(web, *each) for each in http.values()]
+                self._sealed = SealedHttpCase(stage, web) if sealed else None
+                wanted += [self._sealed] if self._sealed else []
         return wanted
 
     async def _start_web(self) -> Web:
@@ -207,6 +218,22 @@ class Session:
         first, last = statistics.median(seen[:third]), statistics.median(seen[-third:])
         self.tell(f"{first:.0f} MiB at the start, {last:.0f} MiB at the end, most {max(seen):.0f} MiB")
         return (last / first - 1) * 100
+
+
+def tell_sealing(case: SealedHttpCase, measured: dict[str, Measured]) -> dict[str, float]:
+    """Return what sealing costs a call, round by round beside the same without, and how fast it is alone."""
+    found: dict[str, float] = {"sealed_in_its_round_least": round(min(case.shares), 3)}
+    if case.caught_up:
+        found["sealed_per_second"] = round(case.caught_up["entries"] / case.caught_up["seconds"])
+        found["sealing_cpu_us_per_booking"] = round(case.caught_up["cpu"] / case.caught_up["entries"] * 1e6, 1)
+    plain, sealed = measured.get(name_case(SEALED_CONNECTIONS, PLAIN)), measured.get(SEALED)
+    if plain and sealed and plain.samples and sealed.samples:
+        pairs = list(zip(plain.samples, sealed.samples, strict=False))
+        lost = [(1 - after.rate / before.rate) * 100 for before, after in pairs]
+        added = [(after.p99_ms or 0) - (before.p99_ms or 0) for before, after in pairs]
+        found["sealing_takes_percent"] = round(statistics.median(lost), 1)
+        found["sealing_adds_p99_ms"] = round(statistics.median(added), 3)
+    return found
 
 
 def part_of(seats: Sequence[Seat], lane: int) -> list[Seat]:

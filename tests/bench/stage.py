@@ -58,7 +58,7 @@ DEPOSIT_MINOR: Final = 10**11
 TPCB_SCALE: Final = 50
 LOGINS: Final[dict[Plane, tuple[str, ...]]] = {
     "control": ("app", "migrate"),
-    "cell": ("app", "worker", "relay", "migrate"),
+    "cell": ("app", "worker", "relay", "seq", "migrate"),
 }
 
 Report = Callable[[str], None]
@@ -97,7 +97,7 @@ class Stage:
         self.secret = secrets.token_hex(24)
         self.context_key = ContextKey("bench1", secrets.token_bytes(32))
         self._signing = Ed25519PrivateKey.generate()
-        self._passwords = {role: secrets.token_hex(16) for role in ("app", "worker", "relay", "migrate")}
+        self._passwords = {role: secrets.token_hex(16) for role in LOGINS["cell"]}
         self.books: dict[int, Books] = {}
         self.seats: list[Seat] = []
         self.web_seats: list[Seat] = []
