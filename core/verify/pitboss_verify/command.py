@@ -33,7 +33,7 @@ def verify(package: Path | Store, keys: Sequence[Key], since: Checkpoint | None 
         if is_kit(package):
             return KitCheck(package, keys).run()
         if any(package.glob("*.manifest")):
-            return check_segments(package, keys)
+            return check_segments(package, keys, since)
         store = open_store(package)
         if store is not None:
             return ArchiveCheck(store, keys, since).run()

@@ -32,8 +32,10 @@ _MAX_BYTES = 1024 * 1024 * 1024
 class SegmentCheck:
     """Takes segments in their order, from the first on; keys come from who checks, everything else from the store."""
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[Key], since: Checkpoint | None = None) -> None:
         self.report = Report()
+        self._since = since
+        self._seen_since = since is None or since.size == 0
         self.superseded = 0
         self.bookings = BookingCheck("", self.report.find, whole=True)
         self._keys = list(keys)
@@ -71,8 +73,24 @@ class SegmentCheck:
             self.report.find("checkpoint", f"the checkpoint of segment {number} is of another log or size")
         if checkpoint.size != self._stack.size or checkpoint.root != self._stack.root():
             self.report.find("root", f"the entries do not lead to the checkpoint of segment {number}")
+        self._hold_against_since()
         self.report.checkpoints += 1
         return manifest
+
+    def finish(self) -> Report:
+        """Return the report when the last segment was taken."""
+        if self._since is not None and not self._seen_since:
+            self.report.find("consistency", f"no segment ends at {self._since.size}, where a checkpoint was kept")
+        return self.report
+
+    def _hold_against_since(self) -> None:
+        """A checkpoint that somebody kept shows what was cut off, and what was written anew with the right key."""
+        since = self._since
+        if since is None or since.size != self._stack.size:
+            return
+        self._seen_since = True
+        if (since.origin, since.root) != (self.report.origin, self._stack.root()):
+            self.report.find("consistency", f"the entries do not lead to the checkpoint that was kept, of {since.size}")
 
     def _begin(self, manifest: dict[str, Any]) -> None:
         self.report.origin = manifest["origin"]
@@ -180,9 +198,9 @@ def whole(value: object) -> int:
     return value
 
 
-def check_segments(folder: Path, keys: Sequence[Key]) -> Report:
+def check_segments(folder: Path, keys: Sequence[Key], since: Checkpoint | None = None) -> Report:
     """Check a folder of segments, as they were copied out of the store, from the first one on."""
-    check = SegmentCheck(keys)
+    check = SegmentCheck(keys, since)
     names = sorted(path.name for path in folder.iterdir())
     count = sum(name.endswith(".manifest") for name in names)
     wanted = {f"{number:010}.{kind}" for number in range(count) for kind in ("manifest", "jsonl.gz", "parquet")}
@@ -196,7 +214,7 @@ def check_segments(folder: Path, keys: Sequence[Key]) -> Report:
                 check.report.find("manifest", f"{path.name} is missing")
             files.append(path.read_bytes() if path.is_file() else b"")
         check.take(*files)
-    return check.report
+    return check.finish()
 
 
 def read_round(data: bytes) -> dict[str, Any] | None:
