@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -16,8 +12,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.factories.databases import DatabaseServer, PlaneDatabase
-from tests.factories.players import AURORA, JADE, open_cell
+from tests.factories.databases import PlaneDatabase
+from tests.factories.players import AURORA, JADE
 from tests.integration.keys.conftest import Cell, place
 
 from pitboss.kernel.ids import new_uuid
@@ -26,11 +22,7 @@ from pitboss.keys import service as keys
 from pitboss.keys.contracts import EpochState, FieldPlace, IndexedField, Obstacle, SubjectState
 from pitboss.keys.errors import FieldUnreadable, SubjectErased
 from pitboss.keys.runtime import KeyRing
-from pitboss.migrations.provision import provision
-from pitboss.platform.embedded import wheel_binaries
 from pitboss.platform.keys.local import LocalKeyService
-from pitboss.platform.keys.service import KeyMissing
-from pitboss_sdk.errors import PitbossError
 
 Sealed = tuple[FieldPlace, bytes, bytes]
 HELD = (Obstacle("legal_hold", datetime(2030, 1, 1, tzinfo=UTC)), Obstacle("open_case"))
@@ -249,100 +241,6 @@ async def test_what_was_destroyed_does_not_return(cell: Cell, statement: str) ->
     async with cell.database.transaction(AURORA) as session:
         with pytest.raises(DBAPIError, match="does not return"):
             await session.execute(text(statement))
-
-
-def run(program: str, *arguments: str) -> bytes:
-    done = subprocess.run([wheel_binaries() / program, *arguments], check=True, capture_output=True)
-    return done.stdout
-
-
-@dataclass
-class Backup:
-    """A dump of the whole database, as pg_dump writes it."""
-
-    file: Path
-    server: DatabaseServer
-    name: str
-
-    @asynccontextmanager
-    async def restored(self) -> AsyncIterator[PlaneDatabase]:
-        """Put the dump into a database of its own, reachable by the application's login."""
-        admin = await asyncpg.connect(self.server.postgres.admin_url())
-        await admin.execute(f"create database {self.name} owner pitboss_owner")
-        try:
-            address = self.server.postgres.admin_url(self.name)
-            await asyncio.to_thread(run, "psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", address, "-f", str(self.file))
-            urls = self.server.urls("cell", self.name)
-            await provision(self.server.postgres.admin_url(), urls)
-            yield PlaneDatabase("cell", self.name, urls, address, self.server.keys)
-        finally:
-            await admin.execute(f"drop database {self.name} with (force)")
-            await admin.close()
-
-
-@contextmanager
-def backup(database: PlaneDatabase, server: DatabaseServer, folder: Path, number: int) -> Iterator[Backup]:
-    file = folder / f"backup-{number}.sql"
-    run("pg_dump", "--no-owner", "-f", str(file), "-d", database.admin_url)
-    yield Backup(file, server, f"{database.name}_old_{number}")
-
-
-async def recover(restored: PlaneDatabase, folder: Path, people: Mapping[UUID, list[Sealed]]) -> int:
-    """Return how many fields come back in clear from a restored copy with the key service as it is today."""
-    found = 0
-    async with open_cell(restored) as database:
-        attacker = Cell(database, KeyRing(LocalKeyService(folder), "eu-1"), folder)
-        for fields in people.values():
-            for there, plain, sealed in fields:
-                try:
-                    found += await attacker.open(AURORA, (there, sealed), despite=True) == [plain]
-                except (PitbossError, KeyMissing):
-                    continue
-    return found
-
-
-async def test_old_copies_open_until_the_epoch_changes_and_never_after(
-    cell: Cell, cell_database: PlaneDatabase, database_server: DatabaseServer, tmp_path: Path
-) -> None:
-    people = dict(await cell.people(AURORA, 5))
-    erased = [next(iter(people))]
-    copies: list[Backup] = []
-    for number in range(3):  # before the erasure, just after it, and after more people came
-        with backup(cell_database, database_server, tmp_path, number) as copy:
-            copies.append(copy)
-        if number == 0:
-            await cell.erase(AURORA, erased[0])
-        people |= await cell.people(AURORA, 2)
-    gone = {subject: people[subject] for subject in erased}
-    stay = {subject: fields for subject, fields in people.items() if subject not in gone}
-    dump = copies[0].file.read_bytes()
-    assert b"canary" not in dump
-    assert str(erased[0]).encode() in dump
-
-    # Before the change the first copy still opens what was erased since: that is what the thirty days are about.
-    async with copies[0].restored() as old:
-        assert await recover(old, cell.folder, gone) == 4
-    async with copies[1].restored() as old:
-        assert await recover(old, cell.folder, gone) == 0
-
-    await cell.change_epoch(AURORA)
-    for copy in copies:
-        async with copy.restored() as old:
-            assert await recover(old, cell.folder, people) == 0
-    assert await cell.open(AURORA, *[(there, box) for fields in stay.values() for there, _, box in fields]) == [
-        plain for fields in stay.values() for _, plain, _ in fields
-    ]
-
-    # Survivors come back in an old copy with today's rows of keys, and who was erased does not.
-    tables = ("key_epoch", "keyring", "subject_key", "index_key", "erasure")
-    today = tmp_path / "keys.sql"
-    chosen = [part for table in tables for part in ("-t", table)]
-    run("pg_dump", "--data-only", "--no-owner", *chosen, "-f", str(today), "-d", cell_database.admin_url)
-    async with copies[2].restored() as old:
-        run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", old.admin_url, "-c", f"truncate {', '.join(tables)}")
-        run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", old.admin_url, "-f", str(today))
-        assert await recover(old, cell.folder, gone) == 0
-        assert await recover(old, cell.folder, stay) == 4 * len(stay)
 
 
 async def test_a_wrapped_key_from_an_old_copy_is_of_no_use_after_the_change(
