@@ -231,6 +231,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 "drivers": drivers,
                 "policies": policies,
                 "keys": ground.ring,
+                "packs": plugins.packs,
                 "objects": ObjectFolder(settings.objects_dir, settings.cell),
             },
         )

@@ -20,9 +20,9 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics, Readiness, name_method
 from pitboss.platform.traces import NO_SPAN, SpanName, span
-from pitboss.web import brand, docs, health, pages, status
+from pitboss.web import brand, docs, health, operator_pages, pages, status, subject_pages
 from pitboss.web.calls import CallDesk, answer_call
-from pitboss.web.errors import EXCEPTION_HANDLERS
+from pitboss.web.errors import EXCEPTION_HANDLERS, Unauthenticated
 from pitboss.web.reading import READING
 from pitboss.web.refusals import Refusals, record_refusal
 from pitboss.web.security import (
@@ -92,8 +92,14 @@ def create_cell_app(parts: CellParts) -> Litestar:
         dependencies={**API_DEPENDENCIES, **READING, **resources},
     )
     front = Router("/", route_handlers=brand.HANDLERS, dependencies=resources)
+    desk = Router(
+        "/",
+        route_handlers=[*operator_pages.HANDLERS, *subject_pages.HANDLERS],
+        dependencies={"database": API_DEPENDENCIES["database"], **resources},
+        exception_handlers={Unauthenticated: operator_pages.lead_to_sign_in},
+    )
     return _create_app(
-        [api, answer_call, take_webhook, front, pages.show_static, *health.HANDLERS],
+        [api, answer_call, take_webhook, front, desk, pages.show_static, *health.HANDLERS],
         {
             "call_desk": parts.call_desk,
             "database": parts.database,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import structlog
 from litestar import Litestar, Request
@@ -20,6 +21,7 @@ from pitboss.accounts.service import find_session, player_actor
 from pitboss.directory.contracts import TenantState
 from pitboss.directory.errors import TenantMoving
 from pitboss.directory.runtime import Directory
+from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR, Role
 from pitboss.permissions.service import get_permission, require
@@ -33,6 +35,8 @@ _LOOPBACK_ADDRESSES: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _FORWARDING_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 _BEARER: Final = "bearer "
 _MAX_TOKEN_CHARACTERS: Final = 512
+COOKIE: Final = "__Host-pitboss-operator"
+"""Of whoever is on the pages of operators."""
 _LOG = structlog.get_logger("pitboss.web")
 
 OPERATOR: Final = Actor(ActorKind.OPERATOR, "operator")
@@ -106,7 +110,7 @@ async def check_api_permission(connection: Connection, handler: BaseRouteHandler
         actor = OPERATOR
     else:
         actor = await _sign_on(connection, token)
-    _check(connection, handler, actor)
+    check_actor(connection, handler, actor)
 
 
 async def check_platform_permission(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -120,7 +124,7 @@ async def check_platform_permission(connection: Connection, handler: BaseRouteHa
     else:
         refuse_foreign(cast("Directory | None", connection.app.state.directory), host_name(connection))
         raise UnknownHost
-    _check(connection, handler, actor)
+    check_actor(connection, handler, actor)
 
 
 async def check_known_host(connection: Connection, _handler: BaseRouteHandler) -> None:
@@ -142,12 +146,57 @@ async def _sign_on(connection: Connection, token: str) -> Actor:
     return player_actor(found.player)
 
 
-def _check(connection: Connection, handler: BaseRouteHandler, actor: Actor) -> None:
+def check_actor(connection: Connection, handler: BaseRouteHandler, actor: Actor) -> None:
+    """Let `actor` pass where the handler's permission is granted; raise `Unauthenticated` or `Forbidden`."""
     permission = get_permission(str(handler.opt.get("permission", "")))
     if actor == VISITOR and Role.VISITOR not in permission.roles:
         raise Unauthenticated
     connection.scope["state"]["actor"] = actor
     require(actor, permission.key)
+
+
+def sign_cookie(operator_token: str, tenant_id: int, expires_at: int) -> str:
+    """Return the value of a cookie for one tenant's pages."""
+    mac = hmac.digest(operator_token.encode(), f"operator-page.1|{tenant_id}|{expires_at}".encode(), "sha256")
+    return f"{expires_at}.{mac.hex()}"
+
+
+def holds_cookie(connection: Connection) -> bool:
+    """Return whether the request carries a cookie of this tenant that is in force; compared in constant time."""
+    token = cast("str", connection.app.state.operator_token)
+    value = connection.cookies.get(COOKIE, "")
+    expiry, _, _ = value.partition(".")
+    if not token or not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12):
+        return False
+    tenant = cast("TenantScope", connection.scope["state"]["tenant"])
+    expected = sign_cookie(token, tenant.tenant_id, int(expiry))
+    return hmac.compare_digest(value.encode(), expected.encode()) and epoch_seconds() < int(expiry)
+
+
+def is_from_here(connection: Connection) -> bool:
+    """Return whether a form was sent by one of our own pages: what no browser says is not believed."""
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = urlsplit(connection.headers.get("origin", ""))
+    return bool(origin.netloc) and origin.netloc == connection.headers.get("host", "")
+
+
+async def check_own_form(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Refuse a form that another site's page sent."""
+    if connection.scope["method"] != "GET" and not is_from_here(connection):
+        raise Unauthenticated
+
+
+async def check_page_permission(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let whoever holds the cookie see a page or send its form, as far as operators may."""
+    if not holds_cookie(connection):
+        raise Unauthenticated
+    check_actor(connection, handler, OPERATOR)
+
+
+CHECKS: Final = (check_api_permission, check_platform_permission, check_page_permission)
+"""The guards that check the permission which a handler names."""
 
 
 def find_unguarded(app: Litestar) -> list[str]:
@@ -158,7 +207,7 @@ def find_unguarded(app: Litestar) -> list[str]:
             if isinstance(handler, HTTPRouteHandler) and set(handler.http_methods) == {"OPTIONS"}:
                 continue
             guards = cast("list[object]", cast("Any", handler).resolve_guards())
-            checks = check_api_permission in guards or check_platform_permission in guards
+            checks = any(check in guards for check in CHECKS)
             named = handler.opt.get("permission")
             if named:
                 get_permission(str(named))

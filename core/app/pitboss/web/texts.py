@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pitboss.web import texts_subjects
 from pitboss_sdk.money import decimal_from_minor, get_currency
 
 LANGUAGES: Final = ("en", "es", "pt-BR")
@@ -96,10 +97,13 @@ _WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 
 
+_ALL: Final[Mapping[str, tuple[str, str, str]]] = {**_WORDS, **texts_subjects.WORDS}
+
+
 def texts_of(language: str) -> dict[str, str]:
     """Return every text in `language`."""
     column = LANGUAGES.index(language)
-    return {key: words[column] for key, words in _WORDS.items()}
+    return {key: words[column] for key, words in _ALL.items()}
 
 
 def choose_language(

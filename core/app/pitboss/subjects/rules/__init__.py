@@ -14,7 +14,15 @@ from pitboss.subjects.rules.binding import (
     tell_events,
     tell_rows,
 )
-from pitboss.subjects.rules.cases import check_order, check_step, clock_of, compute_due, merge_reasons, reasons_of
+from pitboss.subjects.rules.cases import (
+    check_order,
+    check_step,
+    clock_of,
+    compute_due,
+    list_next,
+    merge_reasons,
+    reasons_of,
+)
 from pitboss.subjects.rules.documents import PORTABLE, compose_access, compose_portable, portable_schema
 
 __all__ = [
@@ -32,6 +40,7 @@ __all__ = [
     "event_names",
     "find_unbound",
     "list_bound",
+    "list_next",
     "list_sealed",
     "merge_reasons",
     "portable_schema",

@@ -25,6 +25,11 @@ MAX_ANSWER_DAYS: Final = 30
 _MAX_BACKDATE: Final = timedelta(days=365)
 
 
+def list_next(case: Case) -> list[CaseState]:
+    """Return the states that may follow, as far as it is known now."""
+    return sorted(state for state in NEXT[case.state] if state is not CaseState.COMPLETED or case.effect_at is not None)
+
+
 def check_order(order: CaseOrder, now: datetime) -> None:
     """Raise `CaseOrderInvalid` for a reference that is none, or a moment that cannot be when it was received."""
     if not _REFERENCE.fullmatch(order.reference):

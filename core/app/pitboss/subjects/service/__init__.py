@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pitboss.subjects.rules import clock_of, portable_schema
+from pitboss.subjects.rules import clock_of, list_next, portable_schema
 from pitboss.subjects.service.cases import (
     count_cases,
     demand_unrestricted,
@@ -32,6 +32,7 @@ __all__ = [
     "lift",
     "list_cases",
     "list_exports",
+    "list_next",
     "list_unbound",
     "make_export",
     "move",
