@@ -126,7 +126,7 @@ class Sealer:
                     taken += await self._seal_tenant(connection, scope, waiting.get(scope.tenant_id, []))
                 except SealRefused as error:
                     failed += 1
-                    _log.error("evidence.seal_refused", tenant=scope.slug, detail=str(error))
+                    _log.error("evidence.seal_refused", tenant=scope.slug, exc_info=error)
         if not failed:
             self._whole_at = began
         return taken
@@ -214,7 +214,7 @@ class Sealer:
                 await self._hand_over(state, current),
             )
             if previous:
-                _log.error("evidence.segment_superseded", tenant=scope.slug, number=state.segments)
+                _log.error("evidence.segment_superseded", tenant=scope.slug)
             await self._write(connection, scope, state, facts, built, edge, tiles, current)
         self.entries += raw.count
         return raw.count
