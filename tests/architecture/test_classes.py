@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, Table, Text
 
 from pitboss.audit.contracts import PERSONAL_FIELDS
 from pitboss.hosting.contracts import CALLS, CROSSING, Call, CallKind, Touch
@@ -53,6 +53,23 @@ def test_every_personal_column_is_masked_in_audit_events() -> None:
     names = set(names_of(PERSONAL_KINDS)) - HASHED_KEYS
     assert {"email", "birth_date", "password_hash"} <= names
     assert names - PERSONAL_FIELDS == set()
+
+
+NOT_SEALED = {("player_identity", "email_index"): "a keyed digest by which an account is found; it opens nothing"}
+"""Columns that say who a player is and are not sealed under the player's key, each with its reason."""
+
+
+def test_who_a_player_is_stands_sealed() -> None:
+    """What is sealed is bytes; that it opens under the player's key alone is tested on rows, column by column."""
+    personal = {
+        (table.name, column.name): column.type
+        for table, column in columns_of("cell")
+        if class_of(table, column.name).kind == "personal"
+    }
+    assert len(personal) > len(NOT_SEALED) > 0
+    assert NOT_SEALED.keys() <= personal.keys()
+    clear = {place for place, kind in personal.items() if not isinstance(kind, LargeBinary)}
+    assert clear == set(), "seal it as `accounts` does, or list it with its reason"
 
 
 HASHED_KEYS = {"key"}

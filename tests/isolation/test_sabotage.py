@@ -155,7 +155,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "a unique key without tenant",
-        "create unique index on player_identity (email_normalised)",
+        "create unique index on player_identity (email_index)",
         of("player_identity"),
         ("same key",),
     ),

@@ -29,18 +29,10 @@ from pitboss.platform.processes import wait_until
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
-KEPT = {
-    "email",
-    "first_name",
-    "last_name",
-    "birth_date",
-    "phone",
-    "ip",
-    "agent_hash",
-    "public_id",
-    "reference",
-}
+KEPT = {"ip", "agent_hash", "public_id", "reference"}
 """What the cell must keep; the rest (passwords, tokens, the agent in full) is kept by nobody."""
+SEALED = {"email", "first_name", "last_name", "birth_date", "phone"}
+"""What the cell keeps under the player's own key: not even its own database tells it."""
 
 BRAZILIAN = {
     "country": "BR",
@@ -133,8 +125,8 @@ async def test_brazil_holds_all_that_it_must(world: World, brazilian: Brazilian)
     finds = await sweep_database(world.admin_url("br-1"), brazilian.marks)
     found = {find.mark for find in finds}
     assert found >= KEPT
-    assert not {"password", "new_password", "token", "reset_token", "agent"} & found
-    assert "public.player_identity.email" in {find.place for find in finds if find.mark == "email"}
+    assert not {"password", "new_password", "token", "reset_token", "agent", *SEALED} & found
+    assert "public.player.public_id" in {find.place for find in finds if find.mark == "public_id"}
     assert {find.mark for find in sweep_dump(world.admin_url("br-1"), brazilian.marks)} >= KEPT
     mails = sweep_files((world.state.folder / "mail" / "br-1").glob("*"), brazilian.marks)
     assert {"email", "first_name"} <= {find.mark for find in mails}
@@ -227,17 +219,17 @@ async def test_a_planted_leak_is_found_in_redis_and_in_logs(world: World) -> Non
 
 async def test_the_servers_log_quotes_no_value(world: World, brazilian: Brazilian) -> None:
     """One server logs for all databases of this machine, so a refused statement must not quote what it was given."""
-    email = brazilian.marks["email"]
+    player = brazilian.marks["public_id"]
     connection = await asyncpg.connect(world.admin_url("br-1"))
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
         await connection.execute(
-            "insert into player_identity select tenant_id, player_id + 1000000, brand, email, email_normalised, first_name,"
-            " last_name, birth_date, country, phone from player_identity where email = $1",
-            email,
+            "insert into player (tenant_id, public_id, brand, language, currency)"
+            " select tenant_id, public_id, brand, language, currency from player where public_id = $1",
+            player,
         )
     await connection.close()
     assert refused.value.detail is not None
-    assert email in refused.value.detail  # the caller is told
+    assert player in refused.value.detail  # the caller is told
     log = world.state.postgres / "server.log"
     assert await asyncio.to_thread(wait_until, lambda: "duplicate key value" in log.read_text(), 10)
     assert sweep_files([log], brazilian.marks) == []

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy.ext.asyncio import AsyncSession
+from tests.architecture.test_classes import NOT_SEALED
 from tests.factories.databases import DatabaseServer, PlaneDatabase
 from tests.factories.dumps import Backup, backup, copy_keys, put_keys
 from tests.factories.keys import key_folder, make_ring
@@ -59,8 +60,6 @@ from pitboss_sdk.errors import PitbossError
 SCOPE = TenantScope(1, "aurora", "eu-9")
 OPERATOR = Actor(ActorKind.OPERATOR, "ada")
 PASSWORDS = Passwords()
-NOT_SEALED = {("player_identity", "email_index"): "a digest under a key of the tenant, by which the account is found"}
-"""Personal columns of players that hold no sealed value, each with its reason."""
 
 
 @dataclass

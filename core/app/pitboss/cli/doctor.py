@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import platform
 import shutil
@@ -18,8 +19,10 @@ import msgspec
 from pitboss.cli.stack import BLOCK, DATABASE_FIELDS, find_cells, list_ports
 from pitboss.cli.state import MARK, State
 from pitboss.cli.supervisor import fetch
+from pitboss.keys.runtime import open_ring
 from pitboss.permissions.service import deployment_command
 from pitboss.platform.embedded import PostgresServer, find_redis_server, wheel_binaries
+from pitboss.platform.keys.service import KeyMissing
 from pitboss.platform.processes import is_port_free, processes_in, processes_marked
 from pitboss.platform.settings import Settings, SettingsInvalid, load_settings, variable
 from pitboss_sdk.errors import PitbossError
@@ -56,6 +59,7 @@ def doctor() -> None:
         _files,
         _ports_and_processes,
         _servers,
+        _key_services,
     )
     for settings_check in checks:
         findings += _guarded(lambda settings_check=settings_check: settings_check(settings))
@@ -205,6 +209,32 @@ def _servers(settings: Settings) -> Iterator[Finding]:
         pids = processes_in(server.data)
         verdict = "ok" if pids else "fail"
         yield Finding("postgresql data", verdict, f"{server.data}: {len(pids)} processes", f"read {server.log}")
+
+
+def _key_services(settings: Settings) -> Iterator[Finding]:
+    """Whether the key service that settings name answers, or those of a run that has been here."""
+    folders = sorted((State(settings.state_dir).folder / "keys").glob("*"))
+    named = [settings.key_service] if "key_service" in settings.given else [f"file:{folder}" for folder in folders]
+    for place in named:
+        try:
+            asyncio.run(_ask_keys(msgspec.structs.replace(settings, key_service=place)))
+        except PitbossError as error:
+            yield Finding(
+                "key service",
+                "fail",
+                f"{place}: {error.detail}",
+                "start it, or correct the setting: without it nobody registers or signs in",
+            )
+        else:
+            yield Finding("key service", "ok", f"{place} answers")
+
+
+async def _ask_keys(settings: Settings) -> None:
+    async with open_ring(settings) as ring:
+        try:
+            await ring.service.describe("doctor")
+        except KeyMissing:
+            return  # it answered
 
 
 def _external(settings: Settings) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from pathlib import Path
+
+from pitboss.kernel.clock import epoch_seconds
 
 
 class MailSpool:
@@ -13,6 +16,15 @@ class MailSpool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def prune(self, prefix: str, keep: timedelta) -> int:
+        """Remove messages that are named by `prefix` and a UUID and older than `keep`; return how many."""
+        oldest = epoch_seconds() - keep.total_seconds()
+        # As long as a UUID, so that no message of a tenant whose slug begins like another's is taken for that one's.
+        old = [path for path in self._folder.glob(f"{prefix}{'?' * 36}.eml") if path.stat().st_mtime < oldest]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
 
     def put(self, name: str, *, sender: str, recipient: str, subject: str, body: str, language: str) -> Path:
         """Write a message under `name`, whole or not at all; the same name again replaces it."""

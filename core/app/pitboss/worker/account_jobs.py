@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +15,7 @@ from pitboss.platform.mail import MailSpool
 from pitboss.worker.jobs import Job
 
 _PRUNE_SECONDS = 3600
+_KEEP_MAIL = timedelta(days=1)
 
 
 def account_jobs(spool: MailSpool, ring: KeyRing) -> tuple[Job, ...]:
@@ -41,6 +43,7 @@ def account_jobs(spool: MailSpool, ring: KeyRing) -> tuple[Job, ...]:
 
     async def prune_sessions(session: AsyncSession, scope: TenantScope, _payload: Mapping[str, Any]) -> None:
         await accounts.prune_sessions(session, scope)
+        spool.prune(f"{scope.slug}-", _KEEP_MAIL)  # it names people, and what it is for is over within the hour
 
     return (
         Job(accounts.RESET_MAIL_JOB, send_password_reset, "accounts.mail.edit"),
