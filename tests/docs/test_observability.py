@@ -81,7 +81,8 @@ def test_the_scraped_ports_are_those_of_a_run() -> None:
         for job in jobs
     }
     assert scraped == {
-        name: [DEMO_PORT + offset for offset in BLOCK[name]] for name in ("control", "web", "worker", "relay")
+        name: [DEMO_PORT + offset for offset in BLOCK[name]]
+        for name in ("control", "web", "worker", "relay", "sequencer", "control-sequencer")
     }
 
 

@@ -29,6 +29,7 @@ class Auditor(Reader):
             super()
             .place(text)
             .replace("PYTHONPATH=core/verify python3", f"PYTHONPATH={ROOT}/core/verify {sys.executable}")
+            .replace(" .pitboss/worm", f" {self.platform.state}/worm")
         )
         entered = f". {self.platform.state}/eu-1.env\n"
         return moved if entered in moved else entered + moved
@@ -56,10 +57,22 @@ def wait_for_checkpoint(auditor: Auditor, seconds: float = 90) -> None:
         time.sleep(0.5)
 
 
+def wait_for_archive(auditor: Auditor, block: str, seconds: float = 150) -> str:
+    """Return what a block says once the archive that it looks at has a package."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return auditor.type(block)
+        except AssertionError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(1)
+
+
 def test_the_text_can_be_followed(auditor: Auditor) -> None:
     """One test for the whole way: each step stands on the one before."""
     wait_for_checkpoint(auditor)
-    keys, packed, checked, single, inside = SHELL
+    keys, packed, checked, single, inside, reconciled, read, archive, control = SHELL
     assert [line.split("+")[0] for line in auditor.type(keys).split()] == [
         "pitboss.audit/eu-1/aurora",
         "pitboss.witness/demo",
@@ -70,6 +83,11 @@ def test_the_text_can_be_followed(auditor: Auditor) -> None:
     assert json.loads(said.split("\n", 1)[1])["sound"] is True
     assert "sound" in auditor.type(single)
     assert "agree" in auditor.type(inside)
+    assert "each change has its event" in auditor.type(reconciled)
+    auditor.type(read)
+    for block in (archive, control):
+        said = wait_for_archive(auditor, block)
+        assert re.search(r"(\d+) of \1 objects seen locked: sound", said), said
     package = auditor.folder / "build/audit/package"
     segment = next((package / "entries").iterdir())
     segment.write_bytes(segment.read_bytes()[:-9])

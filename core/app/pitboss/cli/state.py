@@ -148,7 +148,11 @@ def secrets_of_control(state: State) -> dict[str, str]:
     """Return control's settings, by field, whose values are generated whatever the servers are."""
     known = state.secrets()
     names = ("directory_signing_key", "call_signing_key", "operator_token")
-    return {**{name: known[name] for name in names}, "worm_store": f"file:{state.folder / 'worm' / 'control'}"}
+    return {
+        **{name: known[name] for name in names},
+        "worm_store": f"file:{state.folder / 'worm' / 'control'}",
+        "seal_seconds": "60",
+    }
 
 
 def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
@@ -162,6 +166,7 @@ def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
         "operator_token": known[f"operator_token_{suffix}"],
         "secrets_file": str(state.plugin_secrets(cell)),
         "worm_store": f"file:{state.folder / 'worm' / cell}",
+        "seal_seconds": "60",
         "mail_spool_dir": str(state.folder / "mail" / cell),
         "objects_dir": str(state.folder / "objects"),
         "key_service": f"file:{state.folder / 'keys' / cell}",
