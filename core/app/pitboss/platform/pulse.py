@@ -31,3 +31,4 @@ class Pulse:
         if "redis" not in problems:
             note = ProcessNote(self._process, os.getpid(), self._started_at, epoch_seconds(), problems)
             await self._redis.announce(note)
+            await self._redis.begin_memory()

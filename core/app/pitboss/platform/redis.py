@@ -64,13 +64,31 @@ class CellRedis:
             raise ValueError("a part of a Redis key is empty or holds the separator")
         return RedisKey(_SEPARATOR.join(names))
 
-    async def is_first(self, room: str, *parts: str, lifetime_seconds: int) -> bool:
-        """Remember a name of the cell for a while and return whether it was unknown; raise `RedisUnavailable`."""
+    async def is_first(self, room: str, *parts: str, lifetime_seconds: int, made_at: int) -> bool:
+        """Remember a name of the cell for a while and return whether it was unknown; raise `RedisUnavailable`.
+
+        So it does for what was made, by `made_at`, before the memory began: a server that came back empty has
+        forgotten which names it knew, and a name that comes again would pass for a new one.
+        """
         try:
-            key = self.cell_key(room, *parts)
-            return bool(await cast("Any", self._client).set(key, b"1", nx=True, ex=lifetime_seconds))
+            async with cast("Any", self._client).pipeline(transaction=True) as pipeline:
+                pipeline.set(self._since_key, epoch_seconds(), nx=True)
+                pipeline.get(self._since_key)
+                pipeline.set(self.cell_key(room, *parts), b"1", nx=True, ex=lifetime_seconds)
+                _, since, is_unknown = await pipeline.execute()
         except (RedisError, OSError) as error:
             raise RedisUnavailable(f"Redis did not answer ({type(error).__name__})") from error
+        if made_at < int(since):
+            raise RedisUnavailable("Redis has forgotten what it knew when this was made")
+        return bool(is_unknown)
+
+    async def begin_memory(self) -> None:
+        """Mark that the memory of names begins now, unless it has begun."""
+        await cast("Any", self._client).set(self._since_key, epoch_seconds(), nx=True)
+
+    @property
+    def _since_key(self) -> RedisKey:
+        return self.cell_key("platform", "since")
 
     async def announce(self, process: ProcessNote) -> None:
         """Say that a process lives; the note fades when it is not repeated."""

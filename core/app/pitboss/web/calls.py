@@ -40,7 +40,10 @@ class CallDesk:
     async def answer(self, body: bytes, signature: str) -> object:
         """Do what a signed call asks and return the answer; raise `CallRefused` and what the desk raises."""
         call = accept_call(body, signature, self._keys, cell=self._cell, now_seconds=epoch_seconds())
-        if not await self._redis.is_first("hosting", "calls", str(call.call_id), lifetime_seconds=_REMEMBER_SECONDS):
+        is_first = await self._redis.is_first(
+            "hosting", "calls", str(call.call_id), lifetime_seconds=_REMEMBER_SECONDS, made_at=call.issued_at
+        )
+        if not is_first:
             raise CallRefused("the call was used before")
         try:
             with span(SpanName.CELL_ANSWER, parent=call.trace, action=call.kind.value):
