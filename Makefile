@@ -13,7 +13,7 @@ if [ -z "$${found:-}" ]; then \
 		"install one (Debian 12: apt install python3 python3-venv; Ubuntu 24.04: the same), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
 fi
 
-.PHONY: help run stop reset doctor test lint check bench bench-quick probes figures lock clean env env-dev browser
+.PHONY: help run stop reset doctor test lint check bench bench-quick probes torture figures lock clean env env-dev browser
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ probes: env-dev ## Attack one tenant as another, with guards and without, and ta
 	PITBOSS_TEST_TAMPER=50 PITBOSS_TEST_CLEAN=1000 PITBOSS_TEST_TREES=50000 PITBOSS_TEST_VERIFIED=1000000 \
 	PITBOSS_TEST_SEQUENCED=400000 $(PY) -m pytest tests/property/test_audit_tamper.py tests/property/test_audit_merkle.py \
 		tests/unit/verify/test_speed.py tests/integration/audit/test_sequencer.py
+
+torture: env-dev ## Break databases, Redis and workers under load for half an hour, with guards and without; figures into build/figures
+	PITBOSS_TORTURE=$${PITBOSS_TORTURE:-whole} $(PY) -m pytest -s tests/torture
 
 figures: env-dev ## Print every promised figure beside its last measurement
 	@$(PY) tests/bench/figures.py

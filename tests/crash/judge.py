@@ -63,7 +63,10 @@ async def _judge_awards(admin: asyncpg.Connection, traffic: Traffic) -> int:
 
 async def _judge_usage(admin: asyncpg.Connection, traffic: Traffic) -> int:
     """What limits have counted is what was staked, lost and deposited, once each, whatever was killed meanwhile."""
-    rows = await admin.fetch("select wallet_id, kind, sum(used_minor)::bigint from usage group by 1, 2")
+    rows = await admin.fetch(
+        "select wallet_id, kind, sum(used_minor)::bigint from usage where wallet_id = any($1::bigint[]) group by 1, 2",
+        [book.seat.wallet_id for book in traffic.books],
+    )
     counted = {(row[0], LimitKind(row[1])): row[2] for row in rows}
     wanted: dict[tuple[int, LimitKind], int] = {}
     for book in traffic.books:
