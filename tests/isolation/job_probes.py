@@ -19,6 +19,7 @@ from pitboss.platform.telemetry import Metrics
 from pitboss.plughost.contracts import CATALOGUE_JOB, WEBHOOK_JOB
 from pitboss.plughost.runtime import Drivers, Receivers, load_host, read_cell_file
 from pitboss.retention.contracts import CARRY_OUT_JOB
+from pitboss.subjects.contracts import EXPORT_JOB
 from pitboss.wallet.runtime import Lanes
 from pitboss.worker.jobs import JobRegistry
 from pitboss.worker.runner import JobRunner
@@ -28,6 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     WEBHOOK_JOB: ("plugin", "event_id"),
     CATALOGUE_JOB: ("plugin",),
     CARRY_OUT_JOB: ("run_id",),
+    EXPORT_JOB: ("export_id",),
 }
 """What the payload of each job names; the relay leaves periodic jobs without one, any other must be here."""
 STRAY = ("tenant", "tenant_id", "scope", "slug", "player_id", "wallet_id", "event_id", "brand")
@@ -80,6 +82,7 @@ class JobProber:
             "plugin": PLUGIN,
             "event_id": side.ids["event_id"],
             "run_id": await self.world.admin.fetchval(PLAN, tenant_id),
+            "export_id": await self.world.admin.fetchval(EXPORT, tenant_id, player_id),
             "tenant": side.scope.slug,
             "tenant_id": tenant_id,
         }
@@ -135,6 +138,15 @@ class JobProber:
             await self.world.admin.execute("delete from outbox_job where job_id = $1", job_id)
 
 
+EXPORT = """
+with made as (
+    insert into subject_case (tenant_id, case_id, player_id, received_at, due_at, kind, state, reference)
+    values ($1, gen_random_uuid(), $2, now(), now() + interval '30 d', 1, 3, gen_random_uuid()::text)
+    returning tenant_id, case_id)
+insert into subject_export (tenant_id, export_id, case_id, expires_at)
+select tenant_id, gen_random_uuid(), case_id, now() + interval '7 d' from made returning export_id::text
+"""
+"""An export that is asked for, of a request that is worked on."""
 NOBODY = 999
 PLAN = """
 insert into retention_run (tenant_id, run_id, proposed_at, approved_at, digest, schedule_version, reason, proposed_by,
@@ -150,13 +162,16 @@ MISSING: dict[str, Any] = {
     "plugin": "nothing",
     "event_id": "event-of-nobody",
     "run_id": "01900000-0000-7000-8000-000000000007",
+    "export_id": "01900000-0000-4000-8000-000000000006",
 }
 
 
 @asynccontextmanager
 async def open_jobs(world: World, folder: Path, report: Report) -> AsyncIterator[JobProber]:
     """Open a worker of A's cell, its handlers as a worker process has them."""
-    settings = msgspec.structs.replace(world.web.settings, mail_spool_dir=folder / "mail")
+    settings = msgspec.structs.replace(
+        world.web.settings, mail_spool_dir=folder / "mail", objects_dir=folder / "objects"
+    )
     host, secrets = load_host(read_cell_file(settings.cell_file)), SecretStore(settings.secrets_file)
     async with lay_cell_ground(settings, "worker", Metrics()) as ground:
         await ground.directory.refresh(ground.database)
