@@ -191,6 +191,16 @@ async def test_no_plan_reaches_a_table_that_is_kept(house: House) -> None:
                 )
 
 
+async def test_limits_of_an_open_account_are_not_even_found(house: House) -> None:
+    """Whatever time counts from: they are in force."""
+    who, closed = await house.add_player(), await house.add_player(closed_years=1)
+    for each in (who, closed):
+        await house.add("play_time_limit", each, 9)
+    query = text("select count(*) from retention_find(1, 'play_time_limit', 'mt_mga', 'creation', now())")
+    async with house.app.transaction(AURORA) as session:
+        assert await session.scalar(query) == 1
+
+
 async def test_no_login_destroys_without_the_function(house: House) -> None:
     await house.add_rounds(await house.add_player(), 1)
     run = await house.propose()
