@@ -88,6 +88,7 @@ class MoveWorld(Cell):
                 cell_migrate_url=database.migrate_url,
                 admin_database_url=self.postgres.admin_url(),
                 audit_keys_file=keys,
+                objects_dir=self.folder / "objects",
                 lanes=1,
             )
             self._write_settings(name)
@@ -153,6 +154,12 @@ class MoveWorld(Cell):
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def credit(self, seat: Seat, amount: str) -> None:
+        """Deposit by hand, so that the books hold something."""
+        words = ("--tenant", TENANT, "--player", seat.holder.account, "--amount", amount, "--reference", "seed")
+        command = [sys.executable, "-m", "pitboss.bootstrap", "player", "credit", *words, "--reason", "test"]
+        subprocess.run(command, cwd=ROOT, env=environment_of(self.cells[SOURCE]), check=True, capture_output=True)
 
     def pack(self, into: Path, keys: Path) -> subprocess.CompletedProcess[str]:
         """Write the kit of the tenant as it stands, and the opened keys beside it."""

@@ -26,10 +26,14 @@ from tests.crash.judge import compare
 from tests.factories.tenants import ROOT
 from tests.residency.move_world import NEIGHBOUR, SOURCE, TARGET, TENANT, Following, MoveWorld
 
+from pitboss.audit.runtime import FileSigner, origin_of, sign_note
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.db import is_unavailable
 from pitboss.platform.embedded import PostgresServer, RedisServer
+from pitboss.platform.objects import ObjectFolder, TenantFolder
 from pitboss.platform.processes import wait_until
+from pitboss.platform.settings import require
+from pitboss.relocation.contracts import KIT_FORMAT
 from pitboss_verify.kit import KitCheck
 from pitboss_verify.note import parse_key
 
@@ -39,9 +43,7 @@ _ALL_LINES = (
     "→ frozen,packed game,→ exported,unpacked wallet,all rows are committed,→ imported,→ compared,→ switched,Redis"
 )
 KILLED_AFTER = (
-    _ALL_LINES
-    if os.environ.get("PITBOSS_TEST_MOVE_KILLS") == "all"
-    else "packed game,all rows are committed,→ switched"
+    _ALL_LINES if os.environ.get("PITBOSS_TEST_MOVE_KILLS") == "all" else "all rows are committed,→ switched"
 ).split(",")
 """What a move has said when it is killed with SIGKILL; the next one goes on. The long form kills after every step."""
 
@@ -61,7 +63,8 @@ def still_world(postgres_server: PostgresServer, redis_server: RedisServer) -> I
         folder = Path(name)
         folder.chmod(0o711)
         world = MoveWorld(folder, postgres_server, redis_server)
-        with world.open(1):
+        with world.open(1) as (seat,):
+            world.credit(seat, "25.00")
             yield world
 
 
@@ -76,9 +79,10 @@ def test_a_tenant_moves_under_traffic(move_world: MoveWorld) -> None:
         try:
             assert wait_until(lambda: traffic.count > 60, 30)
             began = time.monotonic()
+            _files(world, SOURCE).put("canary", b"sealed")
             for line in KILLED_AFTER:
                 assert world.kill_after(world.move(), line), line
-                if line == "packed game":
+                if line == KILLED_AFTER[0]:
                     moving = world.get(SOURCE, "/api/v1/games")
                     assert (moving.status_code, moving.json()["code"]) == (503, "directory.tenant_moving")
                     assert world.get(SOURCE, "/api/v1/games", NEIGHBOUR).status_code == 200
@@ -112,7 +116,12 @@ async def _judge(world: MoveWorld, traffic: Following) -> dict[str, int]:
     return figures
 
 
+def _files(world: MoveWorld, name: str) -> TenantFolder:
+    return ObjectFolder(world.cells[name].objects_dir, name).of(TenantScope(1, TENANT, name), "test")
+
+
 def _look_at_what_is_left(world: MoveWorld) -> None:
+    assert (_files(world, SOURCE).get("canary"), _files(world, TARGET).get("canary")) == (None, b"sealed")
     assert asyncio.run(world.count_rows(SOURCE)) == {}
     assert asyncio.run(world.count_rows(SOURCE, 2)), "the neighbour stays"
     away = world.get(SOURCE, "/api/v1/games")
@@ -127,7 +136,10 @@ def _look_at_what_is_left(world: MoveWorld) -> None:
 def test_a_move_may_be_given_up_and_a_frozen_tenant_is_reached_by_nobody(still_world: MoveWorld) -> None:
     world = still_world
     before = asyncio.run(world.count_rows(SOURCE))
-    world.finish(world.move("--until", "compared"))
+    world.finish(world.move("--until", "imported"))
+    asyncio.run(_with_triggers_aside(world, "update house_account set provider = 'nobody' where provider = 'hub88'"))
+    printed, said = world.move("--until", "compared").communicate(timeout=60)
+    assert "table house_account" in printed + said, "what arrived otherwise stops the move"
     with pytest.raises(DBAPIError, match="not served here") as refused:
         asyncio.run(_count_sources(world, TenantScope(1, TENANT, SOURCE)))
     assert is_unavailable(refused.value), "it is answered with: try again"
@@ -214,11 +226,19 @@ def _check_kit(world: MoveWorld, kit: Path) -> None:
     sound = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert (sound.returncode, "sound" in sound.stdout) == (0, True), sound.stdout + sound.stderr
     believed = [parse_key(line) for line in keys.read_text().splitlines()]
-    for name, tamper in TAMPERINGS.items():
+    signer = FileSigner(require(world.cells[SOURCE], "audit_keys_file"))
+    for name, (check, tamper) in (TAMPERINGS | SIGNED_TAMPERINGS).items():
         broken = kit.with_name("broken")
         shutil.copytree(kit, broken)
         tamper(broken)
-        assert KitCheck(broken, believed).run().findings, name
+        if name in SIGNED_TAMPERINGS:
+            origin = origin_of(SOURCE, TENANT)
+            digest = sha256((broken / "manifest.json").read_bytes()).hexdigest()
+            note = asyncio.run(sign_note(signer, origin, f"{KIT_FORMAT}\n{origin}\n{digest}\n"))
+            (broken / "manifest.note").write_text(note)
+        found = {finding["check"] for finding in KitCheck(broken, believed).run().findings}
+        assert check in found, (name, found)
+        assert name not in SIGNED_TAMPERINGS or found == {check}, (name, found)
         shutil.rmtree(broken)
 
 
@@ -247,16 +267,32 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-TAMPERINGS: dict[str, Callable[[Path], object]] = {
-    "a byte of a table": lambda kit: _flip(kit / "tables" / "player.jsonl.gz"),
-    "a file taken away": lambda kit: (kit / "tables" / "player.jsonl.gz").unlink(),
-    "a file put in": lambda kit: (kit / "tables" / "more.jsonl.gz").write_bytes(b""),
-    "a row taken away, digests put right": lambda kit: _rewrite(kit, "player", lambda lines: lines[1:]),
-    "a wallet raised, digests put right": lambda kit: _rewrite(
-        kit, "wallet", lambda lines: [line.replace(b'"real_minor":0', b'"real_minor":1') for line in lines]
-    ),
-    "an entry of the log": lambda kit: _flip(next((kit / "log" / "entries").iterdir())),
-    "no signature": lambda kit: (kit / "manifest.note").unlink(),
-    "another signature": lambda kit: shutil.copy(kit / "log" / "manifest.note", kit / "manifest.note"),
-    "a certificate of nobody": lambda kit: (kit / "certificate.json").write_text("{}"),
+def _raise_wallet(lines: list[bytes]) -> list[bytes]:
+    row = json.loads(lines[0])
+    return [json.dumps({**row, "real_minor": row["real_minor"] + 1}).encode() + b"\n", *lines[1:]]
+
+
+def _shorten_log(kit: Path) -> None:
+    manifest = json.loads((kit / "manifest.json").read_text())
+    manifest["log"]["size"] -= 1
+    (kit / "manifest.json").write_text(json.dumps(manifest))
+
+
+TAMPERINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a byte of a table": ("manifest", lambda kit: _flip(kit / "tables" / "player.jsonl.gz")),
+    "a file taken away": ("manifest", lambda kit: (kit / "tables" / "player.jsonl.gz").unlink()),
+    "a file put in": ("manifest", lambda kit: (kit / "tables" / "more.jsonl.gz").write_bytes(b"")),
+    "a row taken away": ("signature", lambda kit: _rewrite(kit, "player", lambda lines: lines[1:])),
+    "no signature": ("signature", lambda kit: (kit / "manifest.note").unlink()),
+    "another signature": ("signature", lambda kit: shutil.copy(kit / "log/manifest.note", kit / "manifest.note")),
+    "a certificate of nobody": ("signature", lambda kit: (kit / "certificate.json").write_text("{}")),
+    "an entry of the log": ("manifest", lambda kit: _flip(next((kit / "log" / "entries").iterdir()))),
 }
+"""What is done to a kit, and the check that has to find it."""
+SIGNED_TAMPERINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a wallet raised": ("ledger", lambda kit: _rewrite(kit, "wallet", _raise_wallet)),
+    "a booking taken away": ("ledger", lambda kit: _rewrite(kit, "journal", lambda lines: lines[:-1])),
+    "a share of the house taken away": ("ledger", lambda kit: _rewrite(kit, "house_delta", lambda lines: lines[:-1])),
+    "a log that ends elsewhere": ("log", _shorten_log),
+}
+"""The same by somebody who holds the key, and signs again: what is left are the books and the log."""

@@ -49,6 +49,7 @@ from pitboss.keys.runtime import KeyRing
 from pitboss.platform.db import ContextSigner, Database, create_engine
 from pitboss.platform.keys import open_key_service
 from pitboss.platform.keys.service import WrappedKey
+from pitboss.platform.objects import ObjectFolder
 from pitboss.platform.redis import CellRedis
 from pitboss.platform.secrets import SecretStore
 from pitboss.platform.settings import PREFIX, Settings, SettingsInvalid, load_settings, require, require_all
@@ -96,6 +97,7 @@ class End:
         admin = require(settings, "admin_database_url").rpartition("/")[0]
         self.rows = CellEnd(f"{admin}/{database}", self.contexts, self.scope, settings.locality)
         self.signer = FileSigner(require(settings, "audit_keys_file"))
+        self.objects = ObjectFolder(settings.objects_dir, settings.cell)
         self.ring = KeyRing(open_key_service(settings), settings.cell)
         self.engine = create_engine(require(settings, "cell_database_url"), pool_size=1)
         self.database = Database(self.engine, settings.cell, self.contexts)
@@ -152,6 +154,7 @@ async def pack(end: End, kit: Path, say: Say, *, still: bool) -> tuple[str, LogF
             packed = await write_package(session, end.scope, end.signer, fresh / "log", PackageOrder())
     finally:
         await engine.dispose()
+    end.objects.take_out(end.scope, fresh / "objects")
     log = LogFacts(packed.origin, packed.end, read_root(fresh / "log"))
     digest = await end.rows.pack(fresh, log, lambda text: sign_note(end.signer, packed.origin, text), say)
     fresh.rename(kit)
@@ -233,6 +236,7 @@ class Mover:
             removed = await self._target.rows.shred()
             await keys.destroy_tenant_key(self._target.ring, self._target.scope)
             self._say(f"{removed} rows removed from {self._target.settings.cell}")
+            self._target.objects.forget_tenant(self._target.scope)
             await self._source.rows.thaw()
             move = await self._advance(MoveState.ROLLED_BACK)
             await self._tell(self._source, self._target)
@@ -321,6 +325,7 @@ class Mover:
             self._say("all rows are committed")
         else:  # an import that was committed and not noted; the comparison tells whether it is this one
             await self._demand_same()
+        self._target.objects.bring_in(self._target.scope, self._kit / "objects")
         return await self._advance(MoveState.IMPORTED)
 
     def _check_log(self, move: Move) -> None:
@@ -357,6 +362,7 @@ class Mover:
         left = await self._source.rows.count()
         if left:
             raise CellsDiffer(f"{self._source.settings.cell} still holds rows in {', '.join(sorted(left))}")
+        self._source.objects.forget_tenant(self._source.scope)
         redis_keys = await self._forget_redis()
         await keys.destroy_tenant_key(self._source.ring, self._source.scope)
         self._say(

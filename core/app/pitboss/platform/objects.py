@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -56,8 +57,26 @@ class ObjectFolder:
 
     def of(self, scope: TenantScope, room: str) -> TenantFolder:
         """Return the files of a tenant and a room; raise `ForeignCell` for a tenant of another cell."""
-        if scope.cell != self._cell:
-            raise ForeignCell(f"scope of cell {scope.cell} used with files of cell {self._cell}")
         if not _NAME.fullmatch(room):
             raise ValueError(f"{room!r} is no name of a room")
-        return TenantFolder(self._root / self._cell / str(scope.tenant_id) / room)
+        return TenantFolder(self._whole(scope) / room)
+
+    def _whole(self, scope: TenantScope) -> Path:
+        if scope.cell != self._cell:
+            raise ForeignCell(f"scope of cell {scope.cell} used with files of cell {self._cell}")
+        return self._root / self._cell / str(scope.tenant_id)
+
+    def take_out(self, scope: TenantScope, folder: Path) -> None:
+        """Copy all files of a tenant into a folder that is not there yet; where it has none, there is none."""
+        if self._whole(scope).is_dir():
+            shutil.copytree(self._whole(scope), folder)
+
+    def bring_in(self, scope: TenantScope, folder: Path) -> None:
+        """Make the files of a tenant those of a folder."""
+        self.forget_tenant(scope)
+        if folder.is_dir():
+            shutil.copytree(folder, self._whole(scope))
+
+    def forget_tenant(self, scope: TenantScope) -> None:
+        """Remove all files of a tenant."""
+        shutil.rmtree(self._whole(scope), ignore_errors=True)

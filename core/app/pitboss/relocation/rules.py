@@ -11,10 +11,22 @@ from pitboss.relocation.contracts import CellReport, MoveState, Shape
 
 LOG_TABLES: Final = frozenset({"audit_log", "audit_entry", "audit_tile", "audit_checkpoint", "audit_cosignature"})
 """The log of a cell ends with the tenant's life there and travels as a signed package; the new cell begins its own."""
-PACKED_ONLY: Final = frozenset({"capture", "capture_reconciliation"})
-"""Captured changes speak of transactions of their own server; they stay evidence in the kit."""
-LOCAL_COLUMNS: Final = frozenset({"audit_event.written_in"})
-"""Numbers of transactions mean something on their own server alone; in the new cell every event counts as early."""
+PACKED_ONLY: Final = frozenset(
+    {
+        "capture",
+        "capture_reconciliation",
+        "audit_seal",
+        "round_log",
+        "round_segment",
+        "round_tile",
+        "journal_sealed",
+    }
+)
+"""Evidence of the source, by its transactions and under its keys: it stays true in the kit, and is made anew of the
+same bookings and events in the target."""
+LOCAL_COLUMNS: Final[Mapping[str, int]] = {"audit_event.written_in": 0, "audit_delivery.next_seq": 0}
+"""Numbers that mean something on their own server alone, and what they begin with in the target: there every event counts
+as early, and is told again to whom events are sent."""
 REWRAPPED_COLUMNS: Final = frozenset({"key_epoch.wrapped_key", "key_epoch.key_version"})
 """What travels wrapped for the source and arrives wrapped for the target: the same key in other bytes."""
 
@@ -62,6 +74,11 @@ def find_refusals(
 def travelling(shape: Shape) -> list[str]:
     """Return the columns of a table that a kit holds."""
     return sorted(name for name in shape.columns if f"{shape.name}.{name}" not in LOCAL_COLUMNS)
+
+
+def beginning(shape: Shape) -> dict[str, int]:
+    """Return the columns of a table that begin anew, with what they begin with."""
+    return {name: LOCAL_COLUMNS[key] for name in shape.columns if (key := f"{shape.name}.{name}") in LOCAL_COLUMNS}
 
 
 def compared(shape: Shape) -> list[str]:

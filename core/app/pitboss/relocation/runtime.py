@@ -46,6 +46,7 @@ from the operator once, by another way than this folder.
 manifest.json  digests of all files, the rows of each table, the ledger in sums, the end of the audit log
 manifest.note  the signature of the log's key over it
 tables/        a row a line, as JSON, packed by gzip; bytes are \\x and hexadecimal, times are UTC, sums minor units
+objects/       files that belong to the tenant, as they lie in the cell
 log/           the audit log as a package of its own, which the same program checks
 
 Fields that were sealed in the cell are sealed here; they open under the keys of the key service alone.
@@ -219,10 +220,10 @@ class CellEnd:
                 count += 1
                 page.append(await _carried(line, carry) if shape.name == "key_epoch" else line.decode())
                 if len(page) == rows.PAGE_ROWS:
-                    await rows.write_rows(connection, shape, columns, page)
+                    await rows.write_rows(connection, shape, columns, rules.beginning(shape), page)
                     page.clear()
         if page:
-            await rows.write_rows(connection, shape, columns, page)
+            await rows.write_rows(connection, shape, columns, rules.beginning(shape), page)
         if (count, digest.hexdigest()) != (file.rows, file.sha256):
             raise KitInvalid(f"{file.file} is not what was packed")
 

@@ -6,7 +6,7 @@ and the tenant's signed context hold it; only what no role may do, removing, it 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -79,13 +79,21 @@ async def read_rows(
         yield row[0]
 
 
-async def write_rows(connection: asyncpg.Connection, shape: Shape, columns: Sequence[str], lines: list[str]) -> None:
+async def write_rows(
+    connection: asyncpg.Connection,
+    shape: Shape,
+    columns: Sequence[str],
+    constants: Mapping[str, int],
+    lines: list[str],
+) -> None:
     """Add rows out of their lines; numbers that a sequence would give are those of the lines."""
     listed = ", ".join(map(quoted, columns))
+    named = ", ".join([listed, *map(quoted, constants)])
+    values = ", ".join([listed, *(str(int(value)) for value in constants.values())])
     table = f"public.{quoted(shape.name)}"
     await connection.execute(
-        f"insert into {table} ({listed}) overriding system value"  # noqa: S608 - names out of the catalog
-        f" select {listed} from json_populate_recordset(null::{table}, $1::json)",
+        f"insert into {table} ({named}) overriding system value"  # noqa: S608 - names out of the catalog
+        f" select {values} from json_populate_recordset(null::{table}, $1::json)",
         f"[{','.join(lines)}]",
     )
 
