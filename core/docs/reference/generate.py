@@ -31,6 +31,7 @@ from pitboss.platform.db import CellBase, ControlBase
 from pitboss.platform.fields import FIELDS
 from pitboss.platform.settings import list_settings
 from pitboss.platform.telemetry import Metrics, WalletCalls
+from pitboss.subjects.service import portable_schema
 from pitboss.web import controllers
 from pitboss.web.app import CellParts, create_cell_app
 from pitboss_sdk import hookspecs
@@ -415,6 +416,11 @@ def held_back(table: Table, column: str) -> bool:
     return not may_cross(class_of(table, column))
 
 
+def subject_portable() -> str:
+    """Return the JSON schema of what a data subject takes elsewhere."""
+    return json.dumps(portable_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "settings.md": settings,
@@ -428,6 +434,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "conformance.md": conformance,
     "hooks.md": hooks,
     "openapi.json": openapi,
+    "subject-portable.schema.json": subject_portable,
 }
 """Every generated page."""
 
