@@ -54,7 +54,16 @@ class Stack:
 
 def root_from_inclusion(entry: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
     """Return the root that `proof` leads to from an entry, None where the proof has another length than it must."""
-    return _climb(leaf_hash(entry), index, size, list(proof)) if 0 <= index < size else None
+    return root_from_leaf(leaf_hash(entry), index, size, proof)
+
+
+def root_from_leaf(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """Return the root that `proof` leads to from the hash of an entry, None where the proof has another length."""
+    return _climb(leaf, index, size, list(proof)) if 0 <= index < size and _are_hashes(leaf, *proof) else None
+
+
+def _are_hashes(*values: bytes) -> bool:
+    return all(len(value) == 32 for value in values)
 
 
 def _climb(found: bytes, index: int, size: int, proof: list[bytes]) -> bytes | None:
@@ -74,8 +83,12 @@ def _climb(found: bytes, index: int, size: int, proof: list[bytes]) -> bytes | N
 
 def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """Return whether `proof` shows that the tree of size `new` begins with the tree of size `old`."""
+    if not _are_hashes(*proof):
+        return False
     if not 0 < old <= new:
-        return old == 0 and not proof and old_root == _sha256(b"").digest()
+        empty = _sha256(b"").digest()
+        begins = old == 0 and not proof and old_root == empty
+        return begins and (_are_hashes(new_root) if new else new_root == empty)
     hashes = list(proof)
     found = _rebuild(old, new, old_root, hashes, whole=True)
     return found == (old_root, new_root) and not hashes

@@ -214,9 +214,13 @@ def _split(size: int) -> int:
     return 1 << ((size - 1).bit_length() - 1)
 
 
+def _are_hashes(*values: bytes) -> bool:
+    return all(len(value) == HASH_BYTES for value in values)
+
+
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Hashes, root: bytes) -> bool:
     """Return whether `proof` leads from the hash of a leaf to the root (RFC 9162, section 2.1.3.2)."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or not _are_hashes(leaf, root, *proof):
         return False
     node, last, found = index, size - 1, leaf
     for step in proof:
@@ -234,10 +238,10 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Hashes, root: by
 
 def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proof: Hashes) -> bool:
     """Return whether `proof` shows that the tree of `new` begins with that of `old` (section 2.1.4.2)."""
-    if not 0 <= old <= new:
+    if not 0 <= old <= new or not _are_hashes(*proof):
         return False
-    if old == 0:
-        return not proof and old_root == hash_tree([])
+    if old == 0:  # where a witness begins; the standard leaves it out
+        return not proof and old_root == hash_tree([]) and (_are_hashes(new_root) if new else new_root == old_root)
     if old == new:
         return not proof and old_root == new_root
     steps = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
