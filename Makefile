@@ -59,6 +59,7 @@ probes: env-dev ## Attack one tenant as another, with guards and without, and ta
 	$(PY) -m pytest tests/isolation tests/architecture/test_classes.py
 	PITBOSS_TEST_TAMPER=50 PITBOSS_TEST_CLEAN=1000 PITBOSS_TEST_TREES=50000 PITBOSS_TEST_VERIFIED=1000000 \
 	PITBOSS_TEST_SEQUENCED=400000 $(PY) -m pytest tests/property/test_audit_tamper.py tests/property/test_audit_merkle.py \
+		tests/property/test_merkle_vectors.py \
 		tests/unit/verify/test_speed.py tests/integration/audit/test_sequencer.py
 
 torture: env-dev ## Break databases, Redis and workers under load for half an hour, with guards and without; figures into build/figures

@@ -237,12 +237,6 @@ class Metrics:
             ["tenant", "destination"],
             registry=registry,
         )
-        self.siem_events = Counter(
-            "pitboss_siem_events_total",
-            "Events sent to destinations: delivered, or failed (they are sent again).",
-            ["tenant", "destination", "outcome"],
-            registry=registry,
-        )
 
     def _add_plugins(self, registry: CollectorRegistry) -> None:
         self._plugin_calls = Counter(

@@ -106,8 +106,6 @@ class Exporter:
             bodies = [body async for _, body in proofs.read_bodies(session, scope, lease.next_seq, end)]
             target = Target(row.kind, row.address, row.authorities, row.secret)
         problem = await self._send(target, [compose_outgoing(body) for body in bodies])
-        outcome = "failed" if problem else "delivered"
-        self._metrics.siem_events.labels(scope.slug, name, outcome).inc(len(bodies))
         async with self._database.transaction(scope) as session:
             if not problem:
                 return await exports.advance_delivery(session, scope, lease, lease.next_seq + len(bodies))
