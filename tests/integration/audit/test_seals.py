@@ -175,11 +175,13 @@ async def test_who_reaches_into_the_store_is_found_out(log: Log, cell: Database,
     for count in (3, 4, 5):
         await seal(cell, log, store, count)
     assert judge(store, log).findings == []
+    missed: list[str] = []
     for tamper, found in TAMPERINGS.items():
         shutil.copytree(store, tmp_path / tamper.__name__)
         await asyncio.to_thread(tamper, tmp_path / tamper.__name__)
         checks = {each["check"] for each in judge(tmp_path / tamper.__name__, log).findings}
-        assert found in checks, f"{tamper.__name__} was found as {checks}"
+        missed += [] if found in checks else [tamper.__name__]
+    assert missed == []
 
 
 async def test_an_archive_that_ends_before_the_last_visit_is_found_out(
