@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests.bench.cases import CaseFailed, Sample
 from tests.bench.http_cases import Web
+from tests.bench.measure import cpu_seconds
 from tests.bench.stage import CELL, ROOT, Stage
 
 from pitboss.platform.embedded import write_private
@@ -41,9 +42,10 @@ class SealedHttpCase:
         """Catch up, then let the generator call for `seconds` while the sealer works."""
         if self._process is None:
             await self._start()
+        server = self._server_cpu_seconds()
         told = await self._ask("catch")
         if told["entries"] > self.caught_up.get("entries", 0):
-            self.caught_up = told
+            self.caught_up = {**told, "server_cpu": self._server_cpu_seconds() - server}
         self._seen = told["all"]
         await self._tell("go")
         sample = await self._web.load(CONNECTIONS, seconds)
@@ -52,6 +54,9 @@ class SealedHttpCase:
         left = (await self._ask("catch"))["entries"]
         self.shares.append(sealed / (sealed + left) if sealed + left else 1.0)
         return sample
+
+    def _server_cpu_seconds(self) -> float:
+        return cpu_seconds(self._stage.postgres.pid or 0, with_children=True)
 
     async def close(self) -> None:
         """End the sealer."""

@@ -226,6 +226,8 @@ def tell_sealing(case: SealedHttpCase, measured: dict[str, Measured]) -> dict[st
     if case.caught_up:
         found["sealed_per_second"] = round(case.caught_up["entries"] / case.caught_up["seconds"])
         found["sealing_cpu_us_per_booking"] = round(case.caught_up["cpu"] / case.caught_up["entries"] * 1e6, 1)
+        server = case.caught_up["server_cpu"] / case.caught_up["entries"] * 1e6
+        found["sealing_server_us_per_booking"] = round(server, 1)
     plain, sealed = measured.get(name_case(SEALED_CONNECTIONS, PLAIN)), measured.get(SEALED)
     if plain and sealed and plain.samples and sealed.samples:
         pairs = list(zip(plain.samples, sealed.samples, strict=False))

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
-from tests.factories.databases import PlaneDatabase
+from tests.factories.databases import PlaneDatabase, settings_for
 from tests.factories.players import open_cell
 from tests.factories.sealed import SealedHouse
 from tests.property.model import Step
 
+from pitboss.cli.round_sealing import seal_rounds
 from pitboss.evidence.errors import RoundUnproven
 from pitboss.evidence.runtime import export_segments, prove_round
 from pitboss.games import service as games
 from pitboss.platform.db import Database
+from pitboss.platform.telemetry import Metrics
 from pitboss.platform.worm.port import Mode
 from pitboss_verify.command import verify
 from pitboss_verify.note import Key, parse_key
@@ -264,3 +267,23 @@ async def test_kill_in_the_middle_leaves_no_gap_and_no_double(books: SealedHouse
     assert (found.entries, found.unsealed, found.superseded) == (3 + 6 * 24, 0, 0)
     keys_there = [each.key for each in await books.worm.list_versions("rounds/")]
     assert len(keys_there) == len(set(keys_there)) == found.segments * 3
+
+
+async def test_the_sequencers_process_seals_what_is_booked_and_tells_how_far_behind_it_is(
+    books: SealedHouse,
+) -> None:
+    settings = msgspec.structs.replace(
+        settings_for(cell=books.database), audit_keys_file=books.keys_file, worm_store=f"file:{books.folder}"
+    )
+    metrics = Metrics()
+    await books.play_rounds(2)
+    async with seal_rounds(settings, metrics, lambda: [books.scope], 10):
+        for _ in range(300):
+            if not (await books.check()).unsealed:
+                break
+            await asyncio.sleep(0.1)
+        behind = metrics.registry.get_sample_value("pitboss_rounds_unsealed_seconds")
+        assert behind is not None
+        assert 0 <= behind < 30
+    found = await books.check()
+    assert (found.findings, found.unsealed, found.entries) == ((), 0, 15)

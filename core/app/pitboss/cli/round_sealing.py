@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -28,7 +27,6 @@ async def seal_rounds(
     from pitboss.platform.db import ContextSigner
     from pitboss.platform.worm import open_worm_store
 
-    os.nice(YIELDS)
     store = open_worm_store(settings)
     sealer = Sealer(
         require(settings, "cell_sequencer_database_url"),

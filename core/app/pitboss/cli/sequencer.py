@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -36,7 +37,7 @@ def sequencer(control: bool) -> None:
 
 async def _run_cell(settings: Settings) -> None:
     from pitboss.audit.runtime import FileSigner, Sequencer
-    from pitboss.cli.round_sealing import seal_rounds
+    from pitboss.cli.round_sealing import YIELDS, seal_rounds
     from pitboss.directory.contracts import PublicKey
     from pitboss.directory.runtime import REFRESH_SECONDS, Directory
     from pitboss.platform.background import Repeating, keep_repeating
@@ -44,6 +45,7 @@ async def _run_cell(settings: Settings) -> None:
     from pitboss.platform.db import ContextSigner, Database, create_engine
     from pitboss.platform.telemetry import Metrics, Readiness, configure_logging
 
+    os.nice(YIELDS)
     metrics = Metrics()
     configure_logging("sequencer", settings.log_level, metrics)
     url = require(settings, "cell_sequencer_database_url")
