@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories.audit_logs import Log, public_of, write_keys
+from tests.factories.cloud import REGION, serve_cloud
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, open_cell
 
@@ -34,15 +36,23 @@ from pitboss.audit.runtime import (
     write_package,
 )
 from pitboss.audit.service import record_control_event
+from pitboss.cli.bucket import BucketStore
+from pitboss.kernel.clock import utc_now
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.platform.db import ControlDatabase, Database, create_engine
 from pitboss.platform.worm.local import LocalWormStore
 from pitboss.platform.worm.port import Mode, Retention
+from pitboss.platform.worm.s3 import S3WormStore, connect
 from pitboss_verify.command import verify
 from pitboss_verify.note import parse_checkpoint, parse_key
 from pitboss_verify.package import Report
 
 ORIGIN = "pitboss.audit/eu-1/aurora"
+BUCKET: dict[str, Any] = {
+    "Bucket": "evidence-of-the-test",
+    "ObjectLockEnabledForBucket": True,
+    "CreateBucketConfiguration": {"LocationConstraint": REGION},
+}
 
 
 @pytest.fixture
@@ -274,3 +284,36 @@ async def test_control_has_a_log_of_its_own_that_the_same_tools_prove(
     for place in (tmp_path / "worm", tmp_path / "package"):
         report = verify(place, keys)
         assert (report.findings, report.entries) == ([], 7)
+
+
+async def test_a_bucket_is_read_with_its_locks_and_tells_what_was_shortened_or_replaced(
+    log: Log, cell: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in lets compliance be shortened: what a service should refuse is found all the same."""
+    with serve_cloud() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        await asyncio.to_thread(connect(REGION).create_bucket, **BUCKET)
+        store = S3WormStore(BUCKET["Bucket"], REGION)
+        await log.write(30)
+        await log.sequence()
+        signer = FileSigner(log.keys)
+        sealer = Sealer(cell.transaction, signer, store, lambda: log.scopes, seal_seconds=0, witnessed=False)
+        assert await sealer.seal_due() == 1
+        keys = [parse_key(NoteKey(ORIGIN, public_of(log.seed)).text)]
+
+        def judge_bucket() -> Report:
+            return verify(BucketStore.open(f"s3:{BUCKET['Bucket']}@{REGION}"), keys)
+
+        report = await asyncio.to_thread(judge_bucket)
+        assert (report.findings, report.entries, report.locked) == ([], 30, 4)
+        entries, manifest = [
+            each for each in await store.list_versions() if "entries" in each.key or each.key.endswith(".json")
+        ]
+        soon = Retention(Mode.COMPLIANCE, utc_now().replace(microsecond=0) + timedelta(days=1))
+        await store.set_retention(entries.key, entries.version, soon)
+        assert [each["check"] for each in (await asyncio.to_thread(judge_bucket)).findings] == ["lock"]
+        await store.put(manifest.key, b"{}", soon)
+        found = (await asyncio.to_thread(judge_bucket)).findings
+        assert [each["check"] for each in found] == ["lock", "lock"]
+        assert "put 2 times" in found[0]["detail"] + found[1]["detail"]
+        await store.close()
