@@ -58,9 +58,9 @@ bench-quick: env-dev ## The same in two minutes
 probes: env-dev ## Attack one tenant as another, with guards and without, and tamper with audit logs; figures into build/figures
 	$(PY) -m pytest tests/isolation tests/architecture/test_classes.py
 	PITBOSS_TEST_TAMPER=50 PITBOSS_TEST_CLEAN=1000 PITBOSS_TEST_TREES=50000 PITBOSS_TEST_VERIFIED=1000000 \
-	PITBOSS_TEST_SEQUENCED=400000 $(PY) -m pytest tests/property/test_audit_tamper.py tests/property/test_audit_merkle.py \
+	PITBOSS_TEST_SEQUENCED=400000 PITBOSS_TEST_SEGMENT_TAMPER=20 $(PY) -m pytest tests/property/test_audit_tamper.py tests/property/test_audit_merkle.py \
 		tests/property/test_merkle_vectors.py \
-		tests/unit/verify/test_speed.py tests/integration/audit/test_sequencer.py
+		tests/unit/verify/test_speed.py tests/integration/audit/test_sequencer.py tests/integration/evidence/test_tamper.py
 
 torture: env-dev ## Break databases, Redis and workers under load for half an hour, with guards and without; figures into build/figures
 	PITBOSS_TORTURE=$${PITBOSS_TORTURE:-whole} $(PY) -m pytest -s tests/torture

@@ -11,7 +11,6 @@ import asyncpg
 from pitboss.evidence.contracts import SealState, Segment
 
 LEADER_LOCK: Final = 7220254
-_FIELDS: Final = "number, first, size, opened_at, closed_at, manifest, lines, columns"
 
 
 async def try_to_lead(connection: asyncpg.Connection) -> bool:
@@ -78,7 +77,8 @@ async def update_log(connection: asyncpg.Connection, tenant_id: int, state: Seal
 async def insert_segment(connection: asyncpg.Connection, tenant_id: int, segment: Segment) -> None:
     """Write a signed segment with its objects, which are still to be stored."""
     await connection.execute(
-        f"insert into round_segment (tenant_id, {_FIELDS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",  # noqa: S608 - fixed words
+        "insert into round_segment (tenant_id, number, first, size, opened_at, closed_at, manifest, lines, columns)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         tenant_id,
         segment.number,
         segment.first,
@@ -117,7 +117,8 @@ async def fetch_tiles(
 async def find_waiting(connection: asyncpg.Connection, tenant_id: int) -> Segment | None:
     """Return the first segment that is not stored yet."""
     row = await connection.fetchrow(
-        f"select {_FIELDS} from round_segment where tenant_id = $1 and stored_at is null order by number limit 1",  # noqa: S608 - fixed words
+        "select number, first, size, opened_at, closed_at, manifest, lines, columns from round_segment"
+        " where tenant_id = $1 and stored_at is null order by number limit 1",
         tenant_id,
     )
     return None if row is None else Segment(*row)
@@ -136,8 +137,8 @@ async def mark_stored(connection: asyncpg.Connection, tenant_id: int, number: in
 async def list_between(connection: asyncpg.Connection, tenant_id: int, begin: datetime, end: datetime) -> list[Segment]:
     """Return the segments that may hold what was booked in a span."""
     rows = await connection.fetch(
-        f"select {_FIELDS} from round_segment where tenant_id = $1 and opened_at <= $3 and closed_at >= $2"  # noqa: S608 - fixed words
-        " order by number",
+        "select number, first, size, opened_at, closed_at, manifest, lines, columns from round_segment"
+        " where tenant_id = $1 and opened_at <= $3 and closed_at >= $2 order by number",
         tenant_id,
         begin,
         end,
@@ -148,7 +149,8 @@ async def list_between(connection: asyncpg.Connection, tenant_id: int, begin: da
 async def fetch_segment(connection: asyncpg.Connection, tenant_id: int, number: int) -> Segment | None:
     """Return a segment by its number."""
     row = await connection.fetchrow(
-        f"select {_FIELDS} from round_segment where tenant_id = $1 and number = $2",  # noqa: S608 - fixed words
+        "select number, first, size, opened_at, closed_at, manifest, lines, columns from round_segment"
+        " where tenant_id = $1 and number = $2",
         tenant_id,
         number,
     )

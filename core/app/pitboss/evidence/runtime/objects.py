@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hmac
 import io
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -95,7 +96,7 @@ async def read_object(store: WormStore, scope: TenantScope, number: int, kind: s
         except (ObjectDamaged, ObjectMissing):
             oddity = f"{key}: version {each.version} is not what was put"
             continue
-        if sha256(content).hexdigest() == digest:
+        if hmac.compare_digest(sha256(content).hexdigest(), digest):
             found = content
             kept = each.retention
             if kept is None or kept.mode is not Mode.COMPLIANCE:
