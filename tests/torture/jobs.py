@@ -65,11 +65,15 @@ class Jobs:
         self._is_abandoned = True
         self.stop()
 
-    def stop(self) -> None:
+    def stop(self, patience_seconds: int = 300) -> None:
         """Let every notice that is under way be carried out."""
         self._stopping.set()
-        self._thread.join(timeout=300)
-        assert not self._thread.is_alive(), f"never carried out: {sorted(self._pending)[:5]}"
+        self._thread.join(timeout=patience_seconds)
+        if self._thread.is_alive():
+            lost = sorted(self._pending)
+            self._is_abandoned = True
+            self._thread.join(timeout=60)
+            raise AssertionError(f"never carried out: {lost[:5]}")
 
     async def _run(self) -> None:
         token = await self._prepare()
