@@ -61,6 +61,7 @@ probes: env-dev ## Attack one tenant as another, with guards and without, and ta
 	PITBOSS_TEST_SEQUENCED=400000 PITBOSS_TEST_SEGMENT_TAMPER=20 $(PY) -m pytest tests/property/test_audit_tamper.py tests/property/test_audit_merkle.py \
 		tests/property/test_merkle_vectors.py \
 		tests/unit/verify/test_speed.py tests/integration/audit/test_sequencer.py tests/integration/evidence/test_tamper.py
+	PITBOSS_TEST_RETAINED=340000 $(PY) -m pytest tests/property/test_retention.py
 
 torture: env-dev ## Break databases, Redis and workers under load for half an hour, with guards and without; figures into build/figures
 	PITBOSS_TORTURE=$${PITBOSS_TORTURE:-whole} $(PY) -m pytest -s tests/torture

@@ -14,7 +14,7 @@ from pitboss.retention.rules import compute_cutoff
 from pitboss_sdk.jurisdiction import CountsFrom
 
 ROWS = int(os.environ.pop("PITBOSS_TEST_RETAINED", "10000"))
-"""Rows for each seed; the long form has a million."""
+"""Rows for each of three seeds; the long form has a million of them."""
 JUMPS = 20
 ZONES = ("UTC", "America/Sao_Paulo", "Europe/Malta", "Pacific/Apia", "Australia/Lord_Howe")
 FIRST = datetime(2000, 1, 1, tzinfo=UTC)
