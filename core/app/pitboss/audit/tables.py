@@ -220,7 +220,7 @@ class SealColumns:
 
     tenant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     first: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    end: Mapped[int] = mapped_column(BigInteger)
+    end: Mapped[int] = mapped_column("log_end", BigInteger)
     manifest: Mapped[bytes] = mapped_column(LargeBinary)
     """The digest of the manifest, which the next package names."""
     sealed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
@@ -235,7 +235,7 @@ class AuditSealRow(SealColumns, CellBase):
             "info": table_info(
                 retention="audit_records",
                 audit="record",
-                columns={"tenant": "tenant_id", "technical": "first end sealed_at", "evidence": "manifest"},
+                columns={"tenant": "tenant_id", "technical": "first log_end sealed_at", "evidence": "manifest"},
                 grants=_LOG_GRANTS,
             )
         },
@@ -413,5 +413,5 @@ class ControlAuditSealRow(SealColumns, ControlBase):
     __tablename__ = "audit_seal"
     __table_args__ = (
         _one_log(),
-        {"info": _control_info({"register": "first end sealed_at", "evidence": "manifest"}, _CONTROL_GRANTS)},
+        {"info": _control_info({"register": "first log_end sealed_at", "evidence": "manifest"}, _CONTROL_GRANTS)},
     )

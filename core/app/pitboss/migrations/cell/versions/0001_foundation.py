@@ -104,7 +104,7 @@ def upgrade() -> None:
         "audit_seal",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("first", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.Column("log_end", sa.BigInteger(), nullable=False),
         sa.Column("manifest", sa.LargeBinary(), nullable=False),
         sa.Column("sealed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "first", name=op.f("pk_audit_seal")),

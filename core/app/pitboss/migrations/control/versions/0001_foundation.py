@@ -87,7 +87,7 @@ def upgrade() -> None:
         "audit_seal",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("first", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.Column("log_end", sa.BigInteger(), nullable=False),
         sa.Column("manifest", sa.LargeBinary(), nullable=False),
         sa.Column("sealed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.CheckConstraint("tenant_id = 0", name=op.f("ck_audit_seal_one_log")),
