@@ -25,8 +25,14 @@ TYPES = {
 
 def judge(rows: str, events: str) -> list[str]:
     """Return the findings of a transaction: rows as `t:1`, events as `named:1`."""
-    captures = [Capture(7, NOW, *row.split(":"), "update", "login") for row in rows.split()]
-    told = [ToldEvent(7, NOW, UUID(int=number), *event.split(":")) for number, event in enumerate(events.split())]
+    captures: list[Capture] = []
+    told: list[ToldEvent] = []
+    for row in rows.split():
+        table, key = row.split(":")
+        captures.append(Capture(7, NOW, table, key, "update", "login"))
+    for event in events.split():
+        event_type, target = event.split(":")
+        told.append(ToldEvent(7, NOW, UUID(int=len(told)), event_type, target))
     return sorted(f"{found.kind} {found.subject}" for found in compare(Transaction(7, NOW, captures, told), TYPES))
 
 
