@@ -303,10 +303,10 @@ async def finish_launch(session: AsyncSession, scope: TenantScope, session_id: U
 
 
 async def fetch_sealed_rounds(
-    connection: asyncpg.Connection, tenant_id: int, names: Collection[tuple[str, int]]
+    connection: asyncpg.Connection, scope: TenantScope, names: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], SealedRound]:
     """Return what the sealed log says of rounds, by round and wallet."""
-    return await sealing.fetch_sealed_rounds(connection, tenant_id, names)
+    return await sealing.fetch_sealed_rounds(connection, scope.tenant_id, names)
 
 
 async def list_rounds(

@@ -286,7 +286,7 @@ async def _read(connection: asyncpg.Connection, scope: TenantScope, spans: Seque
         spans,
         await ledger.fetch_house_names(connection, scope.tenant_id),
         await ledger.fetch_source_names(connection, scope.tenant_id),
-        await games.fetch_sealed_rounds(connection, scope.tenant_id, names),
+        await games.fetch_sealed_rounds(connection, scope, names),
     )
 
 
