@@ -93,6 +93,7 @@ class Proxy:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+        await asyncio.sleep(0.1)  # what was aborted closes in a turn of the loop's to come
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
