@@ -135,7 +135,7 @@ def address_in(event: RecordedEvent) -> Any:
     return next(change.after for change in event.changes if change.path == "identity.email")
 
 
-async def held(_session: AsyncSession, _scope: TenantScope, _subject: UUID) -> Sequence[Obstacle]:
+async def held(session: AsyncSession, scope: TenantScope, subject_id: UUID) -> Sequence[Obstacle]:
     return (Obstacle("legal_hold"),)
 
 

@@ -117,8 +117,11 @@ async def test_a_session_cannot_be_tied_to_another_tenants_player(cell: Database
     [
         "update player_identity set email = 'x'",
         "delete from player",
-        "delete from player_identity",
-        "delete from player_credential",
+        "update player_identity set email_index = 'x'",
+        "update player_identity set player_id = 1",
+        "update erasure set keys_destroyed = 0",
+        "delete from erasure",
+        "delete from subject_key",
         "update player set currency = 'BTC'",
         "update player set public_id = uuidv7()",
         "update player_session set expires_at = 'infinity'",
