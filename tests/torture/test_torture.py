@@ -45,7 +45,7 @@ class Form(msgspec.Struct, frozen=True):
 
 
 FORMS = {"short": Form(12, 6, 12), "middle": Form(30, 15, 40), "whole": Form(100, 50, 200)}
-UNGUARDED = Form(6, 3, 14)
+UNGUARDED = Form(4, 2, 12)
 UNGUARDED_SECONDS, GUARDED_SECONDS = 45, 300
 """How long jobs that are under way in the end may take; those that failed often wait for minutes."""
 FORM = os.environ.pop("PITBOSS_TORTURE", "short")
