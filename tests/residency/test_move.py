@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -278,6 +279,26 @@ def _shorten_log(kit: Path) -> None:
     (kit / "manifest.json").write_text(json.dumps(manifest))
 
 
+class Stranger:
+    """Signs with a key of its own under whatever name."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+
+    @property
+    def current(self) -> bytes:
+        return self._key.public_key().public_bytes_raw()
+
+    async def sign(self, public_key: bytes, message: bytes) -> bytes:
+        assert public_key == self.current
+        return self._key.sign(message)
+
+
+def _sign_as_stranger(kit: Path) -> None:
+    text, _, _ = (kit / "manifest.note").read_text().partition("\n\n")
+    (kit / "manifest.note").write_text(asyncio.run(sign_note(Stranger(), origin_of(SOURCE, TENANT), f"{text}\n")))
+
+
 TAMPERINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a byte of a table": ("manifest", lambda kit: _flip(kit / "tables" / "player.jsonl.gz")),
     "a file taken away": ("manifest", lambda kit: (kit / "tables" / "player.jsonl.gz").unlink()),
@@ -285,6 +306,7 @@ TAMPERINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a row taken away": ("signature", lambda kit: _rewrite(kit, "player", lambda lines: lines[1:])),
     "no signature": ("signature", lambda kit: (kit / "manifest.note").unlink()),
     "another signature": ("signature", lambda kit: shutil.copy(kit / "log/manifest.note", kit / "manifest.note")),
+    "the signature of a stranger": ("signature", _sign_as_stranger),
     "a certificate of nobody": ("signature", lambda kit: (kit / "certificate.json").write_text("{}")),
     "an entry of the log": ("manifest", lambda kit: _flip(next((kit / "log" / "entries").iterdir()))),
 }
