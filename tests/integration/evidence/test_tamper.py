@@ -131,14 +131,19 @@ def drop(kind: str) -> Callable[[Sealed, Path, int, Random], None]:
     return tamper
 
 
-def drop_segment(_sealed: Sealed, folder: Path, number: int, _chance: Random) -> None:
+def remove(folder: Path, number: int) -> None:
     for file in folder.glob(f"{number:010}.*"):
         file.unlink()
 
 
-def cut_tail(sealed: Sealed, folder: Path, number: int, chance: Random) -> None:
+def drop_segment(sealed: Sealed, folder: Path, number: int, _chance: Random) -> None:
+    """Not the last one: that is to cut off the tail."""
+    remove(folder, min(number, sealed.count - 2))
+
+
+def cut_tail(sealed: Sealed, folder: Path, number: int, _chance: Random) -> None:
     for cut in range(max(number, 1), sealed.count):
-        drop_segment(sealed, folder, cut, chance)
+        remove(folder, cut)
 
 
 def swap(sealed: Sealed, folder: Path, number: int, _chance: Random) -> None:
@@ -235,7 +240,7 @@ WAYS: dict[str, Callable[[Sealed, Path, int, Random], None]] = {
     "lay a file beside": strange_file,
 }
 ONLY_BY_WHAT_WAS_KEPT = {"cut off the tail", "sign all with the stolen key", "pay more with the stolen key"}
-"""Nothing in the folder tells of these: it takes a checkpoint that somebody else kept."""
+"""The folder alone may not tell of these: it takes a checkpoint that somebody else kept."""
 
 
 @pytest.fixture(scope="module")
@@ -270,10 +275,6 @@ def test_every_tampering_is_found(sealed: Sealed, tmp_path: Path, way: str) -> N
         assert sealed.check(folder, kept=sealed.last_checkpoint), f"{way}, seed {seed}"
         if way not in ONLY_BY_WHAT_WAS_KEPT:
             assert sealed.check(folder), f"{way}, seed {seed}: not found by the folder alone"
-        if way in ONLY_BY_WHAT_WAS_KEPT:
-            assert sealed.check(folder) == set(), (
-                f"{way}, seed {seed}: the guide says that the folder alone is not enough"
-            )
 
 
 STATEMENTS = {
