@@ -6,6 +6,7 @@ import io
 import zipfile
 from datetime import datetime
 from hashlib import sha256
+from hmac import compare_digest
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -121,7 +122,7 @@ async def fetch_file(
         )
     except (SubjectErased, FieldUnreadable):
         raise ExportNotFound("there is no such export") from None
-    if sha256(content).digest() != export.sha256:
+    if not compare_digest(sha256(content).digest(), export.sha256):
         raise ExportNotFound("there is no such export")
     await note_effect(session, scope, case)
     changes = (Change("case", None, str(case.case_id)),)
