@@ -51,7 +51,7 @@ class KitCheck:
             self._check_log()
             self._check_tables()
             self._check_ledger()
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             self.report.find("manifest", f"the kit is not what it must be: {type(error).__name__} {error}")
         self._check_certificate()
         return self.report
