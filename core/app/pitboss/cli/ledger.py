@@ -60,6 +60,7 @@ async def prove_tenants(settings: Settings, slugs: Sequence[str] = ()) -> list[T
 
 async def prove_tenant(database: Database, scope: TenantScope) -> TenantProof:
     """Prove the books of one tenant."""
+
     def report(check: str) -> None:
         click.echo(f"{scope.slug}: {check}", err=True)
 
