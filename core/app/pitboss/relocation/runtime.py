@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -252,7 +253,7 @@ def read_manifest(folder: Path, digest: str) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (OSError, msgspec.MsgspecError) as error:
         raise KitInvalid(f"{folder} holds no kit ({type(error).__name__})") from None
-    if sha256(data).hexdigest() != digest:
+    if not compare_digest(sha256(data).hexdigest(), digest):
         raise KitInvalid(f"{folder} is not the kit that control knows of")
     found = _list_files(folder)
     for name in sorted({*found, *manifest.files}):
