@@ -140,7 +140,7 @@ async def held(session: AsyncSession, scope: TenantScope, subject_id: UUID) -> S
 
 
 async def test_every_personal_column_of_a_player_holds_what_only_the_players_key_opens(town: Town) -> None:
-    (ann, sent), (bo, _) = await town.add("ann"), await town.add("bo")
+    (bo, _), (ann, sent) = await town.add("bo"), await town.add("ann")  # hers is not the first row
     ring = make_ring(SCOPE.cell)
     seen = 0
     for table in load_metadata("cell").tables.values():
