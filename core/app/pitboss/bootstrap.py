@@ -166,7 +166,6 @@ async def _serve_cell(settings: Settings, metrics: Metrics) -> None:
 async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[Front]:
     """Open the web of a cell as an ASGI application that serves while the block runs."""
     from pitboss.hosting.runtime import CellDesk
-    from pitboss.platform.objects import ObjectFolder
     from pitboss.platform.secrets import SecretStore
     from pitboss.platform.settings import require
     from pitboss.plughost.runtime import Drivers, HealthBoard, load_host, read_cell_file
@@ -226,20 +225,21 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 OwnAwardController,
                 AuditController,
             ),
-            resources={
-                "lanes": lanes,
-                "drivers": drivers,
-                "policies": policies,
-                "keys": ground.ring,
-                "packs": plugins.packs,
-                "objects": ObjectFolder(settings.objects_dir, settings.cell),
-            },
+            resources=_list_resources(settings, ground, plugins, lanes=lanes, drivers=drivers, policies=policies),
         )
         try:
             async with _open_wallet_route(settings, ground, plugins.plugins, lanes, policies) as wallet_route:
                 yield Front(create_cell_app(parts), metrics, wallet_route)
         finally:
             await drivers.close()
+
+
+def _list_resources(settings: Settings, ground: CellGround, plugins: Any, **others: Any) -> dict[str, Any]:
+    """Return what handlers may ask for by name, beside what every handler can."""
+    from pitboss.platform.objects import ObjectFolder
+
+    objects = ObjectFolder(settings.objects_dir, settings.cell)
+    return {**others, "keys": ground.ring, "packs": plugins.packs, "objects": objects}
 
 
 @asynccontextmanager
