@@ -148,12 +148,6 @@ class Metrics:
             ["tenant"],
             registry=registry,
         )
-        self.subject_cases_open = Gauge(
-            "pitboss_subject_cases_open",
-            "Requests of data subjects that are not answered yet.",
-            ["tenant"],
-            registry=registry,
-        )
         self.subject_cases_overdue = Gauge(
             "pitboss_subject_cases_overdue",
             "Requests of data subjects whose day has passed without an answer; anything but 0 is a breach.",

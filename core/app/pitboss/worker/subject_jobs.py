@@ -52,14 +52,12 @@ def subject_jobs(
         await subjects.sweep_exports(
             session, scope, objects.of(scope, ROOM), now, actor=job_actor(WATCH_JOB), origin=origin
         )
-        is_open, overdue = await subjects.count_cases(session, scope, now)
-        metrics.subject_cases_open.labels(scope.slug).set(is_open)
+        _, overdue = await subjects.count_cases(session, scope, now)
         metrics.subject_cases_overdue.labels(scope.slug).set(overdue)
         told.add(scope.slug)
 
     def forget_closed() -> None:
         for slug in told - {scope.slug for scope in scopes()}:
-            metrics.subject_cases_open.remove(slug)
             metrics.subject_cases_overdue.remove(slug)
             told.remove(slug)
 
