@@ -225,7 +225,7 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
                 OwnAwardController,
                 AuditController,
             ),
-            resources=_list_resources(settings, ground, plugins, lanes=lanes, drivers=drivers, policies=policies),
+            resources={"lanes": lanes, "drivers": drivers, "policies": policies, **_parts(settings, ground, plugins)},
         )
         try:
             async with _open_wallet_route(settings, ground, plugins.plugins, lanes, policies) as wallet_route:
@@ -234,12 +234,11 @@ async def open_cell_web(settings: Settings, metrics: Metrics) -> AsyncGenerator[
             await drivers.close()
 
 
-def _list_resources(settings: Settings, ground: CellGround, plugins: Any, **others: Any) -> dict[str, Any]:
-    """Return what handlers may ask for by name, beside what every handler can."""
+def _parts(settings: Settings, ground: CellGround, plugins: Any) -> dict[str, Any]:
+    """Return what pages of operators ask for by name, beside what every handler may."""
     from pitboss.platform.objects import ObjectFolder
 
-    objects = ObjectFolder(settings.objects_dir, settings.cell)
-    return {**others, "keys": ground.ring, "packs": plugins.packs, "objects": objects}
+    return {"packs": plugins.packs, "objects": ObjectFolder(settings.objects_dir, settings.cell), "keys": ground.ring}
 
 
 @asynccontextmanager

@@ -264,8 +264,10 @@ def list_resources() -> set[str]:
     """Return the names of what the composition root hands to controllers; they are no parameters of the API."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(inspect.getsource(pitboss.bootstrap))):
-        if isinstance(node, ast.keyword) and node.arg == "resources" and isinstance(node.value, ast.Dict):
-            names |= {str(ast.literal_eval(key)) for key in node.value.keys if key is not None}
+        named = isinstance(node, ast.keyword) and node.arg == "resources"
+        value = node.value if named or isinstance(node, ast.Return) else None  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(value, ast.Dict):
+            names |= {str(ast.literal_eval(key)) for key in value.keys if key is not None}
     return names
 
 
