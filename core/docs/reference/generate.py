@@ -264,10 +264,11 @@ def list_resources() -> set[str]:
     """Return the names of what the composition root hands to controllers; they are no parameters of the API."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(inspect.getsource(pitboss.bootstrap))):
-        named = isinstance(node, ast.keyword) and node.arg == "resources"
-        value = node.value if named or isinstance(node, ast.Return) else None  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(value, ast.Dict):
-            names |= {str(ast.literal_eval(key)) for key in value.keys if key is not None}
+        match node:
+            case ast.keyword(arg="resources", value=ast.Dict() as value) | ast.Return(value=ast.Dict() as value):
+                names |= {str(ast.literal_eval(key)) for key in value.keys if key is not None}
+            case _:
+                pass
     return names
 
 

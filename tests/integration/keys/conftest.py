@@ -46,9 +46,9 @@ class Cell:
     async def erase(self, scope: TenantScope, subject: UUID, checks: Sequence[ErasureCheck] = ()) -> ErasureOutcome:
         async with self.database.transaction(scope) as session:
             order = ErasureOrder(subject, "policy 3")
-            return await keys.erase_subject(session, scope, self.ring, order, checks, self._remove)
+            return await keys.erase_subject(session, scope, self.ring, order, checks, self.remove)
 
-    async def _remove(self) -> Mapping[str, int]:
+    async def remove(self) -> Mapping[str, int]:
         return self.tables
 
     async def begin(self, scope: TenantScope) -> int:

@@ -113,7 +113,7 @@ async def test_an_erasure_that_is_rolled_back_erased_nothing(cell: Cell) -> None
     async def attempt() -> None:
         async with cell.database.transaction(AURORA) as session:
             order = keys.ErasureOrder(subject, "policy 3")
-            await keys.erase_subject(session, AURORA, cell.ring, order, [])
+            await keys.erase_subject(session, AURORA, cell.ring, order, [], cell.remove)
             raise ConnectionAbortedError
 
     with pytest.raises(ConnectionAbortedError):

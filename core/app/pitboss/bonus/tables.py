@@ -35,7 +35,9 @@ class AwardTermsRow(CellBase):
                     "money": "amount_minor required_minor ordered_at expires_at cancelled_at settled_at",
                     "opaque": "reason cancel_reason",
                 },
-                quiet={"settled_at": "the worker's note that nothing is left; the booking that took it is the journal's"},
+                quiet={
+                    "settled_at": "the worker's note that nothing is left; the booking that took it is the journal's"
+                },
                 grants={
                     "app": "select, insert, update (cancelled_at, cancel_reason)",
                     "worker": "select, update (settled_at)",

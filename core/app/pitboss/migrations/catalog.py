@@ -71,7 +71,10 @@ def _find_drift(connection: Connection, plane: Plane) -> list[str]:
     findings = [f"{name}: not in the code" for name in live if name not in wanted]
     findings += [f"{name}: missing in the database" for name in wanted if name not in live]
     findings += [f"{name}: differs from the code" for name in live if wanted.get(name, live[name]) != live[name]]
-    declared = {f"relation public.{table}" for table in load_metadata(plane).tables} | {"relation ctx.key", "relation ctx.frozen"}
+    declared = {f"relation public.{table}" for table in load_metadata(plane).tables} | {
+        "relation ctx.key",
+        "relation ctx.frozen",
+    }
     tables = {
         name for name, definition in live.items() if name.startswith("relation ") and definition[:2] in {"r|", "p|"}
     }

@@ -112,7 +112,9 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("retention.hold.view", Risk.MEDIUM, "operator deployment", "See legal holds"),
         _permission("retention.hold.edit", Risk.HIGH, "deployment", "Place a legal hold"),
         _permission("retention.hold.delete", Risk.CRITICAL, "deployment", "Lift a legal hold"),
-        _permission("retention.plan.view", Risk.MEDIUM, "operator deployment", "See plans of destruction, and certificates"),
+        _permission(
+            "retention.plan.view", Risk.MEDIUM, "operator deployment", "See plans of destruction, and certificates"
+        ),
         _permission("retention.plan.edit", Risk.HIGH, "deployment", "Propose what is to be destroyed"),
         _permission("retention.plan.approve", Risk.CRITICAL, "deployment", "Approve what somebody else proposed"),
         _permission("retention.record.delete", Risk.CRITICAL, "service deployment", "Carry out an approved plan"),
@@ -121,7 +123,9 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("audit.event.reveal", Risk.CRITICAL, "deployment", "Open the sealed values of audit events"),
         _permission("audit.event.view", Risk.MEDIUM, "operator deployment", "Read the audit log"),
         _permission("audit.destination.view", Risk.LOW, "deployment", "See where the events of a tenant are sent"),
-        _permission("audit.destination.configure", Risk.CRITICAL, "deployment", "Send the events of a tenant elsewhere"),
+        _permission(
+            "audit.destination.configure", Risk.CRITICAL, "deployment", "Send the events of a tenant elsewhere"
+        ),
         _permission("tenancy.tenant.view", Risk.LOW, "operator deployment", "Check and plan a tenant's files"),
         _permission("tenancy.tenant.configure", Risk.CRITICAL, "deployment", "Apply a tenant's files"),
         _permission("tenancy.state.edit", Risk.CRITICAL, "deployment", "Suspend, resume and close a tenant"),

@@ -17,7 +17,7 @@ from pitboss.audit.service import record_event
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, Origin, TenantScope
 from pitboss.keys.contracts import ErasureCheck, Obstacle
-from pitboss.platform import outbox
+from pitboss.platform.outbox import enqueue
 from pitboss.plughost.contracts import LoadedPack
 from pitboss.policy import service as policies
 from pitboss.retention import rules, store
@@ -237,7 +237,7 @@ async def order_carry_out(
     """Leave an approved plan to the worker; raise `RunUnknown`, `PlanNotApproved`, `PlanSettled` and `PlanStale`."""
     run = await _get_run(session, scope, run_id, lock=True)
     rules.check_carry_out(run, (await read_schedule(session, scope, packs, moment)).version, moment)
-    await outbox.enqueue(session, scope, CARRY_OUT_JOB, {"run_id": str(run_id)}, dedupe_key=str(run_id))
+    await enqueue(session, scope, CARRY_OUT_JOB, {"run_id": str(run_id)}, dedupe_key=str(run_id))
     return run
 
 

@@ -184,7 +184,7 @@ def is_from_here(connection: Connection) -> bool:
 
 async def check_own_form(connection: Connection, _handler: BaseRouteHandler) -> None:
     """Refuse a form that another site's page sent."""
-    if connection.scope["method"] != "GET" and not is_from_here(connection):
+    if connection.scope.get("method") != "GET" and not is_from_here(connection):
         raise Unauthenticated
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from functools import partial
+from operator import methodcaller
 from typing import Any, Final
 from uuid import UUID
 
@@ -106,7 +107,7 @@ async def show_case(
         reasons=[each.value for each in CaseReason],
         problem=problem[:100],
         clock=partial(subjects.clock_of, now=now),
-        is_there=lambda export: export.is_there(now),
+        is_there=methodcaller("is_there", now),
         day=_day,
         moment=_moment,
     )

@@ -522,7 +522,7 @@ def upgrade() -> None:
         info={
             "tenant": True,
             "why_no_tenant": "",
-            "grants": {"app": "select, insert, update", "worker": "select", "seq": "select"},
+            "grants": {"app": "select, insert, update", "worker": "select", "seq": "select", "owner": "select, delete"},
             "columns": {
                 "tenant_id": ["tenant"],
                 "round_id": ["subject_key"],
