@@ -16,6 +16,9 @@ from pitboss.games.errors import AggregatorUnavailable
 from pitboss.kernel.ids import new_uuid
 
 
+NOBODY = "01a1fbe4-0000-7000-8000-000000000000"
+
+
 async def scalars(games: GamesUnderTest, statement: str, **values: Any) -> list[Any]:
     async with open_database(games.database) as cell, cell.transaction(AURORA) as session:
         return list(await session.scalars(text(statement), values))
@@ -168,9 +171,9 @@ async def test_what_does_not_exist_or_is_anothers_is_not_there(games: GamesUnder
         ("PUT", "/operator/games/paper-kites/enabled"),
         ("GET", "/operator/rounds"),
         ("GET", "/operator/rounds/lookup?plugin=softswiss&provider_round=r"),
-        ("GET", f"/operator/players/{new_uuid()}/limits"),
-        ("PUT", f"/operator/players/{new_uuid()}/limits"),
-        ("DELETE", f"/operator/players/{new_uuid()}/limits?kind=stake&period=day"),
+        ("GET", f"/operator/players/{NOBODY}/limits"),
+        ("PUT", f"/operator/players/{NOBODY}/limits"),
+        ("DELETE", f"/operator/players/{NOBODY}/limits?kind=stake&period=day"),
     ],
 )
 async def test_operators_pages_are_closed_to_players_and_visitors(

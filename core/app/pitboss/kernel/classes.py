@@ -133,8 +133,10 @@ def find_data_class(sorts: Iterable[Sort]) -> DataClass:
     """Return the most secret class among sorts; public for none."""
     order: tuple[DataClass, ...] = get_args(DataClass)
     held = {SORTS[sort].data for sort in sorts}
-    public: DataClass = "public"
-    return next((found for found in reversed(order) if found in held), public)
+    for found in reversed(order):
+        if found in held:
+            return found
+    return "public"
 
 
 def may_cross(found: ColumnClass) -> bool:

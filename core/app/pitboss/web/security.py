@@ -16,6 +16,7 @@ from litestar import Litestar, Request
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import HTTPScope
 
 from pitboss.accounts.service import find_session, player_actor
 from pitboss.directory.contracts import TenantState
@@ -184,7 +185,7 @@ def is_from_here(connection: Connection) -> bool:
 
 async def check_own_form(connection: Connection, _handler: BaseRouteHandler) -> None:
     """Refuse a form that another site's page sent."""
-    if connection.scope.get("method") != "GET" and not is_from_here(connection):
+    if cast("HTTPScope", connection.scope)["method"] != "GET" and not is_from_here(connection):
         raise Unauthenticated
 
 
