@@ -15,7 +15,6 @@ from pitboss.cli.simulate.softswiss import GAMES
 from pitboss.games.errors import AggregatorUnavailable
 from pitboss.kernel.ids import new_uuid
 
-
 NOBODY = "01a1fbe4-0000-7000-8000-000000000000"
 
 
