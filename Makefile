@@ -36,8 +36,8 @@ reset: env ## Throw away the local databases, logs and secrets
 doctor: env ## Say what is wrong with this machine and what to do
 	@.venv/bin/pitboss doctor
 
-test: env-dev browser ## Run every test
-	$(PY) -m pytest
+test: env-dev browser ## Run every test, on all cores
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: env-dev ## Lint, types, imports
 	$(PY) -m ruff check
