@@ -265,8 +265,9 @@ async def _forget_password(side: Side) -> str:
     opened = open_database(side.database, side.database.worker_url, cell=side.scope.cell)
     async with opened as cell, cell.transaction(side.scope) as session:
         player = await accounts.get_player(session, side.scope, _uuid(side.ids["player_id"]))
+        ring, causation_id = make_ring(side.scope.cell), str(new_uuid())
         letter = await accounts.make_password_reset(
-            session, side.scope, make_ring(), player_id=player.player_id, domain=side.host, causation_id=str(new_uuid())
+            session, side.scope, ring, player_id=player.player_id, domain=side.host, causation_id=causation_id
         )
     assert letter is not None
     return letter.body.partition("#token=")[2].split()[0]

@@ -141,22 +141,22 @@ async def test_refusals_are_security_events_that_a_flood_does_not_multiply(
         body = {"email": "nobody@example.com", "password": PASSWORD}
         answers = [await client.post("/api/v1/sessions", json=body) for _ in range(15)]
         assert answers[-1].status_code == 429
-        written = await list_written(cell_database, "type like 'refusal.%' and category = 'security'")
+        written = await list_written(cell_database, "target_type = 'refusal' and category = 'security'")
         told = [(event["type"], event["target_id"], event["actor_name"], event["outcome"]) for event in written]
         assert told == [
-            ("refusal.permission", "accounts.player.view", player_id, "denied"),
-            ("refusal.token", "bearer", "visitor", "denied"),
-            ("refusal.throttled", "/api/v1/sessions", "visitor", "denied"),
+            ("permission.refused", "accounts.player.view", player_id, "denied"),
+            ("token.refused", "bearer", "visitor", "denied"),
+            ("request.throttled", "/api/v1/sessions", "visitor", "denied"),
         ]
         assert all(event["facts"] == {"times": 1} for event in written)
 
 
 def test_what_was_counted_is_told_when_the_window_is_over() -> None:
     refusals, ada = Refusals(), Actor(ActorKind.OPERATOR, "ada")
-    subject = Subject(AURORA, "refusal.permission", "x", ada)
+    subject = Subject(AURORA, "permission.refused", "x", ada)
     assert refusals.note(subject, 0) == [(subject, 1)]
     assert [refusals.note(subject, second) for second in (1, 2, 3)] == [[], [], []]
-    other = Subject(AURORA, "refusal.permission", "y", ada)
+    other = Subject(AURORA, "permission.refused", "y", ada)
     assert refusals.note(other, WINDOW_SECONDS) == [(subject, 3), (other, 1)]
 
 
@@ -166,7 +166,7 @@ def test_many_subjects_are_told_as_one() -> None:
         told
         for number in range(10_000)
         for told in refusals.note(
-            Subject(AURORA, "refusal.token", "bearer", Actor(ActorKind.PLAYER, str(number))), number / 1000
+            Subject(AURORA, "token.refused", "bearer", Actor(ActorKind.PLAYER, str(number))), number / 1000
         )
     ]
     assert len(written) == MAX_SUBJECTS + 1

@@ -109,7 +109,7 @@ async def test_processes_fade_when_they_are_silent(web: WebUnderTest, redis_url:
     await redis.announce(ProcessNote("relay", 11, now - 100, now, {}))
     await redis.announce(ProcessNote("worker", 12, now - 100, now - NOTE_LIFETIME_SECONDS - 1, {}))
     seen = words(await page_of(web))
-    assert "relay 11 1 min 40 s ✓ running" in seen
+    assert re.search("relay 11 1 min 4[0-9] s ✓ running", seen)
     assert "worker" not in seen
     assert [note.name for note in await redis.list_processes()] == ["relay", "web"]
     await redis.close()

@@ -189,7 +189,8 @@ async def test_the_login_of_the_sequencer_reads_no_other_table_and_changes_no_ev
     async with log.connect(log.database.sequencer_url) as connection:
         for statement in (
             "select * from player",
-            "select * from journal",
+            "select * from player_identity",
+            "delete from journal",
             "insert into audit_event select * from audit_event",
             "update audit_entry set body = ''",
             "delete from audit_entry",

@@ -49,7 +49,7 @@ def test_other_values_stand_in_clear() -> None:
 def test_every_type_is_named_in_the_past_and_described() -> None:
     for key, found in EVENT_TYPES.items():
         assert re.fullmatch(r"[a-z_]+\.[a-z_]+", key), key
-        assert key.endswith(("ed", "set", "out", "in")), key
+        assert key.endswith(("ed", "set", "out", "in", "frozen", "began", "left", "made", "back")), key
         assert found.summary, key
         assert found.target_type, key
 

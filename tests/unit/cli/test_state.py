@@ -64,7 +64,7 @@ def test_secrets_are_made_once_private_and_read_as_settings(state: State) -> Non
 def test_no_two_places_share_a_secret(state: State) -> None:
     values_of(state, "eu-1")
     values_of(state, "br-1")
-    shared = {"directory_public_keys", "call_public_keys"}
+    shared = {"directory_public_keys", "call_public_keys", "seal_seconds"}
     places = [
         {**logins_of_control(state, 5432), **secrets_of_control(state)},
         *({**logins_of_cell(state, cell, 5432), **secrets_of_cell(state, cell)} for cell in ("eu-1", "br-1")),
@@ -72,7 +72,7 @@ def test_no_two_places_share_a_secret(state: State) -> None:
     values = [value for place in places for name, value in place.items() if name not in shared]
     assert len(values) == len(set(values))
     passwords = [value.split(":")[2].split("@")[0] for value in values if value.startswith("postgresql://")]
-    assert len(passwords) == len(set(passwords)) == 14
+    assert len(passwords) == len(set(passwords)) == 15
 
 
 def test_a_secret_added_by_a_later_version_leaves_the_others(state: State) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pitboss.web.texts import _WORDS, LANGUAGES, choose_language, format_duration, format_money, texts_of
+from pitboss.web.texts import _ALL, LANGUAGES, choose_language, format_duration, format_money, texts_of
 
 
 def test_every_text_is_there_in_every_language() -> None:
-    assert all(len(words) == len(LANGUAGES) and all(words) for words in _WORDS.values())
-    assert {len(texts_of(language)) for language in LANGUAGES} == {len(_WORDS)}
+    assert all(len(words) == len(LANGUAGES) and all(words) for words in _ALL.values())
+    assert {len(texts_of(language)) for language in LANGUAGES} == {len(_ALL)}
 
 
 @pytest.mark.parametrize(

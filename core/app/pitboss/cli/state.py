@@ -168,7 +168,7 @@ def secrets_of_cell(state: State, cell: str) -> dict[str, str]:
         "worm_store": f"file:{state.folder / 'worm' / cell}",
         "seal_seconds": "60",
         "mail_spool_dir": str(state.folder / "mail" / cell),
-        "objects_dir": str(state.folder / "objects"),
+        "objects_dir": str(state.folder / "objects" / cell),
         "key_service": f"file:{state.folder / 'keys' / cell}",
         "backup_dir": str(state.folder / "backups" / cell),
     }

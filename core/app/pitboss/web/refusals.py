@@ -99,11 +99,11 @@ def _describe(error: Exception, request: Request[Any, Any, Any]) -> tuple[str, s
     """Return the type of event and what it is about; None for what is no matter of security."""
     handler = cast("Any", request.scope).get("route_handler")
     if isinstance(error, Forbidden):
-        return "refusal.permission", str(handler.opt.get("permission", "")) if handler is not None else ""
+        return "permission.refused", str(handler.opt.get("permission", "")) if handler is not None else ""
     if isinstance(error, Unauthenticated) and "authorization" in request.headers:
-        return "refusal.token", "bearer"
+        return "token.refused", "bearer"
     if isinstance(error, WebhookForged | WebhookStale):
-        return "refusal.webhook", str(request.path_params.get("plugin", ""))
+        return "webhook.refused", str(request.path_params.get("plugin", ""))
     if isinstance(error, PitbossError) and error.kind is ErrorKind.LIMITED:
-        return "refusal.throttled", str(cast("Any", request.scope).get("path_template") or "")
+        return "request.throttled", str(cast("Any", request.scope).get("path_template") or "")
     return None

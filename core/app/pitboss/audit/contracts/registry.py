@@ -397,10 +397,10 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         Category.SECURITY,
         "refusal",
         {
-            "refusal.permission": "Somebody asked for what their role may not do",
-            "refusal.token": "A token was shown that opens nothing",
-            "refusal.throttled": "Attempts came too fast and were not looked at",
-            "refusal.webhook": "A webhook was signed wrongly, or too late",
+            "permission.refused": "Somebody asked for what their role may not do",
+            "token.refused": "A token was shown that opens nothing",
+            "request.throttled": "Attempts came too fast and were not looked at",
+            "webhook.refused": "A webhook was signed wrongly, or too late",
         },
     ),
     **_types(

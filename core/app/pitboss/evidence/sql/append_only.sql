@@ -6,7 +6,13 @@ create trigger append_only before delete or truncate on round_segment
     for each statement execute function audit_refuse_change();
 create trigger append_only_row before update on round_segment
     for each row when (old.stored_at is not null
-        or (new.tenant_id, new.number, new.first, new.size, new.opened_at, new.closed_at, new.manifest)
-            is distinct from (old.tenant_id, old.number, old.first, old.size, old.opened_at, old.closed_at, old.manifest)
+        -- Column by column: a row compared as a whole is written otherwise once it was dumped and restored.
+        or new.tenant_id is distinct from old.tenant_id
+        or new.number is distinct from old.number
+        or new.first is distinct from old.first
+        or new.size is distinct from old.size
+        or new.opened_at is distinct from old.opened_at
+        or new.closed_at is distinct from old.closed_at
+        or new.manifest is distinct from old.manifest
         or new.stored_at is null or new.lines is not null or new.columns is not null)
     execute function audit_refuse_change();
