@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 import asyncpg
@@ -34,6 +35,8 @@ from pitboss.platform.settings import Settings, require
 
 TENANT, NEIGHBOUR = "aurora", "boreal"
 SOURCE, TARGET = "eu-1", "eu-2"
+_REALMS = count(1)
+"""Worlds that are open at the same time share a server, so each has logins of its own."""
 
 
 class MoveWorld(Cell):
@@ -53,7 +56,7 @@ class MoveWorld(Cell):
     def open(self, players: int) -> Iterator[list[Seat]]:
         """Make databases, tenants and players; processes are started by `launch_cell`."""
         with ExitStack() as stack:
-            server = DatabaseServer(self.postgres, realm="move")
+            server = DatabaseServer(self.postgres, realm=f"move{next(_REALMS)}")
             for name in (SOURCE, TARGET):
                 self.databases[name] = stack.enter_context(server.clone("cell"))
             self.control = stack.enter_context(server.clone("control"))

@@ -146,7 +146,9 @@ def storm_of_locks(world: World, rng: random.Random) -> Harm:
             await jobs.execute("lock table outbox_job, webhook, audit_event in exclusive mode")
             await asyncio.sleep(rng.uniform(*HOLD_SECONDS))
 
-    asyncio.run(storm())
+    # Where it meets the platform in a circle, one of both is told so: that is a storm as well.
+    with contextlib.suppress(asyncpg.DeadlockDetectedError):
+        asyncio.run(storm())
     return Harm(time.monotonic())
 
 
