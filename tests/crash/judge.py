@@ -35,6 +35,7 @@ async def compare(admin: asyncpg.Connection, database: Database, cell: Cell, tra
     for book in traffic.books:
         real, bonus, held, debt = balances[book.seat.wallet_id]
         if (real + bonus, held, debt) != (book.balance, 0, 0) or (bonus and not book.is_awarded):
+            print(book, "has", {"real": real, "bonus": bonus, "held": held, "debt": debt})
             wrong.append(book)
     return {
         "lost_acknowledged": len(traffic.legs - booked.keys()),
