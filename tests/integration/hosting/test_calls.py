@@ -46,6 +46,7 @@ from pitboss.hosting.runtime import CellClient, Distributor
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin
+from pitboss.platform.redis import CellRedis
 from pitboss.platform.settings import NamedKey, Settings
 from pitboss.platform.telemetry import Metrics
 from pitboss.plughost.contracts import CATALOGUE_JOB
@@ -95,6 +96,15 @@ class Cell:
             return await client.post(self.address + CALLS_PATH, content=body, headers={SIGNATURE_HEADER: signature})
 
 
+async def _remember_names(redis_url: str) -> None:
+    """Let the memory of used calls begin a second before the first call: what is as old as it is refused."""
+    memory, began = CellRedis(redis_url, "eu-1"), epoch_seconds()
+    await memory.begin_memory()
+    await memory.close()
+    while epoch_seconds() == began:  # noqa: ASYNC110 - nothing else tells that the clock moved on
+        await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def serve_cell(control: PlaneDatabase, cell: PlaneDatabase, redis_url: str, folder: Path) -> AsyncIterator[Cell]:
     """Serve a cell whose web alone has the logins of its database; the settings for control have none of them."""
@@ -122,6 +132,7 @@ async def serve_cell(control: PlaneDatabase, cell: PlaneDatabase, redis_url: str
     given: dict[str, Any] = {**planes, "cell_migrate_url": None, "context_keys": (), "directory_public_keys": ()}
     told = msgspec.structs.replace(both, call_signing_key=NamedKey("c1", calls.private_bytes_raw()), **given)
     opened = Cell(settings, told, address, folder / "web.log")
+    await _remember_names(redis_url)
     await opened.start()
     try:
         yield opened

@@ -19,6 +19,17 @@ _SEPARATOR: Final = ":"
 _NO_TENANT: Final = "-"
 NOTE_LIFETIME_SECONDS: Final = 20
 """A process that has been silent for so long is gone."""
+_REMEMBER: Final = """
+local run = redis.call('info', 'server'):match('run_id:(%w+)')
+local since = (redis.call('get', KEYS[1]) or ''):match('^' .. run .. ' (%d+)$')
+if not since then
+    since = math.max(tonumber(ARGV[1]), tonumber(redis.call('time')[1]))
+    redis.call('set', KEYS[1], run .. ' ' .. string.format('%d', since))
+end
+local unknown = KEYS[2] and redis.call('set', KEYS[2], '1', 'nx', 'ex', ARGV[2])
+return {tonumber(since), unknown and 1 or 0}
+"""
+"""A memory is one run's of the server: what a later run reads from a disk may lack the names of the last moments."""
 
 
 class RedisUnavailable(PitbossError):
@@ -67,24 +78,28 @@ class CellRedis:
     async def is_first(self, room: str, *parts: str, lifetime_seconds: int, made_at: int) -> bool:
         """Remember a name of the cell for a while and return whether it was unknown; raise `RedisUnavailable`.
 
-        So it does for what was made, by `made_at`, before the memory began: a server that came back empty has
-        forgotten which names it knew, and a name that comes again would pass for a new one.
+        So it does for what was made, by `made_at`, before the memory began or in the same second: a server that came
+        back empty, or with what it held a while before, has forgotten names, and one that comes again would pass for new.
         """
+        key = self.cell_key(room, *parts)
         try:
-            async with cast("Any", self._client).pipeline(transaction=True) as pipeline:
-                pipeline.set(self._since_key, epoch_seconds(), nx=True)
-                pipeline.get(self._since_key)
-                pipeline.set(self.cell_key(room, *parts), b"1", nx=True, ex=lifetime_seconds)
-                _, since, is_unknown = await pipeline.execute()
+            since, is_unknown = await self._remember(key, lifetime_seconds)
         except (RedisError, OSError) as error:
             raise RedisUnavailable(f"Redis did not answer ({type(error).__name__})") from error
-        if made_at < int(since):
+        if made_at <= since:
             raise RedisUnavailable("Redis has forgotten what it knew when this was made")
-        return bool(is_unknown)
+        return is_unknown
 
     async def begin_memory(self) -> None:
-        """Mark that the memory of names begins now, unless it has begun."""
-        await cast("Any", self._client).set(self._since_key, epoch_seconds(), nx=True)
+        """Mark that the memory of names begins now, unless this run of the server has one."""
+        await self._remember()
+
+    async def _remember(self, key: RedisKey | None = None, lifetime_seconds: int = 0) -> tuple[int, bool]:
+        """Return when the memory of names began, and whether a name was unknown to it."""
+        keys = (self._since_key,) if key is None else (self._since_key, key)
+        client = cast("Any", self._client)
+        since, is_unknown = await client.eval(_REMEMBER, len(keys), *keys, epoch_seconds(), lifetime_seconds)
+        return int(since), bool(is_unknown)
 
     @property
     def _since_key(self) -> RedisKey:
