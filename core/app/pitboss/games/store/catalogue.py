@@ -21,7 +21,11 @@ from pitboss_sdk.games import GameInfo
 async def upsert_games(
     session: AsyncSession, scope: TenantScope, plugin: str, games: Iterable[GameInfo]
 ) -> tuple[int, int]:
-    """Write a provider's list; return how many games are new and how many are told of otherwise than before."""
+    """Write a provider's list; return how many games are new and how many are told of otherwise than before.
+
+    One transaction at a time does so for a provider: another would count what this one changes as its own change.
+    """
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"game {plugin}", scope.tenant_id))))
     before = {game.code: game for game in await list_games(session, scope, plugin)}
     new = changed = 0
     for game in games:
