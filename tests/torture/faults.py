@@ -16,12 +16,15 @@ from pathlib import Path
 import asyncpg
 import redis
 from tests.torture.gates import administering
+from tests.torture.replays import use_call
 from tests.torture.world import World
 
 HOLD_SECONDS = (0.8, 2.0)
 """How long a fault that lasts does so: long enough to be met, short enough that what waits is not what is tested."""
 LATENCY_MS = 500
 LOCK_TIMEOUT = "150ms"
+INJECTED = "/* injected */"
+"""Begins statements that wait for locks, so that a deadlock in the log tells whether one of ours was in it."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +144,13 @@ def storm_of_locks(world: World, rng: random.Random) -> Harm:
     async def storm() -> None:
         async with _admin(world) as wallets, _admin(world) as jobs, wallets.transaction(), jobs.transaction():
             await wallets.execute("set local lock_timeout = '10s'")
-            await wallets.execute("select 1 from wallet for update")
+            await wallets.execute(f"{INJECTED} select 1 from wallet for update")
             await jobs.execute("set local lock_timeout = '10s'")
-            await jobs.execute("lock table outbox_job, webhook, audit_event in exclusive mode")
+            await jobs.execute(f"{INJECTED} lock table outbox_job, webhook, audit_event in exclusive mode")
             await asyncio.sleep(rng.uniform(*HOLD_SECONDS))
 
-    # Where it meets the platform in a circle, one of both is told so: that is a storm as well.
+    # The tables are locked one by one, in an order that nobody else keeps. Where that meets the platform in a circle,
+    # one of both is told so; deadlocks without the storm are counted in the end, and there may be none.
     with contextlib.suppress(asyncpg.DeadlockDetectedError):
         asyncio.run(storm())
     return Harm(time.monotonic())
@@ -163,8 +167,8 @@ def time_out_locks(world: World, rng: random.Random) -> Harm:
             try:
                 async with holder.transaction():
                     await holder.execute("set local lock_timeout = '10s'")
-                    await holder.execute("select 1 from wallet for update")
-                    await holder.execute("lock table outbox_job in exclusive mode")
+                    await holder.execute(f"{INJECTED} select 1 from wallet for update")
+                    await holder.execute(f"{INJECTED} lock table outbox_job in exclusive mode")
                     await asyncio.sleep(rng.uniform(*HOLD_SECONDS))
             finally:
                 await admin.execute(f"alter database {name} reset lock_timeout")
@@ -191,7 +195,7 @@ def deadlock(world: World, rng: random.Random) -> Harm:
                 async with admin.transaction():
                     await admin.execute("set local lock_timeout = '3s'")
                     for wallet in wallets:
-                        await admin.execute("select 1 from wallet where wallet_id = $1 for update", wallet)
+                        await admin.execute(f"{INJECTED} select 1 from wallet where wallet_id = $1 for update", wallet)
                         await asyncio.sleep(0.05)
 
     async def take_all() -> None:
@@ -264,6 +268,7 @@ def come_back_stale(world: World, rng: random.Random) -> None:
     with _client(world) as client:
         client.save()
     _hold(rng)
+    world.used.append(use_call(world))
     world.redis.kill()
     world.redis.start()
 

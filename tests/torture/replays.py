@@ -16,7 +16,7 @@ from pitboss.hosting.rules import sign_call
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.ids import new_uuid
 
-_SECONDS = 10
+_SECONDS = 30
 
 
 def use_call(world: World) -> Wire:

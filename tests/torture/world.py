@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.crash.cell import Cell, Seat
+from tests.crash.traffic import Wire
 from tests.factories.audit_logs import write_keys
 from tests.factories.databases import PlaneDatabase
 from tests.factories.keys import make_ring
@@ -36,6 +37,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin
 from pitboss.ledger import service as ledger
 from pitboss.limits import service as limits
 from pitboss.limits.contracts import Limit, LimitKind, Period
+from pitboss.platform.embedded import PostgresServer
 from pitboss.platform.processes import spawn
 from pitboss.platform.settings import NamedKey
 from pitboss_sdk.games import GameInfo
@@ -63,6 +65,9 @@ class World(Cell):
 
     def __init__(self, folder: Path, sabotage: str = "") -> None:
         super().__init__(folder)
+        # Who was in a deadlock stands in the details, which are not logged otherwise.
+        options = {"shared_buffers": "64MB", "log_error_verbosity": "default"}
+        self.postgres = PostgresServer(folder / "postgres", port=self.postgres.port, options=options)
         self.ports = {name: free_port() for name in COMMANDS}
         self.sabotage = sabotage
         self.database_proxy = Proxy(free_port(), self.postgres.port)
@@ -73,6 +78,8 @@ class World(Cell):
         self.has_disk = False
         self.forgetful: list[tuple[str, str]] = []
         """Players who ask for their password again: their address, and one of this machine that they come from."""
+        self.used: list[Wire] = []
+        """Calls of control that the cell took lately."""
         self.limited: Seat
         self.excluded: Seat
         self.resident: Seat
