@@ -19,7 +19,7 @@ from tests.property.model import Ask, Step
 
 from pitboss.audit.runtime import FileSigner, describe_keys
 from pitboss.evidence.contracts import SealReport
-from pitboss.evidence.runtime import Sealer, check_segments, origin_of
+from pitboss.evidence.runtime import Sealer, check_segments, count_stored, origin_of
 from pitboss.games.rules import compute_round_id
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger.contracts import Op
@@ -143,5 +143,6 @@ class SealedHouse:
 
     async def check(self) -> SealReport:
         """Check all segments against store and journal."""
+        stored = await count_stored(self.worm, self.scope)
         async with self.connect() as connection:
-            return await check_segments(connection, self.scope, self.worm, self.keys, lambda _: None)
+            return await check_segments(connection, self.scope, self.worm, self.keys, stored, lambda _: None)

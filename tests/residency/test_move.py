@@ -179,6 +179,8 @@ def test_a_kit_proves_itself_to_a_stranger(still_world: MoveWorld) -> None:
     packed = still_world.pack(kit, keys)
     assert packed.returncode == 0, packed.stderr
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    (told,) = asyncio.run(_list_exports(still_world))
+    assert {"access.mode": "reveal", "access.sensitivity": "secret"}.items() <= told.items()
     _open_keys(kit, keys)
     _check_kit(still_world, kit)
 
@@ -208,6 +210,15 @@ async def _with_triggers_aside(world: MoveWorld, statement: str) -> None:
         await connection.execute(f"set session_replication_role = replica; {statement}")
     finally:
         await connection.close()
+
+
+async def _list_exports(world: MoveWorld) -> list[dict[str, Any]]:
+    connection = await asyncpg.connect(world.databases[SOURCE].admin_url)
+    try:
+        rows = await connection.fetch("select changes from audit_event where type = 'tenant.exported'")
+    finally:
+        await connection.close()
+    return [{each["path"]: each["after"] for each in json.loads(row["changes"])} for row in rows]
 
 
 def _open_keys(kit: Path, keys: Path) -> None:

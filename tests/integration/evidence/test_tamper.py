@@ -329,7 +329,7 @@ async def check_after(books: SealedHouse, statement: str) -> tuple[str, ...]:
         change = admin.transaction()
         await change.start()
         await admin.execute(statement)
-        found = await check_segments(admin, books.scope, books.worm, books.keys, lambda _: None)
+        found = await check_segments(admin, books.scope, books.worm, books.keys, 0, lambda _: None)
         await change.rollback()
     finally:
         await admin.close()

@@ -7,6 +7,7 @@ interrupted one may have done. Nothing of the source is removed before the targe
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import shlex
@@ -139,8 +140,8 @@ class End:
 async def pack(end: End, kit: Path, say: Say, *, still: bool) -> tuple[str, LogFacts]:
     """Write a tenant's log and rows into a new folder; return the digest of its manifest, and the end of the log.
 
-    A kit that an interruption left is made anew; raises `MoveRefused` for a folder that holds anything else. With `still` nobody writes for the tenant, and the log is taken to
-    its very end; else to where it is signed now.
+    A kit that an interruption left is made anew; raises `MoveRefused` for a folder that holds anything else. With
+    `still` nobody writes for the tenant, and the log is taken to its very end; else to where it is signed now.
     """
     fresh = kit.with_name(f".{kit.name}.new")
     _make_room(kit, fresh)
@@ -177,8 +178,6 @@ def read_root(package: Path) -> str:
 
 async def write_keys(end: End, kit: Path, file: Path) -> int:
     """Write the opened keys of a kit's epochs into a private file and return how many; with them its fields open."""
-    import gzip
-
     opened: dict[str, str] = {}
     with gzip.open(kit / "tables" / "key_epoch.jsonl.gz") as lines:
         for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,6 +29,7 @@ async def record_export(
     target_id: str,
     ids: Sequence[str],
     *,
+    mode: Literal["export", "reveal"] = "export",
     sorts: tuple[Sort, ...] = ("staff", "opaque"),
     query: Mapping[str, object] = {},
 ) -> None:
@@ -37,4 +39,4 @@ async def record_export(
     """
     asked = {name: str(value) for name, value in query.items() if value is not None}
     async with database.transaction(scope) as session:
-        await record_shown(session, scope, event_type, target_id, Access("export", sorts, tuple(ids), query=asked))
+        await record_shown(session, scope, event_type, target_id, Access(mode, sorts, tuple(ids), query=asked))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -27,25 +28,38 @@ def rounds() -> None:
     """Prove rounds and payments by their sealed log."""
 
 
+class _Books(NamedTuple):
+    """A tenant's books and store as a command sees them; `stored` are the segments there were before, if counted."""
+
+    session: AsyncSession
+    connection: asyncpg.Connection
+    scope: TenantScope
+    worm: WormStore
+    stored: int
+
+
 @asynccontextmanager
 async def _open(
-    settings: Settings, slug: str, shown: UUID | None = None
-) -> AsyncGenerator[tuple[AsyncSession, asyncpg.Connection, TenantScope, WormStore]]:
+    settings: Settings, slug: str, told: tuple[str, str] | None = None, *, count: bool = False
+) -> AsyncGenerator[_Books]:
+    """Open the books of a tenant and the store; `told`, an event's type and its target, is recorded first."""
+    from pitboss.evidence.runtime import count_stored
     from pitboss.platform.worm import open_worm_store
 
     worm = open_worm_store(settings)
     try:
         async with open_cell(settings) as (database, directory):
             scope = get_scope(directory, slug)
-            if shown is not None:
+            if told is not None:
                 its: tuple[Sort, ...] = ("subject_key", "play", "money")
-                await record_export(database, scope, "round.viewed", str(shown), [str(shown)], sorts=its)
+                await record_export(database, scope, *told, [told[1]], sorts=its)
+            stored = await count_stored(worm, scope) if count else 0
             async with database.snapshot(scope) as session:
                 raw = await (await session.connection()).get_raw_connection()
                 connection: asyncpg.Connection | None = raw.driver_connection
                 if connection is None:
                     raise click.ClickException("the database's connection is closed")
-                yield session, connection, scope, worm
+                yield _Books(session, connection, scope, worm, stored)
     finally:
         await worm.close()
 
@@ -61,9 +75,9 @@ def prove_command(tenant: str, round_id: UUID, into: Path | None) -> None:
     from pitboss.games import service as games
 
     async def prove() -> bytes:
-        async with _open(load_settings(), tenant, round_id) as (session, connection, scope, worm):
-            parts = await games.get_round(session, scope, round_id)
-            return await prove_round(connection, scope, worm, round_id, parts)
+        async with _open(load_settings(), tenant, ("round.viewed", str(round_id))) as books:
+            parts = await games.get_round(books.session, books.scope, round_id)
+            return await prove_round(books.connection, books.scope, books.worm, round_id, parts)
 
     if into is not None and into.exists():
         raise click.UsageError(f"{into} exists; a proof is never written over")
@@ -84,9 +98,14 @@ def verify_command(tenant: str) -> None:
     settings = load_settings()
 
     async def check() -> int:
-        async with _open(settings, tenant) as (_, connection, scope, worm):
+        async with _open(settings, tenant, count=True) as books:
             found = await check_segments(
-                connection, scope, worm, _keys(settings, tenant), lambda line: click.echo(f"{tenant}: {line}", err=True)
+                books.connection,
+                books.scope,
+                books.worm,
+                _keys(settings, tenant),
+                books.stored,
+                lambda line: click.echo(f"{tenant}: {line}", err=True),
             )
         for finding in found.findings:
             click.echo(f"{tenant}: {finding}")
@@ -110,8 +129,8 @@ def export_command(tenant: str, into: Path) -> None:
     from pitboss.evidence.runtime import export_segments
 
     async def export() -> None:
-        async with _open(load_settings(), tenant) as (_, connection, scope, worm):
-            origin, count = await export_segments(connection, scope, worm, into)
+        async with _open(load_settings(), tenant, ("round.exported", tenant)) as books:
+            origin, count = await export_segments(books.connection, books.scope, books.worm, into)
         click.echo(f"{origin}: {count} segments in {into}")
 
     if into.exists():

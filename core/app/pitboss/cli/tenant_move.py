@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 import pitboss.relocation.service as relocation
 import pitboss.tenancy.service as tenancy
+from pitboss.cli.reading import record_export
 from pitboss.cli.tenant_apply import Deployment, Workshop
 from pitboss.cli.tenant_arguments import JSON, open_deployment, print_json, run_on
 from pitboss.permissions.service import deployment_command
@@ -90,6 +92,10 @@ def kit_command(slug: str, source: Path, into: Path, keys: Path | None) -> None:
 
     async def work() -> str:
         async with End(read_cell_settings(source), await _find(deployment, slug)).open() as end:
+            mode: Literal["export", "reveal"] = "export" if keys is None else "reveal"
+            await record_export(
+                end.database, end.scope, "tenant.exported", slug, [slug], mode=mode, sorts=("identity", "credential")
+            )
             digest, log = await pack(end, folder, say, still=False)
             opened = 0 if keys is None else await write_keys(end, folder, keys)
         return f"{into} holds all of {slug}: manifest {digest}, {log.size} entries of its log, {opened} keys apart"

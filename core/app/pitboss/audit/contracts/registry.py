@@ -383,6 +383,14 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         {
             "round.viewed": "Somebody was shown a round with its bookings",
             "round.listed": "Somebody was shown rounds of players",
+            "round.exported": "Somebody was given every sealed booking of a tenant",
+        },
+    ),
+    **_types(
+        Category.DATA_ACCESS,
+        "tenant",
+        {
+            "tenant.exported": "Somebody was given all data of a tenant as a kit, with the keys that open it if it says reveal"
         },
     ),
     **_types(

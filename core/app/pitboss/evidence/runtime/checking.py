@@ -13,7 +13,7 @@ import msgspec
 from pitboss.evidence import store
 from pitboss.evidence.contracts import SealReport
 from pitboss.evidence.rules import name_object
-from pitboss.evidence.runtime.objects import read_object, unpack_columns, unpack_lines
+from pitboss.evidence.runtime.objects import least_end, read_object, unpack_columns, unpack_lines
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import JournalSum
@@ -30,16 +30,20 @@ async def check_segments(
     scope: TenantScope,
     worm: WormStore,
     keys: Sequence[str],
+    stored: int,
     report: Callable[[str], None],
 ) -> SealReport:
     """Check every segment of a tenant against the store, the chain and the journal, in one snapshot.
 
-    `keys` are public keys of the log as auditors are given them. What was booked and is not sealed yet is counted.
+    `keys` are public keys of the log as auditors are given them. `stored` is how many segments the store had before the
+    snapshot began: a log that ends before them was cut off. What was booked and is not sealed yet is counted.
     """
     check = SegmentCheck([parse_key(key) for key in keys])
     findings: list[str] = []
     state = await store.find_log(connection, scope.tenant_id)
     segments = 0 if state is None else state.segments
+    if stored > segments:
+        findings.append(f"the store has {stored} segments, the table {segments}: the end of the log is not in it")
     for number in range(segments):
         segment = await store.fetch_segment(connection, scope.tenant_id, number)
         if segment is None:
@@ -69,13 +73,14 @@ async def _fetch(worm: WormStore, scope: TenantScope, number: int, note: bytes) 
     try:
         manifest: dict[str, Any] = msgspec.json.decode(note.rpartition(b"\n\n")[0])
         digests = {"jsonl.gz": manifest["lines"]["sha256"], "parquet": manifest["columns"]["sha256"]}
-    except (msgspec.DecodeError, KeyError, TypeError):
+        until = least_end(manifest["made_at"])
+    except (ValueError, KeyError, TypeError):
         return b"", b"", []  # the verifier says so
     digests["manifest"] = sha256(note).hexdigest()
     found: dict[str, bytes] = {}
     oddities: list[str] = []
     for kind, digest in digests.items():
-        found[kind], oddity = await read_object(worm, scope, number, kind, digest)
+        found[kind], oddity = await read_object(worm, scope, number, kind, digest, until)
         oddities += [oddity] if oddity else []
         key = name_object(scope.cell, scope.slug, number, kind)
         count = sum(each.key == key for each in await worm.list_versions(key))

@@ -85,8 +85,26 @@ async def find_manifest(store: WormStore, scope: TenantScope, number: int) -> by
         return None
 
 
-async def read_object(store: WormStore, scope: TenantScope, number: int, kind: str, digest: str) -> tuple[bytes, str]:
-    """Return an object by its digest, whatever versions lie beside it, and what is odd about it."""
+async def count_stored(store: WormStore, scope: TenantScope) -> int:
+    """Return how many segments the store has manifests of, up to the last one."""
+    first = name_object(scope.cell, scope.slug, 0, "manifest")
+    folder, kind = first[: first.rindex("/") + 1], ".manifest"
+    names = [each.key.removeprefix(folder) for each in await store.list_versions(folder) if each.key.endswith(kind)]
+    return 1 + max((int(name.removesuffix(kind)) for name in names), default=-1)
+
+
+def least_end(made_at: str) -> datetime:
+    """Return until when the objects of a segment are kept at least that was made at a moment of a manifest."""
+    return datetime.fromisoformat(made_at) + timedelta(days=_DAYS_OF_YEAR * STRICT_YEARS)
+
+
+async def read_object(
+    store: WormStore, scope: TenantScope, number: int, kind: str, digest: str, until: datetime | None = None
+) -> tuple[bytes, str]:
+    """Return an object by its digest, whatever versions lie beside it, and what is odd about it.
+
+    Odd is also an object that is not locked, or no longer to `until`.
+    """
     key = name_object(scope.cell, scope.slug, number, kind)
     versions = [each for each in await store.list_versions(key) if each.key == key]
     found, oddity = b"", ""
@@ -101,6 +119,8 @@ async def read_object(store: WormStore, scope: TenantScope, number: int, kind: s
             kept = each.retention
             if kept is None or kept.mode is not Mode.COMPLIANCE:
                 oddity = f"{key}: version {each.version} is not kept by compliance"
+            elif until is not None and kept.until < until:
+                oddity = f"{key}: version {each.version} is kept until {kept.until.date()}, not until {until.date()}"
     if not found and not oddity:
         oddity = f"{key} is not in the store"
     return found, oddity
