@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from pitboss_sdk import hookspecs
-from pitboss_sdk.games import DialectResponse, GamesPlugin, Refusal
+from pitboss_sdk.games import DialectResponse, GamesPlugin, Refusal, TransactionLister
 from pitboss_sdk.manifest import GamesCapability, Manifest
 from pitboss_sdk.webhooks import NEVER_STORED, WebhookReceiver
 
@@ -38,6 +38,7 @@ def find_contract_faults(driver: object, manifest: Manifest) -> list[str]:
     faults = [*_config_faults(driver, manifest), *_attribute_faults(driver, manifest)]
     for method, asynchronous in GAMES_METHODS.items():
         faults += _method_faults(driver, method, asynchronous=asynchronous)
+    faults += _list_faults(driver, manifest)
     faults += _webhook_faults(driver, manifest)
     for name in dir(driver):
         faults += _hook_faults(driver, name)
@@ -86,6 +87,13 @@ def _attribute_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
         yield f"max_body_bytes is not a whole number from 1 to {MAX_BODY_BYTES}"
     if not (type(answer_ms) is int and answer_ms > 0):
         yield "answer_within_ms is not a positive whole number"
+
+
+def _list_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:
+    if msgspec.convert(manifest.capability, GamesCapability).transaction_list:
+        yield from _method_faults(driver, "list_transactions", asynchronous=True, contract=TransactionLister)
+    elif inspect.getattr_static(driver, "list_transactions", None) is not None:
+        yield "list_transactions is there, but the manifest does not declare transaction_list"
 
 
 def _webhook_faults(driver: type[Any], manifest: Manifest) -> Iterator[str]:

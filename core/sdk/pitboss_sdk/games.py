@@ -259,6 +259,58 @@ class GamesDriver(Protocol):
         ...
 
 
+class ListedState(IntEnum):
+    """What the aggregator says became of a transaction.
+
+    Of what is OPEN nothing follows: it is undecided there, or told in a word that no document lists.
+    """
+
+    BOOKED = 1
+    UNDONE = 2
+    OPEN = 3
+
+
+class TransactionsRequest(msgspec.Struct, frozen=True):
+    """Which transactions are asked for: those of a span, its end not among them, or those of one round.
+
+    Times are microseconds since 1970, UTC; they are 0 where `round` is given.
+    """
+
+    since_us: int = 0
+    until_us: int = 0
+    round: str = ""
+    deadline_ms: int = 30_000
+
+
+class ListedTransaction(msgspec.Struct, frozen=True, gc=False):
+    """One movement as the aggregator's own books have it; `happened_at_us` is by its clock.
+
+    Only what the host was to book is listed: what moves nothing here (a free bet, a win of nothing) is left out.
+    `amount_minor` is 0 for a rollback, whose amount is that of what it takes back.
+    """
+
+    reference: str
+    kind: LegKind
+    state: ListedState
+    amount_minor: int
+    currency: str
+    round: str
+    happened_at_us: int
+
+
+class TransactionLister(Protocol):
+    """What a plugin has besides, exactly when its manifest declares `transaction_list`."""
+
+    async def list_transactions(
+        self, http: HttpClient, request: TransactionsRequest
+    ) -> Outcome[tuple[ListedTransaction, ...]]:
+        """Return every transaction that the aggregator's books hold for this tenant, whole or not at all.
+
+        A configuration whose aggregator offers no such list ends as `Refused`, and asks nobody.
+        """
+        ...
+
+
 class GamesPlugin(WalletDialect, GamesDriver, Protocol):
     """What the entry point of group ``pitboss.games`` names: one class that is dialect and driver."""
 

@@ -68,6 +68,8 @@ class GamesCapability(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jackpots: bool
     game_list: bool
     launch_demo: bool
+    transaction_list: bool = False
+    """Whether the aggregator can be asked for its own books: see `pitboss_sdk.games.TransactionLister`."""
     call_skew_seconds: int = 0
     """How far the signed time of a wallet call may be from `RawCall.received_at_us`, either way; 0 where none is signed."""
 

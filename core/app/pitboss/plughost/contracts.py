@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Protocol
 import msgspec
 from msgspec import Meta
 
-from pitboss_sdk.games import GameInfo, Launched, LaunchRequest
+from pitboss_sdk.games import GameInfo, Launched, LaunchRequest, ListedTransaction, TransactionsRequest
 from pitboss_sdk.jurisdiction import Pack, PackManifest
 from pitboss_sdk.manifest import Manifest
 from pitboss_sdk.outcome import Outcome
@@ -127,6 +127,19 @@ class GamesCalls(Protocol):
 
     async def launch(self, request: LaunchRequest) -> Outcome[Launched]:
         """Open a game session at the aggregator."""
+        ...
+
+
+class TransactionCalls(Protocol):
+    """The part of such a driver that asks for the aggregator's own books."""
+
+    @property
+    def lists_transactions(self) -> bool:
+        """Whether the plugin can ask for them."""
+        ...
+
+    async def list_transactions(self, request: TransactionsRequest) -> Outcome[tuple[ListedTransaction, ...]]:
+        """Return what the aggregator's books hold of a span or a round."""
         ...
 
 

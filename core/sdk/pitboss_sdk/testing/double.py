@@ -132,7 +132,11 @@ class WebhookDouble(Protocol):
 
 
 class VendorDouble(Protocol):
-    """The vendor as its documents describe it. Write it from them, never by calling the plugin."""
+    """The vendor as its documents describe it. Write it from them, never by calling the plugin.
+
+    One whose vendor can be asked for its own books has `transactions` besides: what those books hold, in the words of
+    the contract (`pitboss_sdk.games.ListedTransaction`), and serves them in the vendor's.
+    """
 
     @property
     def signature_header(self) -> str:

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pitboss_sdk.games import GameInfo, Launched, LaunchRequest
+from pitboss_sdk.games import GameInfo, Launched, LaunchRequest, TransactionsRequest
 from pitboss_sdk.manifest import list_egress_hosts
 from pitboss_sdk.outcome import Done, Pending, Refused, Unknown, Unsent
 from pitboss_sdk.plugin import HttpResponse, MaybeSent, NotSent
 from pitboss_sdk.testing.bench import Bench
-from pitboss_sdk.testing.double import ACCOUNT, GAME, SESSION, VendorDouble, VendorRequest, Wish
+from pitboss_sdk.testing.double import ACCOUNT, GAME, SESSION, SIGNED_AT_US, VendorDouble, VendorRequest, Wish
 from pitboss_sdk.testing.guard import watch
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ REQUEST: Final = LaunchRequest(
     return_url="https://brand.example/lobby",
     deadline_ms=4_000,
 )
+SPAN: Final = TransactionsRequest(SIGNED_AT_US, SIGNED_AT_US + 3_600_000_000, deadline_ms=4_000)
+"""The hour of which the vendor's own books are asked for."""
 PERSONAL: Final = {
     "player_id": {"account": "0193d3a0-7d1c-7c11-8a5e-4f2b6a9c0077"},
     "ip": {"ip": "198.51.100.9"},
@@ -81,6 +83,12 @@ def launch(bench: Bench, wire: Wire, **changes: Any) -> Any:
 def list_games(bench: Bench, wire: Wire) -> Any:
     """Return the outcome of asking for the catalogue."""
     return drive(bench.plugin.list_games(wire))
+
+
+def list_transactions(bench: Bench, wire: Wire, request: TransactionsRequest = SPAN) -> Any:
+    """Return the outcome of asking for the vendor's own books."""
+    plugin: Any = bench.plugin
+    return drive(plugin.list_transactions(wire, request))
 
 
 def find_launches_failed(bench: Bench) -> Iterator[str]:
@@ -234,7 +242,13 @@ def _is_humble(outcome: Any, status: int) -> bool:
 
 
 def _calls(bench: Bench) -> Mapping[str, Any]:
-    return {"launch": launch, "list_games": list_games} if bench.subject.capability.game_list else {"launch": launch}
+    capability = bench.subject.capability
+    calls: dict[str, Any] = {"launch": launch}
+    if capability.game_list:
+        calls["list_games"] = list_games
+    if capability.transaction_list and getattr(bench.subject.double, "transactions", None):
+        calls["list_transactions"] = list_transactions
+    return calls
 
 
 def _sent(bench: Bench, **changes: Any) -> list[VendorRequest]:

@@ -9,7 +9,15 @@ from typing import Any, Final
 import msgspec
 
 from pitboss_sdk.manifest import Manifest
-from pitboss_sdk.testing import answer_rules, call_rules, driver_rules, scheme_rules, static_rules, webhook_rules
+from pitboss_sdk.testing import (
+    answer_rules,
+    call_rules,
+    driver_rules,
+    listing_rules,
+    scheme_rules,
+    static_rules,
+    webhook_rules,
+)
 from pitboss_sdk.testing.bench import Bench
 from pitboss_sdk.testing.double import Subject, read_sources
 
@@ -54,6 +62,7 @@ BEHAVIOUR: Final[Mapping[str, Callable[[Bench], Iterator[str]]]] = {
     "capability.rollback_unknown": answer_rules.find_wrong_tombstones,
     "capability.game_list": driver_rules.find_catalogue_undeclared,
     "capability.launch_demo": driver_rules.find_demo_declared,
+    "capability.transaction_list": listing_rules.find_list_undeclared,
     "answers.accepted": answer_rules.find_unreadable_answers,
     "answers.balance": answer_rules.find_wrong_balances,
     "answers.replay": answer_rules.find_unlike_replays,
@@ -70,6 +79,7 @@ BEHAVIOUR: Final[Mapping[str, Callable[[Bench], Iterator[str]]]] = {
     "driver.pii": driver_rules.find_personal_data_undeclared,
     "driver.outside": driver_rules.find_outside_calls,
     "driver.secrets": driver_rules.find_secrets_told,
+    "transactions.meaning": listing_rules.find_books_misread,
     "webhooks.genuine": webhook_rules.find_genuine_refused,
     "webhooks.forged": webhook_rules.find_forged_accepted,
     "webhooks.merchant": webhook_rules.find_others_taken,

@@ -27,6 +27,7 @@ from pitboss_sdk.outcome import Done, Refused, Unknown, Unsent
 from pitboss_sdk.testing.answer_rules import TRAITS
 from pitboss_sdk.testing.bench import PLAIN, SPECIAL, Bench, accept
 from pitboss_sdk.testing.double import Subject, plugin_folder
+from pitboss_sdk.testing.listing_rules import plant_lists
 from pitboss_sdk.testing.webhook_mutants import plant_schemes, plant_webhooks
 
 replace = msgspec.structs.replace
@@ -45,7 +46,7 @@ def list_mutants(subject: Subject) -> list[Mutant]:
     """Return broken copies of the plugin for every rule of the kit."""
     planted = [_static, _signatures, _readings, _lenient, _effects, _capabilities, _answers, _refusals, _drivers]
     found = [Mutant(*each) for plant in planted for each in plant(subject)]
-    found += [Mutant(*each) for each in plant_schemes(subject, _subclass, _capable)]
+    found += [Mutant(*each) for plant in (plant_schemes, plant_lists) for each in plant(subject, _subclass, _capable)]
     return found + [Mutant(*each) for each in plant_webhooks(subject, _subclass, _manifest)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -16,10 +17,11 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from pitboss_plugins.games.hub88.driver import Hub88Dialect
-from pitboss_sdk.games import CallKind, DialectResponse, LegKind
+from pitboss_sdk.games import CallKind, DialectResponse, LegKind, ListedState, ListedTransaction
 from pitboss_sdk.plugin import HttpResponse
 from pitboss_sdk.testing import (
     RULES,
+    SIGNED_AT_US,
     Intent,
     Mutant,
     NoticeSender,
@@ -49,6 +51,28 @@ COMMON = {
 }
 
 
+BOOKS = (
+    ListedTransaction("t-1", LegKind.BET, ListedState.BOOKED, 150, "EUR", "round-1", SIGNED_AT_US),
+    ListedTransaction("t-2", LegKind.WIN, ListedState.BOOKED, 30, "JPY", "round-1", SIGNED_AT_US + 1_000_000),
+    ListedTransaction("t-3", LegKind.BET, ListedState.UNDONE, 700, "EUR", "round-1", SIGNED_AT_US + 2_000_000),
+    ListedTransaction("t-4", LegKind.ROLLBACK, ListedState.BOOKED, 0, "EUR", "round-1", SIGNED_AT_US + 3_000_000),
+    ListedTransaction("t-5", LegKind.BET, ListedState.OPEN, 100, "EUR", "round-1", SIGNED_AT_US + 4_000_000),
+    ListedTransaction("t-7", LegKind.WIN, ListedState.BOOKED, 5, "EUR", "round-1", SIGNED_AT_US + 5_000_000),
+)
+"""What the aggregator's books hold, in the words of the contract."""
+ITEMS = [
+    ("t-1", "TK_BET", "TS_SUCCESS", 150_000, "EUR", 0),
+    ("t-2", "TK_WIN", "TS_SUCCESS", 3_000_000, "JPY", 1),
+    ("t-3", "TK_BET", "TS_DECLINED", 700_000, "EUR", 2),
+    ("t-4", "TK_ROLLBACK", "TS_SUCCESS", 150_000, "EUR", 3),
+    ("t-5", "TK_BET", "TS_RETRY_ATTEMPTS_LIMIT_EXCEEDED", 100_000, "EUR", 4),
+    ("t-6", "TK_FREE_BET", "TS_SUCCESS", 100_000, "EUR", 4),
+    ("t-6b", "TK_WIN", "TS_SUCCESS", 0, "EUR", 4),
+    ("t-7", "TK_FREE_WIN", "TS_SUCCESS", 5_000, "EUR", 5),
+]
+"""The same in the aggregator's, with what moves nothing here: id, kind, status, amount, currency, second."""
+
+
 class Aggregator:
     """Both sides of the public documents: wallet calls out, game list and game address in."""
 
@@ -60,6 +84,8 @@ class Aggregator:
         self.webhooks = NoticeSender("7" if hub88 else "aurora", NOTICE_SECRET)
         self.signature_header = "x-hub88-signature" if hub88 else "x-auth-signature"
         self._base = "/operator/generic/v2/game" if hub88 else "/api/game"
+        self._books = "/operator/generic/v2/transactions/list" if hub88 else ""
+        self.transactions = BOOKS if hub88 else ()
         self._operator: Any = 7 if hub88 else "aurora"
         self._wanted = {"user", "token", "operator_id", "game_code", "currency", "country", "lang", "lobby_url"}
         self._wanted |= {"platform"} if hub88 else {"sub_partner_id"}
@@ -139,7 +165,7 @@ class Aggregator:
 
     def serve(self, request: VendorRequest, wish: Wish) -> HttpResponse:
         path = urlsplit(request.url).path
-        if request.method != "POST" or path not in {f"{self._base}/list", f"{self._base}/url"}:
+        if request.method != "POST" or path not in {f"{self._base}/list", f"{self._base}/url", self._books}:
             raise ValueError(f"no such address: {request.method} {path}")
         signature = b64decode(request.headers[self.signature_header], validate=True)
         OURS.public_key().verify(signature, request.body, padding.PKCS1v15(), SHA256())
@@ -148,12 +174,32 @@ class Aggregator:
             raise ValueError("another operator")
         if wish != "grant":
             return HttpResponse(404 if wish == "refuse" else 418, {}, b'{"error":"There is no such game"}')
+        if path == self._books:
+            return self._tell_books(asked)
         if path.endswith("/list"):
             game = {"game_code": "book", "name": "Book", "enabled": True, "product": "Acme", "category": "Video Slots"}
             return HttpResponse(200, {}, json.dumps([game]).encode())
         if not all(asked[field] for field in self._wanted):
             raise ValueError("a field that must be there is empty")
         return HttpResponse(200, {}, b'{"url":"https://play.example/?t=1"}')
+
+    def _tell_books(self, asked: dict[str, Any]) -> HttpResponse:
+        spans = {"start_time", "end_time"} & asked.keys()
+        if bool(spans) is ("round" in asked) or any(len(asked[each]) != 19 or asked[each][10] != "T" for each in spans):
+            raise ValueError("a span from one second to another, or a round")
+        names = ("transaction_uuid", "kind", "status", "amount", "currency")
+        items = [
+            {
+                **dict(zip(names, item, strict=False)),
+                "round": "round-1",
+                "user": "u",
+                "inserted_at": datetime.fromtimestamp(SIGNED_AT_US // 10**6 + item[5], UTC).strftime(
+                    "%Y-%m-%dT%H:%M:%S"
+                ),
+            }
+            for item in ITEMS
+        ]
+        return HttpResponse(200, {}, json.dumps(items).encode())
 
 
 def make_subject(flavour: Literal["hub88", "caleta"]) -> Subject:
@@ -224,6 +270,7 @@ EDITS = [
     ("answers.balance", "balance = mapping.compute_wire(answer.balance_minor, call.currency)", "balance = answer.balance_minor * 1000"),
     ("driver.departure", "        except MaybeSent as error:\n            return Unknown(", "        except MaybeSent as error:\n            return Unsent("),
     ("driver.unlisted", "if answered.status in mapping.REFUSING else None", "if answered.status else None"),
+    ("transactions.meaning", "mapping.write_request(self._operator_id(), self._config.sub_partner_id, request)", 'mapping.write_request(self._operator_id(), "", TransactionsRequest(request.since_us, request.since_us, request.round))'),
     ("driver.pii", "ip=request.ip if with_platform else", "ip=''  if with_platform else"),
 ]  # fmt: skip
 """Faults that a hand could make in the module, and the rule that must find each."""

@@ -15,7 +15,16 @@ from pitboss.platform.traces import SpanName, span
 from pitboss.plughost.contracts import Circuit, DriverHealth, HealthState, Verdict
 from pitboss.plughost.rules import decide_admission, decide_circuit, decide_health
 from pitboss.plughost.runtime.health import HealthBoard
-from pitboss_sdk.games import MAX_REFERENCE_LENGTH, GameInfo, GamesDriver, Launched, LaunchRequest
+from pitboss_sdk.games import (
+    MAX_REFERENCE_LENGTH,
+    GameInfo,
+    GamesDriver,
+    Launched,
+    LaunchRequest,
+    ListedTransaction,
+    TransactionLister,
+    TransactionsRequest,
+)
 from pitboss_sdk.outcome import Done, Outcome, Pending, Refused, Unknown, Unsent
 from pitboss_sdk.plugin import HttpClient, HttpResponse, MaybeSent, NotSent
 
@@ -27,6 +36,8 @@ LIST_DEADLINE_MS: Final = 30_000
 GRACE_SECONDS: Final = 0.25
 """The client's own limits act first: it knows whether a byte left, the guard's deadline does not."""
 MAX_TEXT: Final = 200
+_LAST_US: Final = 253_402_300_800_000_000
+"""The year 10000, in microseconds since 1970."""
 
 _log = structlog.get_logger(__name__)
 
@@ -99,6 +110,22 @@ class GuardedDriver:
             return self._instance.launch(http, request)
 
         return await self._guard("launch", request.deadline_ms, call, _demand_launched)
+
+    @property
+    def lists_transactions(self) -> bool:
+        """Whether the plugin can ask the aggregator for its own books."""
+        return hasattr(self._instance, "list_transactions")
+
+    async def list_transactions(self, request: TransactionsRequest) -> Outcome[tuple[ListedTransaction, ...]]:
+        """Return what the aggregator's own books hold; `Refused` where the plugin cannot ask for them."""
+        if not self.lists_transactions:
+            return Refused("not_offered", "the plugin cannot ask for the aggregator's books")
+        lister = cast("TransactionLister", self._instance)
+
+        def call(http: HttpClient) -> Awaitable[Outcome[tuple[ListedTransaction, ...]]]:
+            return lister.list_transactions(http, request)
+
+        return await self._guard("list_transactions", request.deadline_ms, call, _demand_transactions)
 
     async def _guard(
         self,
@@ -237,6 +264,17 @@ def _demand_launched(value: Any) -> Launched:
     if not (launched.url.startswith(("https://", "http://")) and launched.url.isprintable()):
         raise _Faulty("returned an address that no browser should go to")
     return launched
+
+
+def _demand_transactions(value: Any) -> tuple[ListedTransaction, ...]:
+    listed = _convert(value, tuple[ListedTransaction, ...])
+    for one in listed:
+        texts = (one.reference, one.round, one.currency)
+        if not one.reference or any(len(text) > MAX_REFERENCE_LENGTH or not text.isprintable() for text in texts):
+            raise _Faulty("returned a transaction whose ids cannot be stored")
+        if not 0 <= one.amount_minor < 2**63 or not 0 <= one.happened_at_us < _LAST_US:
+            raise _Faulty("returned a transaction whose amount or time cannot be")
+    return listed
 
 
 def _convert(value: Any, shape: type[T]) -> T:

@@ -34,8 +34,10 @@ from pitboss_sdk.games import (
     LaunchRequest,
     Leg,
     LegKind,
+    ListedTransaction,
     RawCall,
     Refusal,
+    TransactionsRequest,
     WalletAnswer,
     WalletCall,
 )
@@ -65,6 +67,7 @@ _read_rollback: Final = msgspec.json.Decoder(mapping.RollbackBody)
 _read_any: Final = msgspec.json.Decoder(mapping.AnyBody)
 _read_games: Final = msgspec.json.Decoder(list[mapping.ListedGame])
 _read_launch: Final = msgspec.json.Decoder(mapping.LaunchAnswer)
+_read_books: Final = msgspec.json.Decoder(list[mapping.BookedTransaction])
 _read_error: Final = msgspec.json.Decoder(mapping.ErrorAnswer)
 _write: Final = msgspec.json.Encoder()
 
@@ -212,6 +215,25 @@ class Hub88Dialect:
         return _refusal_of(answered) or Unknown(
             f"the launch was answered with HTTP {answered.status} and a meaning that is not listed"
         )
+
+    async def list_transactions(
+        self, http: HttpClient, request: TransactionsRequest
+    ) -> Outcome[tuple[ListedTransaction, ...]]:
+        """Return what the aggregator's own books hold of a span or a round."""
+        if not self._words.transactions_path:
+            return Refused("not_offered", f"{self._config.flavour} documents no list of transactions")
+        asked = mapping.write_request(self._operator_id(), self._config.sub_partner_id, request)
+        path = self._words.transactions_path
+        answered = await self._send(http, path, _write.encode(asked), request.deadline_ms)
+        if not isinstance(answered, HttpResponse):
+            return answered
+        books = _decode(_read_books, answered.body) if answered.status == 200 else None
+        if books is None:
+            return _refusal_of(answered) or Unknown(
+                f"the list of transactions was answered with HTTP {answered.status} and a body that it does not have"
+            )
+        told = mapping.read_books(books, request)
+        return Unknown("the list of transactions names one that cannot be read") if told is None else Done(told)
 
     def _operator_id(self) -> int | str:
         given = self._config.operator_id

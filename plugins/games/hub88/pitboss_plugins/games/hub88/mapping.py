@@ -5,12 +5,21 @@ Source: the documents named in `manifest.toml` under `vendor_api`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from pitboss_sdk.games import MAX_REFERENCE_LENGTH, Refusal
+from pitboss_sdk.games import (
+    MAX_REFERENCE_LENGTH,
+    LegKind,
+    ListedState,
+    ListedTransaction,
+    Refusal,
+    TransactionsRequest,
+)
 from pitboss_sdk.money import CURRENCIES
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -35,6 +44,8 @@ class Words(msgspec.Struct, frozen=True):
     signature_header: str
     games_path: str
     launch_path: str
+    transactions_path: str
+    """Where the aggregator's own books are asked for; empty where its documents name no such place."""
     limit_status: str
     tells_platform: bool
     """Whether a launch says platform and IP address."""
@@ -45,6 +56,7 @@ WORDS: Final = {
         signature_header="x-hub88-signature",
         games_path="/operator/generic/v2/game/list",
         launch_path="/operator/generic/v2/game/url",
+        transactions_path="/operator/generic/v2/transactions/list",
         limit_status="RS_ERROR_LIMIT_REACHED",
         tells_platform=True,
     ),
@@ -52,6 +64,7 @@ WORDS: Final = {
         signature_header="x-auth-signature",
         games_path="/api/game/list",
         launch_path="/api/game/url",
+        transactions_path="",
         limit_status="RS_ERROR_BET_LIMIT_EXCEEDED",
         tells_platform=False,
     ),
@@ -224,6 +237,109 @@ class ListedGame(msgspec.Struct, frozen=True):
     category: str = ""
     enabled: bool = True
     rtp: msgspec.Raw = msgspec.Raw()
+
+
+class TransactionsBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`POST …/transactions/list`: of a span, or of one round. Times are UTC without a zone, to the second."""
+
+    operator_id: int | str
+    sub_partner_id: str = ""
+    start_time: str = ""
+    end_time: str = ""
+    round: str = ""
+
+
+class BookedTransaction(msgspec.Struct, frozen=True, gc=False):
+    """One transaction of the aggregator's books.
+
+    The document calls the field of the status `status` in one place and `transaction_status` in another: either is read.
+    """
+
+    transaction_uuid: _Id
+    kind: str
+    amount: _Amount
+    currency: str
+    round: _Id
+    inserted_at: str
+    status: str = ""
+    transaction_status: str = ""
+
+
+LISTED_KINDS: Final = {
+    "TK_BET": LegKind.BET,
+    "TK_WIN": LegKind.WIN,
+    "TK_FREE_WIN": LegKind.WIN,
+    "TK_BONUS_WIN": LegKind.WIN,
+    "TK_JP_WIN": LegKind.WIN,
+    "TK_ROLLBACK": LegKind.ROLLBACK,
+}
+"""What each kind of transaction is here. Of one that is not listed nothing follows."""
+FREE_BET: Final = "TK_FREE_BET"
+"""The aggregator's campaign pays for it: nothing moves here."""
+LISTED_STATES: Final = {
+    "TS_SUCCESS": ListedState.BOOKED,
+    "TS_DECLINED": ListedState.UNDONE,
+    "TS_ROLLEDBACK": ListedState.UNDONE,
+}
+"""What each status says of us. After `TS_RETRY_ATTEMPTS_LIMIT_EXCEEDED` the aggregator does not know; nor do we of others."""
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def write_request(operator_id: int | str, sub_partner_id: str, request: TransactionsRequest) -> TransactionsBody:
+    """Return the request for a span, widened to whole seconds, or for a round."""
+    if request.round:
+        return TransactionsBody(operator_id, sub_partner_id, round=request.round)
+    first, end = request.since_us // 1_000_000, -(-request.until_us // 1_000_000)
+    return TransactionsBody(operator_id, sub_partner_id, _format_time(first), _format_time(end))
+
+
+def read_books(
+    books: Iterable[BookedTransaction], request: TransactionsRequest
+) -> tuple[ListedTransaction, ...] | None:
+    """Return what of the books was asked for and moves money here; None where one of them cannot be read."""
+    told: list[ListedTransaction] = []
+    for one in books:
+        if one.kind == FREE_BET:
+            continue
+        try:
+            moment = datetime.fromisoformat(one.inserted_at)
+        except ValueError:
+            return None
+        if not (one.transaction_uuid + one.round + one.currency).isprintable():
+            return None
+        found = _read_one(one, (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment) - _EPOCH)
+        # Nothing moves here by a win of nothing. Whether the end of a span belongs to it is nowhere said.
+        moves = found.amount_minor > 0 or found.kind is LegKind.ROLLBACK
+        if moves and (request.round or request.since_us <= found.happened_at_us < request.until_us):
+            told.append(found)
+    return tuple(told)
+
+
+def _read_one(one: BookedTransaction, since_epoch: timedelta) -> ListedTransaction:
+    kind = LISTED_KINDS.get(one.kind)
+    state = LISTED_STATES.get(one.status or one.transaction_status, ListedState.OPEN)
+    return ListedTransaction(
+        reference=one.transaction_uuid,
+        kind=LegKind.BET if kind is None else kind,
+        state=ListedState.OPEN if kind is None else state,
+        amount_minor=0 if kind is LegKind.ROLLBACK else _cut_minor(one.amount, one.currency),
+        currency=one.currency,
+        round=one.round,
+        happened_at_us=since_epoch // timedelta(microseconds=1),
+    )
+
+
+def _cut_minor(wire: int, currency: str) -> int:
+    # Cut, not refused: it is compared, and nothing moves by it. What a currency cannot hold was refused when it came,
+    # so no booking is its equal.
+    finer, coarser = _SCALES.get(currency, (1, 1))
+    return min(wire // finer * coarser, MAX_WIRE)
+
+
+def _format_time(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
