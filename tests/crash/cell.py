@@ -160,8 +160,8 @@ class Cell:
         password_hash = await Passwords().hash("correct horse battery")
         seats: list[Seat] = []
         with self._cell_database() as database:
-            async with database.transaction(self.scope) as session:
-                for plugin, code in PLUGINS.items():
+            for plugin, code in PLUGINS.items():
+                async with database.transaction(self.scope) as session:
                     await games.sync_catalogue(session, self.scope, plugin, (GameInfo(code, "A game"),), actor, origin)
             for number in range(players):
                 # Ways take turns with every player, dialects with every other.
