@@ -61,6 +61,15 @@ def test_a_cell_that_stops_is_not_noticed_by_the_other(world: World) -> None:
 
 
 @pytest.mark.parametrize("cell", TENANT_OF)
+def test_a_cell_keeps_its_keys_alone_and_commands_reach_them(world: World, cell: str) -> None:
+    keys = world.state.folder / "keys"
+    assert {each.name for each in keys.iterdir()} == set(TENANT_OF)
+    assert {each.name.partition(".")[0] for each in (keys / cell).iterdir()} == {cell, "root"}
+    changed = world.command(cell, "keys", "epoch", TENANT_OF[cell])
+    assert changed.stdout == "epoch 2 has begun; destroyed: 1\n", changed.stderr
+
+
+@pytest.mark.parametrize("cell", TENANT_OF)
 def test_a_foreign_tenant_is_sent_to_its_cell(world: World, cell: str) -> None:
     other = next(name for name in TENANT_OF if name != cell)
     slug, address = TENANT_OF[other], world.address(other)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pitboss.permissions.service import deployment_command
-from pitboss.platform.settings import Settings, load_settings, require
+from pitboss.platform.settings import Settings, load_settings, require, require_all
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -45,6 +45,7 @@ async def _run_cell(settings: Settings) -> None:
     from pitboss.platform.db import ContextSigner, Database, create_engine
     from pitboss.platform.telemetry import Metrics, Readiness, configure_logging
 
+    require_all(settings, "cell_sequencer_database_url", "context_keys", "directory_public_keys", "audit_keys_file")
     os.nice(YIELDS)
     metrics = Metrics()
     configure_logging("sequencer", settings.log_level, metrics)
@@ -85,6 +86,7 @@ async def _run_control(settings: Settings) -> None:
     from pitboss.platform.db import ControlDatabase, create_engine
     from pitboss.platform.telemetry import Metrics, Readiness, configure_logging
 
+    require_all(settings, "control_sequencer_database_url", "audit_keys_file")
     metrics = Metrics()
     configure_logging("sequencer", settings.log_level, metrics)
     url = require(settings, "control_sequencer_database_url")

@@ -49,6 +49,7 @@ _MAX_LOG_BYTES: Final = 20_000_000
 
 _EVERYWHERE: Final = ("environment", "log_level", "host", "state_dir", "otlp_endpoint", "trace_one_in")
 _CELL: Final = ("cell", "locality", "cell_file", "redis_url", "context_keys", "directory_public_keys")
+_KEYS: Final = ("key_service", "key_service_token")
 NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "control": ("control_database_url", "directory_signing_key", "call_signing_key", "operator_token"),
     "web": (
@@ -58,10 +59,11 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
         "operator_token",
         "secrets_file",
         "objects_dir",
+        *_KEYS,
         "lanes",
         "trace_wallet_one_in",
     ),
-    "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir", "objects_dir"),
+    "worker": (*_CELL, "cell_worker_database_url", "secrets_file", "mail_spool_dir", "objects_dir", *_KEYS),
     "relay": (*_CELL, "cell_relay_database_url"),
     "sequencer": (
         "cell",
