@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from redis.asyncio import Redis
 from sqlalchemy import text
 from tests.factories.databases import PlaneDatabase
 from tests.factories.ports import free_port
@@ -349,6 +350,17 @@ async def test_a_call_is_used_once(cell: Cell, direct: Deployment) -> None:
 async def test_a_client_tells_what_the_cell_answered(cell: Cell) -> None:
     with pytest.raises(CellAnswered, match=r"tenant.prepare with 409: hosting.order_refused tenant aurora belongs to"):
         await CellClient(cell.place, cell.key).prepare(order(locality="br"), BY)
+
+
+async def test_a_call_of_the_second_in_which_a_memory_begins_is_made_again(cell: Cell, redis_url: str) -> None:
+    """As in every first start: the memory of used calls is no older than the first apply."""
+    hasty, patient = (CellClient(cell.place, cell.key, patience_seconds=seconds) for seconds in (0, 30))
+    async with Redis.from_url(redis_url) as server:
+        await server.flushdb()
+        with pytest.raises(CellAnswered, match=r"503: platform\.redis_unavailable"):
+            await hasty.plan(order(), BY)
+        await server.flushdb()
+        assert (await patient.plan(order(), BY)).refusals == ()
 
 
 async def test_every_cell_gets_its_directory_whatever_the_others_do(cell: Cell, direct: Deployment) -> None:

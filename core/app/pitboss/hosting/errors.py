@@ -32,7 +32,9 @@ class CellAnswered(PitbossError):
     code = "hosting.cell_answered"
     kind = ErrorKind.REFUSED
 
-    def __init__(self, detail: str = "", told_code: str = "") -> None:
+    def __init__(self, detail: str = "", told_code: str = "", *, again: bool = False) -> None:
         super().__init__(detail)
         self.told_code = told_code
         """The code of the cell's own error."""
+        self.again = again
+        """Whether the cell did nothing and asks for the same in a new call."""

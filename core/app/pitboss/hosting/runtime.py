@@ -43,6 +43,7 @@ CONFIRM_SECONDS: Final = 30
 """After this a cell is sent the directory that it confirmed once more: it may have come back from a backup."""
 _CALL_TIMEOUT_SECONDS: Final = 20
 _PUSH_TIMEOUT_SECONDS: Final = 5
+_AGAIN_SECONDS: Final = 1
 _LOG = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -165,8 +166,16 @@ class CellClient:
         cell = self._place.cell
         if not self._place.address:
             raise CellUnreachable(f"the file of cell {cell} names no address")
+        until = monotonic_seconds() + self._patience_seconds
         with span(SpanName.CELL_CALL, place=cell, action=kind.value):
-            return await self._exchange(kind, content, shape)
+            while True:
+                try:
+                    return await self._exchange(kind, content, shape)
+                except CellAnswered as error:
+                    # Such as a call of the second in which the cell's memory of used calls began: a new one is younger.
+                    if not error.again or monotonic_seconds() >= until:
+                        raise
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _exchange(self, kind: CallKind, content: object, shape: type[T]) -> T:
         cell = self._place.cell
@@ -187,7 +196,7 @@ class CellClient:
         except (Unanswered, msgspec.MsgspecError) as error:
             raise CellUnreachable(f"cell {cell} at {self._place.address}: {error}") from None
         told_code, told = _read_problem(answer)
-        raise CellAnswered(f"cell {cell} answered {kind} with {status}: {told}", told_code)
+        raise CellAnswered(f"cell {cell} answered {kind} with {status}: {told}", told_code, again=status == 503)
 
 
 def _read_problem(answer: bytes) -> tuple[str, str]:
