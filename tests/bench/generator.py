@@ -1,7 +1,8 @@
 """The aggregator of the benchmark: a process of its own that signs wallet calls and waits for their answers.
 
 It reads its plan from the file that is its one argument and then one JSON command a line from standard input,
-each answered by one JSON line. Every connection is closed loop: the next call leaves when the answer is there.
+each answered by one JSON line. Every connection is closed loop, where the next call leaves when the answer is there,
+unless a rate is given: then calls fall due whatever is answered, and whoever waits for a connection waits from then on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.bench.draws import HTTP_MIX, Ask, draw_asks, draw_ranks
 from tests.bench.measure import quantile
 
 _STALL_SECONDS: Final = 30
+_TICK_SECONDS: Final = 0.001
 _OPEN_BETS: Final = 64
 _REPEATABLE: Final = 16
 
@@ -100,10 +102,11 @@ class Tally:
 class Connection(asyncio.Protocol):
     """One keep-alive connection; it owns the rounds that it opened, so that its wins follow their bets."""
 
-    def __init__(self, plan: Plan, tally: Tally, finished: asyncio.Future[None]) -> None:
+    def __init__(self, plan: Plan, tally: Tally, finished: asyncio.Future[None], pacer: Pacer | None) -> None:
         self._plan = plan
         self._tally = tally
         self._finished = finished
+        self._pacer = pacer
         self._transport: Any = None
         self._buffer = b""
         self._bets: deque[tuple[tuple[str, str], str, str]] = deque(maxlen=_OPEN_BETS)
@@ -118,8 +121,21 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def begin(self) -> None:
-        """Send the first call."""
+        """Send the first call, or be there for those that fall due."""
+        if self._pacer is None:
+            self._ask()
+        else:
+            self._pacer.take(self)
+
+    def ask_since(self, due: float) -> None:
+        """Send a call whose caller has waited since `due`."""
         self._ask()
+        self._asked_at = due
+
+    def end(self) -> None:
+        """Expect nothing more."""
+        if not self._finished.done():
+            self._finished.set_result(None)
 
     def close(self) -> None:
         """Hang up."""
@@ -156,10 +172,12 @@ class Connection(asyncio.Protocol):
             self._recent.append((self._request, body))
             if self._bet is not None:
                 self._bets.append(self._bet)
-        if now < tally.until:
+        if self._pacer is not None:
+            self._pacer.take(self)
+        elif now < tally.until:
             self._ask()
-        elif not self._finished.done():
-            self._finished.set_result(None)
+        else:
+            self.end()
 
     def _ask(self) -> None:
         plan = self._plan
@@ -201,6 +219,44 @@ class Connection(asyncio.Protocol):
         return plan.sign(player[0], "betwin", body.encode())
 
 
+class Pacer:
+    """Lets calls fall due at random moments, `rate` a second on average, until a moment; idle connections send them."""
+
+    def __init__(self, rate: float, seed: int) -> None:
+        self._rate = rate
+        self._rng = random.Random(seed)
+        self._due: deque[float] = deque()
+        self._idle: list[Connection] = []
+        self._next = self._until = 0.0
+
+    def start(self, until: float) -> None:
+        """Begin to let calls fall due."""
+        self._next, self._until = perf_counter(), until
+        self._tick()
+
+    def take(self, connection: Connection) -> None:
+        """Give an idle connection the call that waits longest, or let it wait for one."""
+        if self._due:
+            connection.ask_since(self._due.popleft())
+        elif self._next > self._until > 0:
+            connection.end()
+        else:
+            self._idle.append(connection)
+
+    def _tick(self) -> None:
+        now = perf_counter()
+        while self._next <= min(now, self._until):
+            self._due.append(self._next)
+            self._next += self._rng.expovariate(self._rate)
+        while self._due and self._idle:
+            self._idle.pop().ask_since(self._due.popleft())
+        if self._next <= self._until:
+            asyncio.get_running_loop().call_later(max(_TICK_SECONDS, self._next - now), self._tick)
+            return
+        while self._idle:
+            self._idle.pop().end()
+
+
 def _content_length(data: bytes, head_end: int) -> int:
     lowered = data[:head_end].lower()
     start = lowered.find(b"content-length:")
@@ -210,19 +266,27 @@ def _content_length(data: bytes, head_end: int) -> int:
     return int(lowered[start + 15 : end if end >= 0 else head_end])
 
 
-async def load(plan: Plan, connections: int, seconds: float) -> dict[str, Any]:
-    """Keep `connections` busy for `seconds` and return what was seen; calls answered after the end do not count."""
+async def load(plan: Plan, connections: int, seconds: float, rate: float = 0) -> dict[str, Any]:
+    """Call for `seconds` and return what was seen; calls answered after the end do not count.
+
+    All `connections` are busy all the time, or `rate` calls a second fall due and each goes over one that is idle.
+    """
     loop = asyncio.get_running_loop()
     tally = Tally()
+    pacer = Pacer(rate, plan.number) if rate else None
     finished = [loop.create_future() for _ in range(connections)]
-    opened = [
-        (await loop.create_connection(lambda future=future: Connection(plan, tally, future), plan.host, plan.port))[1]
-        for future in finished
-    ]
+    opened: list[Connection] = []
+    for future in finished:
+        _, connection = await loop.create_connection(
+            lambda future=future: Connection(plan, tally, future, pacer), plan.host, plan.port
+        )
+        opened.append(connection)
     cpu_began, tally.began = process_time(), perf_counter()
     tally.until = tally.began + seconds
     for connection in opened:
         connection.begin()
+    if pacer is not None:
+        pacer.start(tally.until)
     _, waiting = await asyncio.wait(finished, timeout=seconds + _STALL_SECONDS)
     took, cpu_seconds = min(seconds, tally.last_answer - tally.began), process_time() - cpu_began
     for connection in opened:
@@ -248,7 +312,7 @@ def main() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         plan.choose(command["crowd"])
-        seen = uvloop.run(load(plan, int(command["connections"]), float(command["seconds"])))
+        seen = uvloop.run(load(plan, int(command["connections"]), float(command["seconds"]), float(command["rate"])))
         print(json.dumps(seen), flush=True)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,12 @@ MEMORY_CONNECTIONS: Final = 64
 PLAIN: Final = ""
 LIMITED: Final = "limited"
 """Crowds of players: every one of the second has limits of stake and loss a day, and some have bonus money."""
+OPEN: Final = "wallet_open"
+OPEN_SHARE: Final = 0.7
+OPEN_CONNECTIONS: Final = 256
+"""Open loop: this share of the best rate falls due, over so many connections."""
+_BEST_CONNECTIONS: Final = 256
+_TRIAL_SECONDS: Final = 3
 MEMORY_WARM_UP_SECONDS: Final = 30
 _MEMORY_STEP_SECONDS: Final = 10
 
@@ -40,6 +47,7 @@ class Web:
         self._log = stage.folder / "web.log"
         self._server: subprocess.Popen[bytes] | None = None
         self._generator: asyncio.subprocess.Process | None = None
+        self._rates: dict[tuple[int, str], list[float]] = {}
 
     async def start(self) -> None:
         """Start both; raise `CaseFailed` when the web does not become ready."""
@@ -96,19 +104,31 @@ class Web:
         )
         await self._read_line()
 
-    async def load(self, connections: int, seconds: float, crowd: str = PLAIN) -> Sample:
-        """Let the generator call for `seconds`; raise `CaseFailed` when one answer is not what it must be."""
+    async def best_rate(self) -> float:
+        """Return the calls a second of the closed loop that was the fastest so far; one is tried where none was."""
+        if not self._rates:
+            await self.load(_BEST_CONNECTIONS, _TRIAL_SECONDS)
+        return max(map(statistics.median, self._rates.values()))
+
+    async def load(self, connections: int, seconds: float, crowd: str = PLAIN, rate: float = 0) -> Sample:
+        """Let the generator call for `seconds`; raise `CaseFailed` when one answer is not what it must be.
+
+        Closed loop, or `rate` calls a second whatever is answered.
+        """
         generator = self._running()
         if generator.stdin is None:
             raise CaseFailed("the generator does not listen")
-        command = json.dumps({"connections": connections, "seconds": seconds, "crowd": crowd})
+        command = json.dumps({"connections": connections, "seconds": seconds, "crowd": crowd, "rate": rate})
         generator.stdin.write(command.encode() + b"\n")
         web_began = self.cpu_seconds()
         seen = await self._read_line(seconds)
         web_cpu = self.cpu_seconds() - web_began
         if seen["wrong"] or not seen["calls"]:
             raise CaseFailed(f"{seen['wrong']} of {seen['calls']} calls went wrong: {seen['examples']}")
-        return Sample(seen["calls"], seen["seconds"], seen["p50_ms"], seen["p99_ms"], seen["cpu_seconds"], web_cpu)
+        sample = Sample(seen["calls"], seen["seconds"], seen["p50_ms"], seen["p99_ms"], seen["cpu_seconds"], web_cpu)
+        if not rate:
+            self._rates.setdefault((connections, crowd), []).append(sample.rate)
+        return sample
 
     async def _read_line(self, seconds: float = 0) -> dict[str, Any]:
         generator = self._running()
@@ -161,6 +181,24 @@ class HttpCase:
     async def run(self, seconds: float) -> Sample:
         """Let the generator call for `seconds`."""
         return await self._web.load(self._connections, seconds, self._crowd)
+
+    async def close(self) -> None:
+        """The processes are shared."""
+
+
+class OpenCase:
+    """Open loop at a share of the best rate: latency counts from the moment that a call falls due."""
+
+    name = OPEN
+    title = f"… open loop at {OPEN_SHARE:.0%} of the best rate"
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+
+    async def run(self, seconds: float) -> Sample:
+        """Let calls fall due for `seconds`."""
+        rate = await self._web.best_rate() * OPEN_SHARE
+        return await self._web.load(OPEN_CONNECTIONS, seconds, rate=rate)
 
     async def close(self) -> None:
         """The processes are shared."""

@@ -1,4 +1,4 @@
-"""The whole signed call over HTTP while a sealer takes the bookings beside it, and how fast it takes them alone."""
+"""Cases over HTTP while a sealer takes the bookings beside them, and how fast it takes them alone."""
 
 from __future__ import annotations
 
@@ -10,57 +10,80 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.cases import CaseFailed, Sample
-from tests.bench.http_cases import Web
+from tests.bench.cases import Case, CaseFailed, Sample
 from tests.bench.measure import cpu_seconds
 from tests.bench.stage import CELL, ROOT, Stage
 
 from pitboss.platform.embedded import write_private
 
-CONNECTIONS: Final = 64
-NAME: Final = f"wallet_sealed_{CONNECTIONS}"
 _COMMAND_SECONDS: Final = 300
+_PREFIX: Final = "wallet_sealed_"
 
 
-class SealedHttpCase:
-    """Like the case of 64 connections, with a sealer that has caught up before and works meanwhile."""
+def name_sealed(plain: str) -> str:
+    """Return the name under which a case is measured while bookings are sealed."""
+    return plain.replace("wallet_http_", "wallet_").replace("wallet_", _PREFIX)
 
-    name = NAME
-    title = f"… {CONNECTIONS}, while bookings are sealed"
 
-    def __init__(self, stage: Stage, web: Web) -> None:
-        self._stage = stage
-        self._web = web
-        self._process: asyncio.subprocess.Process | None = None
-        self._seen = 0
-        self.caught_up: dict[str, float] = {}
-        """How many bookings the sealer took alone before the first round, and in how many seconds."""
+class SealedCase:
+    """A case over HTTP with a sealer that has caught up before and works meanwhile."""
+
+    def __init__(self, sealer: Sealer, plain: Case) -> None:
+        self.plain = plain
+        self.name = name_sealed(plain.name)
+        self.title = "… the same, while bookings are sealed"
+        self._sealer = sealer
         self.shares: list[float] = []
         """For each round, how much of what was booked in it was sealed in it."""
 
     async def run(self, seconds: float) -> Sample:
-        """Catch up, then let the generator call for `seconds` while the sealer works."""
+        """Catch up, then run the case while the sealer works."""
+        before = await self._sealer.catch_up()
+        await self._sealer.go()
+        sample = await self.plain.run(seconds)
+        sealed = await self._sealer.stop() - before
+        left = await self._sealer.catch_up() - before - sealed
+        self.shares.append(sealed / (sealed + left) if sealed + left else 1.0)
+        return sample
+
+    async def close(self) -> None:
+        """End the sealer."""
+        await self._sealer.close()
+
+
+class Sealer:
+    """The process that seals, shared by the cases that it runs beside."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._process: asyncio.subprocess.Process | None = None
+        self.caught_up: dict[str, float] = {}
+        """The most that was sealed alone, before a round: how many bookings, and in how many seconds."""
+
+    async def catch_up(self) -> int:
+        """Seal what waits, and return how many bookings were sealed so far."""
         if self._process is None:
             await self._start()
         server = self._server_cpu_seconds()
         told = await self._ask("catch")
         if told["entries"] > self.caught_up.get("entries", 0):
             self.caught_up = {**told, "server_cpu": self._server_cpu_seconds() - server}
-        self._seen = told["all"]
+        return int(told["all"])
+
+    async def go(self) -> None:
+        """Begin to seal from time to time."""
         await self._tell("go")
-        sample = await self._web.load(CONNECTIONS, seconds)
-        told = await self._ask("stop")
-        sealed = told["all"] - self._seen
-        left = (await self._ask("catch"))["entries"]
-        self.shares.append(sealed / (sealed + left) if sealed + left else 1.0)
-        return sample
+
+    async def stop(self) -> int:
+        """Pause, and return how many bookings were sealed so far."""
+        return int((await self._ask("stop"))["all"])
 
     def _server_cpu_seconds(self) -> float:
         return cpu_seconds(self._stage.postgres.pid or 0, with_children=True)
 
     async def close(self) -> None:
         """End the sealer."""
-        if self._process is not None and self._process.stdin is not None:
+        if self._process is not None and self._process.stdin is not None and self._process.returncode is None:
             self._process.stdin.close()
             await self._process.wait()
 

@@ -14,14 +14,22 @@ from typing import Final, NamedTuple
 
 import uvloop
 from tests.bench.cases import LANES, Case, CaseFailed, LaneCase, LanePool, Pgbench, Sample
-from tests.bench.http_cases import LIMITED, MEMORY_CONNECTIONS, PLAIN, HttpCase, Web, measure_memory, name_case
+from tests.bench.http_cases import (
+    LIMITED,
+    MEMORY_CONNECTIONS,
+    OPEN,
+    PLAIN,
+    HttpCase,
+    OpenCase,
+    Web,
+    measure_memory,
+    name_case,
+)
 from tests.bench.load import Calls
 from tests.bench.measure import cpu_model, cpu_seconds, fdatasync_us, free_gib
 from tests.bench.report import Measured, Outcome, draw, render, write_figures
 from tests.bench.row_per_call import CONNECTIONS, RowPerCall
-from tests.bench.sealing import CONNECTIONS as SEALED_CONNECTIONS
-from tests.bench.sealing import NAME as SEALED
-from tests.bench.sealing import SealedHttpCase
+from tests.bench.sealing import SealedCase, Sealer, name_sealed
 from tests.bench.stage import ROOT, Seat, Stage, clear
 
 from pitboss.ledger.contracts import Finding
@@ -31,12 +39,14 @@ from pitboss.platform.processes import FolderLock
 FOLDER: Final = ROOT / "build" / "bench"
 FIGURES: Final = ROOT / "build" / "figures"
 HTTP_MEASURED: Final = ((8, PLAIN), (64, PLAIN), (64, LIMITED), (256, PLAIN))
+SEALED: Final = (name_case(64, PLAIN), OPEN)
+"""Cases that are measured once more while bookings are sealed."""
+_HTTP_NAMES: Final = (*[name_case(*each) for each in HTTP_MEASURED], OPEN, *map(name_sealed, SEALED))
 BATCHES_MEASURED: Final = (1, 16, 64, 128)
 _NEEDED_GIB: Final = 25
 NOT_BUILT: Final = {
     "peers (pgledger, tb-perf, hordak, TigerBeetle)": "their programs are no part of the project",
     "after 10 million journal rows": "a run of its own; raise --rounds and --seconds to get there",
-    "open loop at 70 % of the best rate": "the generator is closed loop",
 }
 """What the definition of the benchmark names and this program does not do."""
 
@@ -78,7 +88,8 @@ class Session:
         self._cases: list[Case] = []
         self._pool = LanePool(self.stage)
         self._web: Web | None = None
-        self._sealed: SealedHttpCase | None = None
+        self._sealer = Sealer(self.stage)
+        self._sealed: list[SealedCase] = []
 
     def tell(self, line: str) -> None:
         """Say what is going on, with the seconds since the start."""
@@ -103,8 +114,8 @@ class Session:
             await self._pool.close()
         self.tell("verifying the ledger of every tenant")
         findings = await self.stage.verify()
-        if self._sealed is not None and self._sealed.shares:
-            facts |= tell_sealing(self._sealed, self.measured)
+        if any(case.shares for case in self._sealed):
+            facts |= tell_sealing(self._sealer, self._sealed, self.measured)
         return Outcome(self._length.mode, facts, self.measured, self.missing, sizes, growth, findings)
 
     async def _measure_cases(self, *, memory_only: bool) -> dict[str, float]:
@@ -170,20 +181,23 @@ class Session:
         one_wallet = [Calls(parts[0][:1], stage.books, 20_500)]
         cases.append(LaneCase("ledger_one_wallet_64", "… 64, one lane, all on one wallet", pool, one_wallet, 64))
         wanted = [case for case in cases if self._only.search(case.name)]
-        http = {name_case(*each): each for each in HTTP_MEASURED if self._only.search(name_case(*each))}
-        sealed = bool(self._only.search(SEALED))
-        if sealed:  # it is told beside its like without a sealer
-            http.setdefault(name_case(SEALED_CONNECTIONS, PLAIN), (SEALED_CONNECTIONS, PLAIN))
-        if http:
-            try:
-                web = await self._start_web()
-            except CaseFailed as failed:
-                self.missing.update(dict.fromkeys(http, str(failed)))
-            else:
-                wanted += [HttpCase(web, *each) for each in http.values()]
-                self._sealed = SealedHttpCase(stage, web) if sealed else None
-                wanted += [self._sealed] if self._sealed else []
-        return wanted
+        return wanted + await self._make_http_cases()
+
+    async def _make_http_cases(self) -> list[Case]:
+        """Return the cases over HTTP that are wanted; those while bookings are sealed bring their like without."""
+        wanted = [name for name in _HTTP_NAMES if self._only.search(name)]
+        if not wanted:
+            return []
+        try:
+            web = await self._start_web()
+        except CaseFailed as failed:
+            self.missing.update(dict.fromkeys(wanted, str(failed)))
+            return []
+        plain: list[Case] = [*[HttpCase(web, *each) for each in HTTP_MEASURED], OpenCase(web)]
+        sealed = [SealedCase(self._sealer, case) for case in plain if case.name in SEALED]
+        self._sealed = [case for case in sealed if case.name in wanted]
+        beside = {case.plain.name for case in self._sealed}
+        return [*[case for case in plain if case.name in beside or case.name in wanted], *self._sealed]
 
     async def _start_web(self) -> Web:
         self.tell("starting the web process and the generator")
@@ -220,21 +234,27 @@ class Session:
         return (last / first - 1) * 100
 
 
-def tell_sealing(case: SealedHttpCase, measured: dict[str, Measured]) -> dict[str, float]:
+def tell_sealing(sealer: Sealer, cases: Sequence[SealedCase], measured: dict[str, Measured]) -> dict[str, float]:
     """Return what sealing costs a call, round by round beside the same without, and how fast it is alone."""
-    found: dict[str, float] = {"sealed_in_its_round_least": round(min(case.shares), 3)}
-    if case.caught_up:
-        found["sealed_per_second"] = round(case.caught_up["entries"] / case.caught_up["seconds"])
-        found["sealing_cpu_us_per_booking"] = round(case.caught_up["cpu"] / case.caught_up["entries"] * 1e6, 1)
-        server = case.caught_up["server_cpu"] / case.caught_up["entries"] * 1e6
-        found["sealing_server_us_per_booking"] = round(server, 1)
-    plain, sealed = measured.get(name_case(SEALED_CONNECTIONS, PLAIN)), measured.get(SEALED)
-    if plain and sealed and plain.samples and sealed.samples:
+    shares = [share for case in cases for share in case.shares]
+    found: dict[str, float] = {"sealed_in_its_round_least": round(min(shares), 3)}
+    if sealer.caught_up:
+        entries = sealer.caught_up["entries"]
+        found["sealed_per_second"] = round(entries / sealer.caught_up["seconds"])
+        found["sealing_cpu_us_per_booking"] = round(sealer.caught_up["cpu"] / entries * 1e6, 1)
+        found["sealing_server_us_per_booking"] = round(sealer.caught_up["server_cpu"] / entries * 1e6, 1)
+    for case in cases:
+        plain, sealed = measured.get(case.plain.name), measured.get(case.name)
+        if plain is None or sealed is None or not plain.samples or not sealed.samples:
+            continue
         pairs = list(zip(plain.samples, sealed.samples, strict=False))
+        added = statistics.median([(after.p99_ms or 0) - (before.p99_ms or 0) for before, after in pairs])
+        if case.plain.name == OPEN:
+            found["sealing_adds_p99_ms"] = round(added, 3)
+            continue
+        found["sealing_adds_p99_ms_saturated"] = round(added, 3)
         lost = [(1 - after.rate / before.rate) * 100 for before, after in pairs]
-        added = [(after.p99_ms or 0) - (before.p99_ms or 0) for before, after in pairs]
         found["sealing_takes_percent"] = round(statistics.median(lost), 1)
-        found["sealing_adds_p99_ms"] = round(statistics.median(added), 3)
     return found
 
 
