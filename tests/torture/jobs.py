@@ -14,7 +14,7 @@ import asyncpg
 from tests.crash.cell import TENANT, Seat
 from tests.crash.traffic import Answer, Connection, Line, Wire
 from tests.torture.gates import administering
-from tests.torture.world import GAMES, PASSWORD, World
+from tests.torture.world import GAMES, PASSWORD, BrokenPromise, World
 
 from pitboss.cli.simulate.calls import Call, Leg
 from pitboss.kernel.clock import epoch_seconds
@@ -74,7 +74,7 @@ class Jobs:
             lost = sorted(self._pending)
             self._is_abandoned = True
             self._thread.join(timeout=60)
-            raise AssertionError(f"never carried out: {lost[:5]}")
+            raise BrokenPromise(f"never carried out: {lost[:5]}")
 
     async def _run(self) -> None:
         try:

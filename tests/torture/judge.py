@@ -44,7 +44,7 @@ async def judge(world: World, traffic: Traffic, jobs: Jobs) -> dict[str, Any]:
             LimitKind.STAKE.value,
         )
         found["unsequenced"] = await _judge_log(admin)
-        found["own_deadlocks"] = _count_own_deadlocks(world.postgres.log.read_text(errors="replace"))
+        found["own_deadlocks"] = count_own_deadlocks(world.postgres.log.read_text(errors="replace"))
     finally:
         await admin.close()
         await database.engine.dispose()
@@ -123,11 +123,11 @@ async def _judge_log(admin: asyncpg.Connection) -> int:
 _DEADLOCK = re.compile(r"ERROR:  deadlock detected\n(?:.* DETAIL:  (?P<detail>.*(?:\n\t.*)*))?")
 
 
-def _count_own_deadlocks(log: str) -> int:
+def count_own_deadlocks(log: str) -> int:
     """Return how many deadlocks the platform made by itself: in none of their circles was a statement of a fault."""
     details = [found["detail"] or "" for found in _DEADLOCK.finditer(log)]
     own = [detail for detail in details if INJECTED not in detail]
-    print(f"{len(details)} deadlocks", *own[:3], sep="\n")
+    print(f"{len(details)} deadlocks", *(own or details)[:3], sep="\n")
     return len(own)
 
 

@@ -25,6 +25,9 @@ where job in {JOBS} and done_at is null and lease_until is null and available_at
 """
 _DONE = f"select count(*) from outbox_job where job in {JOBS} and done_at > $1::timestamptz"
 
+CROWD_SECONDS = 0.7
+"""How long a gate stays held after the first job came, so that jobs of every kind stand there."""
+
 Kill = Callable[[World, tuple[str, ...]], Harm]
 
 
@@ -33,6 +36,7 @@ def _at_gate(gate: Gate) -> Kill:
         async def run() -> Harm:
             async with holding(world.database.admin_url, gate) as admin:
                 is_felt = await await_job(admin, gate)
+                await asyncio.sleep(CROWD_SECONDS)
                 world.kill_processes(*victims)
                 return Harm(time.monotonic(), is_felt)
 

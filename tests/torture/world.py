@@ -60,6 +60,10 @@ STAKE_LIMIT_MINOR = 100
 ACTOR, ORIGIN = Actor(ActorKind.DEPLOYMENT, "test"), Origin(request_id="test")
 
 
+class BrokenPromise(AssertionError):
+    """Something that was acknowledged is otherwise than it was told, seen while things broke."""
+
+
 class World(Cell):
     """The processes of a control plane and of a cell; with a sabotage they run with one of their guards removed."""
 
