@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "keys": ("pitboss.cli.keys:keys", "See and change the epochs of a tenant's keys."),
     "audit": ("pitboss.cli.audit:audit", "Read the audit log."),
     "rounds": ("pitboss.cli.rounds:rounds", "Prove rounds and payments by their sealed log."),
+    "quality": ("pitboss.cli.quality:quality", "See how whole and right a tenant's records are."),
     "retention": ("pitboss.cli.retention:retention", "Keep, hold and destroy records as the law says."),
     "backup": ("pitboss.cli.backup:backup", "Copy a cell, and bring it back as it was at a moment."),
     "siem": ("pitboss.cli.siem:siem", "Send the events of a tenant to a SIEM."),

@@ -31,6 +31,7 @@ from pitboss.audit.errors import DestinationInvalid, DestinationUnknown, Unknown
 from pitboss.audit.rules import check_filter, mask_change, may_be_sealed
 from pitboss.audit.rules.access import describe_access
 from pitboss.audit.store import exports, list_written
+from pitboss.audit.store.quality import find_log_facts
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
 from pitboss.kernel.scope import Actor, Origin, TenantScope
@@ -40,7 +41,7 @@ from pitboss.keys.errors import FieldUnreadable, SubjectErased, SubjectRestricte
 from pitboss.keys.service import KeyRing
 from pitboss.platform.event_senders import Target, find_target_fault
 
-__all__ = ["list_written"]
+__all__ = ["find_log_facts", "list_written"]
 
 ALL_EVENTS: Final = EventFilter()
 DESTINATION_NAME: Final = re.compile("[a-z0-9-]{1,40}")

@@ -184,7 +184,7 @@ class AuditCheckpointRow(CheckpointColumns, CellBase):
                 retention="audit_records",
                 audit="record",
                 columns={"tenant": "tenant_id", "technical": "size made_at", "evidence": "note"},
-                grants=_LOG_GRANTS,
+                grants={**_LOG_GRANTS, "worker": "select"},
             )
         },
     )

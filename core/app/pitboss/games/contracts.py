@@ -109,6 +109,22 @@ class Round(msgspec.Struct, frozen=True):
     bookings: tuple[Booking, ...]
 
 
+class CountedRound(msgspec.Struct, frozen=True, gc=False):
+    """A player's part in a round as its row sums it up, for measures; amounts in minor units."""
+
+    round_id: UUID
+    wallet_id: int
+    reference: str
+    state: int
+    started_at: datetime
+    updated_at: datetime
+    bet_real: int
+    bet_bonus: int
+    win_minor: int
+    first_version: int
+    last_version: int
+
+
 class RoundSubject(msgspec.Struct, gc=False):
     """What the games room needs to know of a call inside a batch; the companion's `subject`."""
 

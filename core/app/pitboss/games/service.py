@@ -30,6 +30,7 @@ from pitboss.games.errors import AggregatorUnavailable, GameNotFound, LaunchRefu
 from pitboss.games.rules import compute_round_id
 from pitboss.games.runtime import Rounds
 from pitboss.games.store import catalogue, rounds, sealing
+from pitboss.games.store.quality import fetch_counted_rounds, find_round_names
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import Page
@@ -54,6 +55,8 @@ from pitboss_sdk.games import (
     WalletCall,
 )
 from pitboss_sdk.outcome import Done, Refused
+
+__all__ = ["fetch_counted_rounds", "find_round_names"]
 
 SESSION_LIFETIME: Final = timedelta(hours=12)
 """How long bets of a launched session are taken at most; a limit of play time may end it sooner."""

@@ -168,6 +168,52 @@ class JournalSum(msgspec.Struct, frozen=True):
     counter: int = 0
 
 
+class FaultSample(msgspec.Struct, frozen=True):
+    """How many rows have a fault, and the references of some of them."""
+
+    count: int = 0
+    references: tuple[str, ...] = ()
+
+
+class BookingFaults(msgspec.Struct, frozen=True):
+    """What is wrong with the bookings of a span: a second effect of one reference, no key, not the next of its wallet."""
+
+    bookings: int = 0
+    twice: FaultSample = FaultSample()
+    unkeyed: FaultSample = FaultSample()
+    unchained: FaultSample = FaultSample()
+
+
+class RoundSpan(msgspec.Struct, frozen=True, gc=False):
+    """A round of a wallet, and the versions between which its bookings are."""
+
+    round_id: UUID
+    wallet_id: int
+    first: int
+    last: int
+
+
+class RoundSums(msgspec.Struct, frozen=True, gc=False):
+    """What the bookings of a round come to in minor units: stakes of real and of bonus money, and what was won."""
+
+    bet_real: int
+    bet_bonus: int
+    win_minor: int
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False):
+    """What became of an external id. `op` is 0, and the rest empty, where nothing was booked under it."""
+
+    reference: str
+    outcome: Outcome
+    op: int = 0
+    moved_minor: int = 0
+    currency: str = ""
+    round_id: UUID | None = None
+    booked_at: datetime | None = None
+    is_reversed: bool = False
+
+
 class HouseName(msgspec.Struct, frozen=True):
     """What a house account is."""
 

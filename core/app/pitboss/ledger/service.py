@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pitboss.kernel.scope import TenantScope
-from pitboss.ledger.contracts import AwardMoney
+from pitboss.ledger.contracts import AwardMoney, Effect
 from pitboss.ledger.rules import compute_content_hash, compute_key
-from pitboss.ledger.store import awards
+from pitboss.ledger.store import awards, quality
 from pitboss.ledger.store.accounts import (
     change_terms,
     claim_wallets,
@@ -56,6 +56,12 @@ from pitboss.ledger.store.posting import (
     tell_wallets,
 )
 from pitboss.ledger.store.proof import find_proof, keep_proof, verify_awards, verify_tenant, verify_wallet_marks
+from pitboss.ledger.store.quality import (
+    find_booking_faults,
+    find_other_bookings,
+    find_unended_holds,
+    sum_rounds,
+)
 from pitboss.ledger.store.sealing import (
     fetch_house_names,
     fetch_marks,
@@ -88,7 +94,11 @@ __all__ = [
     "fetch_source_names",
     "fetch_spans",
     "find_award_money",
+    "find_booking_faults",
+    "find_effects",
+    "find_other_bookings",
     "find_proof",
+    "find_unended_holds",
     "find_wallet",
     "fold_house",
     "get_house_account",
@@ -112,6 +122,7 @@ __all__ = [
     "read_wallet_numbers",
     "seed_usage",
     "set_wallet_status",
+    "sum_rounds",
     "tell_award_entries",
     "tell_awards",
     "tell_holds",
@@ -132,3 +143,11 @@ async def find_award_money(
     by_key = {UUID(bytes=compute_key(reference)): reference for reference in references}
     found = await awards.find_award_money(session, scope, source, list(by_key))
     return {by_key[key]: money for key, money in found.items()}
+
+
+async def find_effects(
+    session: AsyncSession, scope: TenantScope, source: str, references: Collection[str]
+) -> dict[str, Effect]:
+    """Return what became of external ids of a source; those that nobody ever sent are not in the answer."""
+    keys = {reference: UUID(bytes=compute_key(reference)) for reference in references}
+    return await quality.find_effects(session, scope, source, keys)

@@ -101,6 +101,7 @@ class Metrics:
         registry.register(self._wallet_calls)
         self._add_requests(registry)
         self._add_books_and_planes(registry)
+        self._add_quality(registry)
         self._add_lanes_and_jobs(registry)
         self._add_backups(registry)
         self._add_evidence(registry)
@@ -180,6 +181,21 @@ class Metrics:
             "When a cell last confirmed its directory to control, or control began to wait for that, in seconds since 1970.",
             ["place"],
             registry=registry,
+        )
+
+    def _add_quality(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, meaning: str, *more: str) -> Gauge:
+            return Gauge(f"pitboss_quality_{name}", meaning, ["tenant", *more], registry=registry)
+
+        self.quality_state = gauge(
+            "state",
+            "How the newest measured hour stands: -1 nothing to measure, 0 green, 1 amber, 2 red.",
+            "area",
+            "dimension",
+        )
+        self.quality_findings = gauge("findings_open", "Records that are wrong and of which nothing has mended it yet.")
+        self.quality_measured_at = gauge(
+            "measured_at_seconds", "When an hour was last measured, in seconds since 1970."
         )
 
     def _add_lanes_and_jobs(self, registry: CollectorRegistry) -> None:

@@ -90,6 +90,7 @@ KEPT: Final[Mapping[str, str]] = {
     "audit_cosignature": _LOG,
     "audit_seal": _LOG,
     "capture": "the log is held against it",
+    "quality_finding": "it tells what an aggregator and the books differed in, and that they do no more",
     "round_log": _SEALED,
     "round_segment": _SEALED,
     "round_tile": _SEALED,

@@ -20,7 +20,17 @@ from pitboss.kernel.ids import new_uuid
 from pitboss.platform.db import Database
 from pitboss.platform.telemetry import Metrics, Readiness, name_method
 from pitboss.platform.traces import NO_SPAN, SpanName, span
-from pitboss.web import brand, docs, health, operator_pages, pages, retention_page, status, subject_pages
+from pitboss.web import (
+    brand,
+    docs,
+    health,
+    operator_pages,
+    pages,
+    quality_pages,
+    retention_page,
+    status,
+    subject_pages,
+)
 from pitboss.web.calls import CallDesk, answer_call
 from pitboss.web.errors import EXCEPTION_HANDLERS, Unauthenticated
 from pitboss.web.reading import READING
@@ -94,8 +104,13 @@ def create_cell_app(parts: CellParts) -> Litestar:
     front = Router("/", route_handlers=brand.HANDLERS, dependencies=resources)
     desk = Router(
         "/",
-        route_handlers=[*operator_pages.HANDLERS, *subject_pages.HANDLERS, *retention_page.HANDLERS],
-        dependencies={"database": API_DEPENDENCIES["database"], **resources},
+        route_handlers=[
+            *operator_pages.HANDLERS,
+            *subject_pages.HANDLERS,
+            *retention_page.HANDLERS,
+            *quality_pages.HANDLERS,
+        ],
+        dependencies={"database": API_DEPENDENCIES["database"], **READING, **resources},
         exception_handlers={Unauthenticated: operator_pages.lead_to_sign_in},
     )
     return _create_app(

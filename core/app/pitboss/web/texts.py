@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pitboss.web import texts_retention, texts_subjects
+from pitboss.web import texts_quality, texts_retention, texts_subjects
 from pitboss_sdk.money import decimal_from_minor, get_currency
 
 LANGUAGES: Final = ("en", "es", "pt-BR")
@@ -97,7 +97,12 @@ _WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 
 
-_ALL: Final[Mapping[str, tuple[str, str, str]]] = {**_WORDS, **texts_subjects.WORDS, **texts_retention.WORDS}
+_ALL: Final[Mapping[str, tuple[str, str, str]]] = {
+    **_WORDS,
+    **texts_subjects.WORDS,
+    **texts_retention.WORDS,
+    **texts_quality.WORDS,
+}
 
 
 def texts_of(language: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pitboss.worker.games_jobs import game_jobs
 from pitboss.worker.jobs import Job, JobRegistry, without_payload
 from pitboss.worker.key_jobs import key_jobs
 from pitboss.worker.ledger_jobs import ledger_jobs
+from pitboss.worker.quality_jobs import quality_jobs
 from pitboss.worker.retention_jobs import retention_jobs
 from pitboss.worker.subject_jobs import subject_jobs
 from pitboss.worker.webhook_jobs import webhook_jobs
@@ -50,6 +51,7 @@ def register_jobs(parts: JobParts) -> JobRegistry:
             *capture_jobs(metrics, scopes),
             *game_jobs(parts.drivers),
             *key_jobs(parts.database, parts.ring),
+            *quality_jobs(parts.database, parts.drivers, metrics, scopes),
             *retention_jobs(parts.database),
             *subject_jobs(parts.ring, objects, metrics, scopes),
             *webhook_jobs(parts.receivers, metrics, scopes),

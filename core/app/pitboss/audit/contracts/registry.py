@@ -87,6 +87,8 @@ WRITES: Final[dict[str, tuple[Written, ...]]] = {
     "retention.plan_approved": (Written("retention_run"),),
     "retention.rows_destroyed": (Written("exclusion play_time_limit", Rows.ANY),),
     "retention.carried_out": (Written("retention_run"),),
+    "quality.finding_opened": (Written("quality_finding"),),
+    "quality.finding_closed": (Written("quality_finding"),),
     "subject_case.received": (Written("subject_case"),),
     "subject_case.moved": (Written("subject_case", Rows.SHARED),),
     "subject_case.ended": (Written("subject_case", Rows.SHARED),),
@@ -359,6 +361,14 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         },
     ),
     **_types(
+        Category.SYSTEM,
+        "quality_finding",
+        {
+            "quality.finding_opened": "A record was found missing, double, or other than its counterpart",
+            "quality.finding_closed": "What had been found wrong with a record is so no more",
+        },
+    ),
+    **_types(
         Category.SECURITY,
         "audit_log",
         {KEY_ROTATED: "A log got another signing key; the one before it has signed the statement"},
@@ -376,6 +386,11 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         Category.DATA_ACCESS,
         "player",
         {"player.viewed": "Somebody was shown what is held of one player"},
+    ),
+    **_types(
+        Category.DATA_ACCESS,
+        "quality_hour",
+        {"quality.viewed": "Somebody was shown what is wrong with records of an hour"},
     ),
     **_types(
         Category.DATA_ACCESS,

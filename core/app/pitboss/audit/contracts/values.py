@@ -127,6 +127,24 @@ class EventFilter(msgspec.Struct, frozen=True):
     until: datetime | None = None
 
 
+class LogFacts(msgspec.Struct, frozen=True):
+    """What the log made of the events of a span, for measures.
+
+    `telling` are events that tell of rows. `unlogged` are ids of events that have no place in the log, some of them;
+    `places` is how many places there are from the first to the last of the others, `entries` how many of these are
+    taken and `told` by how many events. `late` are those that no checkpoint proved in time.
+    """
+
+    events: int = 0
+    telling: int = 0
+    missing: int = 0
+    unlogged: tuple[str, ...] = ()
+    places: int = 0
+    entries: int = 0
+    told: int = 0
+    late: int = 0
+
+
 class EventMatch(msgspec.Struct, frozen=True):
     """An `EventFilter` that was found to make sense, as columns and the values that they must have."""
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--duplicates", type=click.IntRange(0, 100), default=20, show_default=True, help="Percent sent twice.")
 @click.option("--replays", type=click.IntRange(0, 100), default=10, show_default=True, help="Percent of rounds.")
 @click.option("--bad-signatures", type=click.IntRange(0, 100), default=5, show_default=True, help="Percent of calls.")
+@click.option("--books-fault", type=click.Choice(["lose", "double"]), help="Plant it in the aggregator's own books.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def simulate(
     target: str | None,
@@ -50,6 +51,7 @@ def simulate(
     duplicates: int,
     replays: int,
     bad_signatures: int,
+    books_fault: str | None,
     as_json: bool,
 ) -> None:
     """Play the aggregators and the players over HTTP; exit with 1 when an answer differs from the model."""
@@ -77,6 +79,8 @@ def simulate(
         raise click.ClickException(f"{error} is missing in a plugin's configuration or among the secrets") from None
     if not vendors:
         raise click.ClickException(f"none of {', '.join(slugs) or 'no plugins'} is spoken by the traffic source")
+    for vendor in vendors:
+        vendor.plant(books_fault or "")
     gateway = urlsplit(str(configs[vendors[0].plugin]["gateway_url"]))
     plan = Plan(
         target=target or str(_read_toml(settings.cell_file)["address"]),

@@ -28,6 +28,7 @@ from pitboss.cli.simulate.calls import (
     to_decimal,
 )
 from pitboss.cli.simulate.vendors import Game, Launch, Served
+from pitboss.kernel.clock import utc_now
 
 GAMES: Final = {
     "h88_lantern_bay": Game("Lantern Bay", "Video Slots", 96.2),
@@ -37,6 +38,9 @@ GAMES: Final = {
 }
 """Games of the demo by their code."""
 _WIRE_DECIMALS: Final = 5
+_TIME: Final = "%Y-%m-%dT%H:%M:%S"
+_BOOKS_KEPT: Final = 200_000
+"""Transactions that the aggregator remembers for its list."""
 _CODES: Final = {
     "RS_ERROR_NOT_ENOUGH_MONEY": INSUFFICIENT,
     "RS_ERROR_WRONG_SYNTAX": BAD_REQUEST,
@@ -60,6 +64,13 @@ class _Asked(msgspec.Struct):
     operator_id: int | str
 
 
+class _ListBody(msgspec.Struct):
+    operator_id: int | str
+    start_time: str = ""
+    end_time: str = ""
+    round: str = ""
+
+
 class _LaunchBody(msgspec.Struct):
     operator_id: int | str
     user: str
@@ -81,6 +92,9 @@ class Hub88:
         caleta = flavour == "caleta"
         self.signature_header = "x-auth-signature" if caleta else "x-hub88-signature"
         self._prefix = "/api/game/" if caleta else "/operator/generic/v2/game/"
+        self._books_path = "" if caleta else "/operator/generic/v2/transactions/list"
+        self._books: dict[str, dict[str, Any]] = {}
+        self._fault = ""
         self._operator = operator_id
         self._key = key
         self._operators_key = operators.public_key()
@@ -120,6 +134,42 @@ class Hub88:
             fields["reference_transaction_uuid"] = f"{call.round}-bet"
         return leg.kind, msgspec.json.encode(fields)
 
+    def keep_books(self, call: Call, holder: Holder, *, accepted: bool) -> None:
+        """Write what a call was answered for good into the aggregator's own books; a fault that is planted comes true."""
+        for leg in call.legs:
+            known = self._books.get(leg.reference)
+            if known is not None:
+                known["status"] = "TS_SUCCESS" if accepted else known["status"]
+                continue
+            entry = {
+                "transaction_uuid": leg.reference,
+                "kind": f"TK_{leg.kind.upper()}",
+                "status": "TS_SUCCESS" if accepted else "TS_DECLINED",
+                "amount": leg.amount_minor * 10**_WIRE_DECIMALS // 10**holder.decimals,
+                "currency": holder.currency,
+                "round": call.round,
+                "user": holder.account,
+                "game_code": holder.game,
+                "inserted_at": utc_now().strftime(_TIME),
+            }
+            self._books[leg.reference] = entry
+            if leg.kind == "bet" and accepted:
+                self._spoil(entry)
+        while len(self._books) > _BOOKS_KEPT:
+            del self._books[next(iter(self._books))]
+
+    def plant(self, fault: str) -> None:
+        """Let the books have a fault from the next bet on: `lose` one whose call was never sent, or `double` one."""
+        self._fault = fault
+
+    def _spoil(self, entry: dict[str, Any]) -> None:
+        name = str(entry["transaction_uuid"])
+        if self._fault == "lose":
+            self._books[f"{name}-lost"] = {**entry, "transaction_uuid": f"{name}-lost"}
+        if self._fault == "double":
+            self._books[f"{name} again"] = entry
+        self._fault = ""
+
     def negate(self, body: bytes) -> bytes:
         """Return a bet's body with its amount below zero."""
         return body.replace(b'"amount":', b'"amount":-')
@@ -142,7 +192,8 @@ class Hub88:
 
     def serve(self, asked: Served) -> tuple[int, Any] | Launch | None:
         """Answer a call of the platform; None for an address that is another's."""
-        if asked.method != "POST" or asked.path not in {f"{self._prefix}list", f"{self._prefix}url"}:
+        known = {f"{self._prefix}list", f"{self._prefix}url", *filter(None, [self._books_path])}
+        if asked.method != "POST" or asked.path not in known:
             return None
         try:
             signature = b64decode(asked.headers.get(self.signature_header, ""), validate=True)
@@ -152,6 +203,8 @@ class Hub88:
             return 401, {"error": "Request signature is invalid"}
         if str(operator) != self._operator:
             return 404, {"error": "The operator_id does not correspond to any existing Operator"}
+        if asked.path == self._books_path:
+            return self._list_books(asked.body)
         return self._list_games() if asked.path.endswith("list") else self._launch(asked)
 
     def _list_games(self) -> tuple[int, Any]:
@@ -169,6 +222,18 @@ class Hub88:
             for code, game in self.games.items()
         ]
         return 200, games
+
+    def _list_books(self, body: bytes) -> tuple[int, Any]:
+        try:
+            asked = msgspec.json.decode(body, type=_ListBody)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return 400, {"error": str(error)}
+        if not asked.round and not (asked.start_time and asked.end_time):
+            return 400, {"error": "start_time and end_time, or round"}
+        if asked.round:
+            return 200, [each for each in self._books.values() if each["round"] == asked.round]
+        told = self._books.values()
+        return 200, [each for each in told if asked.start_time <= each["inserted_at"] <= asked.end_time]
 
     def _launch(self, asked: Served) -> tuple[int, Any] | Launch:
         try:

@@ -278,6 +278,7 @@ class Player:
             answers = [await self._answer(operation, body, expected) for _ in range(2 if twice else 1)]
         for answer in answers:
             self._check(call, answer, expected, holder.decimals)
+        self.vendor.keep_books(call, holder, accepted=not expected.api_code)
         if twice:
             self._tally.counts["duplicates"] += 1
             if answers[0].body != answers[1].body:

@@ -120,6 +120,12 @@ class Softswiss:
         """Return operation and body of a call."""
         return call.operation, encode(call, holder)
 
+    def keep_books(self, call: Call, holder: Holder, *, accepted: bool) -> None:
+        """Keep no books: there is no call that asks for them."""
+
+    def plant(self, fault: str) -> None:
+        """Have no fault: there are no books."""
+
     def negate(self, body: bytes) -> bytes:
         """Return a bet's body with its amount below zero."""
         return body.replace(b'"amount":"', b'"amount":"-')

@@ -74,6 +74,14 @@ class Vendor(Protocol):
         """Return operation and body of a call; the same call again has the same bytes."""
         ...
 
+    def keep_books(self, call: Call, holder: Holder, *, accepted: bool) -> None:
+        """Write what a call was answered for good into the aggregator's own books, where it has some to ask for."""
+        ...
+
+    def plant(self, fault: str) -> None:
+        """Let those books have a fault: `lose` or `double`."""
+        ...
+
     def negate(self, body: bytes) -> bytes:
         """Return a bet's body with its amount below zero."""
         ...

@@ -36,6 +36,7 @@ NOT_BOUND: Final[Mapping[str, str]] = {
     "key_epoch": "keys of a tenant, of no player",
     "legal_hold": "what a court or an authority has asked for; to tell a subject of it may be forbidden",
     "outbox_job": "work on its way, which ends within minutes and is swept within a day",
+    "quality_finding": "what was wrong with records of journal and round, which are told, by the provider's names",
     "retention_run": "what was proposed for destruction by its age, table by table",
     "round_segment": "the bytes that prove the rounds and payments of round and journal, which are told",
     "webhook": "messages of vendors as they came, under the vendor's own names",

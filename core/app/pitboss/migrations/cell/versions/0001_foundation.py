@@ -476,6 +476,74 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "slug", name=op.f("pk_plugin_enablement")),
     )
     op.create_table(
+        "quality_comparison",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("plugin", sa.Text(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("listed", sa.BigInteger(), nullable=False),
+        sa.Column("matched", sa.BigInteger(), nullable=False),
+        sa.Column("late", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "compared_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("problem", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "hour", "plugin", name=op.f("pk_quality_comparison")),
+    )
+    op.create_table(
+        "quality_finding",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("finding_id", sa.Uuid(), nullable=False),
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("area", sa.SmallInteger(), nullable=False),
+        sa.Column("dimension", sa.SmallInteger(), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("plugin", sa.Text(), server_default="", nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("provider_round", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("is_open", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "finding_id", name=op.f("pk_quality_finding")),
+        sa.UniqueConstraint(
+            "tenant_id",
+            "hour",
+            "kind",
+            "plugin",
+            "reference",
+            name=op.f("uq_quality_finding_tenant_id_hour_kind_plugin_reference"),
+        ),
+    )
+    op.create_index(
+        "ix_quality_finding_open",
+        "quality_finding",
+        ["tenant_id", "hour", "finding_id"],
+        unique=False,
+        postgresql_where=sa.text("is_open"),
+    )
+    op.create_table(
+        "quality_measure",
+        sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("area", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("dimension", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("found", sa.BigInteger(), nullable=False),
+        sa.Column("wrong", sa.BigInteger(), nullable=False),
+        sa.Column("share_ppm", sa.BigInteger(), nullable=False),
+        sa.Column("threshold_ppm", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column(
+            "measured_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.CheckConstraint("found >= 0 and wrong >= 0", name=op.f("ck_quality_measure_counts")),
+        sa.PrimaryKeyConstraint("tenant_id", "hour", "area", "dimension", name=op.f("pk_quality_measure")),
+    )
+    op.create_table(
         "retention_run",
         sa.Column("tenant_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("run_id", sa.Uuid(), nullable=False),
