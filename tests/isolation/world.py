@@ -218,7 +218,7 @@ async def _live(world: World, side: Side) -> None:
             path = f"{slug}/{PLUGIN}/betwin"
             played = _taken(await world.call_wallet(client, path, side, side.movement("bet", ids["bet"])), 200)
             ids["round_id"] = played["round_id"]
-        pause = {"days": 1, "reason": f"pause-of-{slug}"}
+        pause = {"days": 1, "reason": f"pause_of_{slug}"}
         excluded = await client.post(f"{operate}/exclusions", json=pause, headers=side.operator)
         ids["exclusion_id"] = _taken(excluded, 201)["exclusion_id"]
         ids["event_id"] = f"event-of-{slug}"

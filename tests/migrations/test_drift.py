@@ -35,6 +35,19 @@ CHANGES = {
     "grant usage on sequence batch_block_seq to pitboss_relay": "relation public.batch_block_seq: differs",
     "alter view ledger_line reset (security_invoker)": "relation public.ledger_line: differs",
     "drop view ledger_line": "relation public.ledger_line: missing",
+    "do $$ begin execute 'create or replace view ledger_line with (security_invoker = true) as select * from ('"
+    " || rtrim(pg_get_viewdef('ledger_line'::regclass), ';') || ') x where false'; end $$": (
+        "relation public.ledger_line: differs"
+    ),
+    "alter table retention_run drop constraint ck_retention_run_four_eyes": (
+        "rule retention_run.ck_retention_run_four_eyes: missing"
+    ),
+    "alter table retention_step drop constraint pk_retention_step": "rule retention_step.pk_retention_step: missing",
+    "drop index uq_outbox_job_dedupe": "rule outbox_job.uq_outbox_job_dedupe: missing",
+    "alter table hold drop constraint fk_hold_tenant_id_wallet_id_wallet; alter table hold add constraint"
+    " fk_hold_tenant_id_wallet_id_wallet foreign key (tenant_id, wallet_id) references wallet not valid": (
+        "rule hold.fk_hold_tenant_id_wallet_id_wallet: missing"
+    ),
     "create view everything as select * from wallet": "relation public.everything: not in the code",
     "create materialized view everything as select * from wallet": "relation public.everything: not in the code",
     "create function helper() returns int language sql as 'select 1'": "function helper(): not in the code",

@@ -67,6 +67,9 @@ async def test_every_endpoint_that_shows_players_to_others_says_so(web: WebUnder
     others = {path for path, handler in handlers(web) if "GET" in handler.http_methods} - reading
     operators = {path for path in others if path.startswith("/api/v1") and "/operator/" in path}
     assert operators <= NOTHING_HELD, "an answer whose fields bear no name of a column is looked at by a person"
+    rooms = {path: str(handler.opt.get("permission", "")).partition(".")[0] for path, handler in handlers(web)}
+    pages = {path for path in others if path.startswith("/operator/") and rooms[path] in {"subjects", "retention"}}
+    assert pages == {"/operator/subjects/exports/{export_id:uuid}"}, "a fetch leaves an event of its own"
     for path, handler in handlers(web):
         if OPTION in handler.opt:
             assert "reading" in handler.parsed_fn_signature.parameters, path

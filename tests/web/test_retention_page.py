@@ -6,6 +6,7 @@ import html
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import asyncpg
 import httpx
 from tests.factories.databases import PlaneDatabase
 from tests.factories.players import AURORA, open_cell
@@ -31,10 +32,15 @@ async def leave_something(cell_database: PlaneDatabase) -> None:
     step = Step(1, "round", "", "creation", datetime.now(UTC) - timedelta(days=2000), 42, 0, None)
     async with open_cell(cell_database) as cell, cell.transaction(AURORA) as session:
         await retention.place_hold(
-            session, AURORA, case_reference="case <7>", reason="claim", actor=ADA, origin=Origin(), table="round"
+            session, AURORA, case_reference="case-7", reason="claim", actor=ADA, origin=Origin(), table="round"
         )
         draft = Draft(Schedule((line,), "v", utc_now()), (step,))
-        await retention.propose_plan(session, AURORA, draft, reason="<b>law</b>", actor=ADA, origin=Origin())
+        await retention.propose_plan(session, AURORA, draft, reason="law", actor=ADA, origin=Origin())
+    admin = await asyncpg.connect(cell_database.admin_url)
+    await admin.execute(
+        "update legal_hold set case_reference = 'case <7>'; update retention_run set reason = '<b>law</b>'"
+    )
+    await admin.close()
 
 
 async def test_the_page_shows_schedules_holds_and_plans_in_three_languages(

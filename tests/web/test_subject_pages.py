@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -31,6 +32,7 @@ from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import Actor, ActorKind, Origin
 from pitboss.platform.catalog import load_metadata
+from pitboss.platform.db import ContextSigner
 from pitboss.platform.embedded import RedisServer
 from pitboss.platform.objects import ObjectFolder
 from pitboss.platform.telemetry import Metrics
@@ -138,6 +140,103 @@ async def test_a_form_of_another_site_does_nothing(web: WebUnderTest, headers: d
         assert answer.headers["location"] == "/operator"
         shown = (await client.get(page)).text
         assert texts_of("en")["case_identity_checked"] not in shown.split("<select")[0]
+
+
+FORMS = ("step", "export", "restrict", "lift", "correct", "erase")
+
+
+def list_forms(web: WebUnderTest) -> set[str]:
+    routes = cast("Any", web.front)._app.routes
+    return {
+        route.path for route in routes if route.path.startswith("/operator") and "POST" in getattr(route, "methods", ())
+    }
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {},
+        {"origin": "https://evil.example"},
+        {"origin": "https://jade.localhost"},
+        {"origin": "null"},
+    ],
+    ids=["said by the browser", "no word", "another site", "another tenant", "a sandbox"],
+)
+async def test_no_form_of_another_site_is_taken_wherever_it_leads(web: WebUnderTest, headers: dict[str, str]) -> None:
+    async with browse(web) as client:
+        await enter(web, client)
+        page, _ = await open_request(web, client, "access")
+        forms = list_forms(web)
+        assert forms >= {
+            "/operator",
+            "/operator/sign-out",
+            HOME,
+            *(f"{HOME}/{{case_id:uuid}}/{name}" for name in FORMS),
+        }
+        before = await read_log(web)
+        client.headers.pop("sec-fetch-site")
+        for form in forms:
+            address = form.replace("{case_id:uuid}", page.rpartition("/")[2])
+            data = {"token": web.settings.operator_token or "", "state": "identity_checked", "sure": "yes"}
+            answer = await client.post(address, data=data, headers=headers)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/operator"), form
+            assert "set-cookie" not in answer.headers, form
+        assert await read_log(web) == before
+        own = await client.post(
+            f"{page}/step", data={"state": "identity_checked"}, headers={"origin": "https://aurora.localhost"}
+        )
+        assert own.headers["location"] == page
+
+
+async def read_log(web: WebUnderTest, category: str = "") -> list[tuple[str, str]]:
+    """Return types and targets of what the tenant's log tells, but for reads where nothing else is asked for."""
+    assert web.settings.cell_database_url is not None
+    connection = await asyncpg.connect(web.settings.cell_database_url)
+    try:
+        token = ContextSigner(web.settings.context_keys).sign([1], connection.get_server_pid())
+        await connection.execute("select set_config('pitboss.ctx', $1, false)", token)
+        rows = await connection.fetch(
+            "select type, target_id from audit_event where category = $1 or $1 = '' and category <> 'data_access'"
+            " order by occurred_at, event_id",
+            category,
+        )
+    finally:
+        await connection.close()
+    return [(row["type"], row["target_id"]) for row in rows]
+
+
+async def test_who_looks_and_who_guesses_a_token_is_told_in_the_log(web: WebUnderTest) -> None:
+    async with browse(web) as client:
+        await enter(web, client)
+        page, player = await open_request(web, client, "access")
+        known = len(await read_log(web, "data_access"))
+        for address in (HOME, page, "/operator/retention"):
+            assert (await client.get(address)).status_code == 200
+        looked = (await read_log(web, "data_access"))[known:]
+        assert looked == [("subject_case.listed", ""), ("player.viewed", player), ("retention.viewed", "")]
+        steps = (await client.get(page)).text.partition('id="steps-title"')[2]
+        assert "player.viewed" not in steps
+        for _ in range(3):
+            assert (await client.post("/operator", data={"token": "guess"})).status_code == 401
+        assert (await read_log(web, "security")).count(("token.refused", "operator")) == 1
+
+
+async def test_forms_reach_no_request_of_another_tenant(web: WebUnderTest) -> None:
+    async with browse(web) as client, browse(web, "jade.localhost") as jade:
+        await enter(web, client)
+        await enter(web, jade)
+        page, player = await open_request(web, client, "access")
+        before = await read_log(web)
+        for name in FORMS:
+            data = {"state": "identity_checked", "sure": "yes", "first_name": "Eve"}
+            answers = [await jade.post(f"{each}/{name}", data=data) for each in (page, f"{HOME}/{new_uuid()}")]
+            assert {answer.status_code for answer in answers} == {404}, name
+            theirs, nobodys = ({**answer.json(), "request_id": ""} for answer in answers)
+            assert theirs == nobodys, name
+        opened = await jade.post(HOME, data={"player": player, "kind": "access", "reference": "theirs"})
+        assert opened.headers["location"] == f"{HOME}?problem=accounts.player_not_found"
+        assert await read_log(web) == before
 
 
 async def test_a_request_of_access_is_answered_from_its_page(

@@ -48,6 +48,8 @@ class ArchiveCheck:
             self._follow(check, previous)
             keys, previous, end = check.keys, check.report.manifest, check.report.end
             last = check.loaded[-1] if check.loaded else last
+        if packages and not self.report.packages:
+            self.report.find("archive", f"no package of {self.report.origin} is whole: nothing is proved")
         self.report.end, self.report.manifest = end, previous or ""
         if self._since is not None and self._since.size > end:
             self.report.find("consistency", f"the archive ends at {end}, the log had {self._since.size} before")

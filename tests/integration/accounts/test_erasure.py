@@ -10,6 +10,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from subprocess import run as run_process
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.architecture.test_classes import NOT_SEALED
+from tests.factories.captures import list_faults
 from tests.factories.databases import DatabaseServer, PlaneDatabase
 from tests.factories.dumps import Backup, backup, copy_keys, put_keys
 from tests.factories.keys import key_folder, make_ring
@@ -29,6 +31,7 @@ from tests.factories.tenants import environment_of
 from tests.factories.web import apply_policies, cell_settings, store_directory
 
 from pitboss.accounts import service as accounts
+from pitboss.accounts import store
 from pitboss.accounts.contracts import (
     EMAIL_INDEX,
     IDENTITY_COLUMNS,
@@ -174,6 +177,14 @@ async def test_an_address_is_found_by_a_digest_that_nobody_makes_without_the_ten
     comparable = normalise("exact.1", sent.email)
     assert digest not in {index_value(key, 1, EMAIL_INDEX, comparable) for key in (b"", bytes(32), comparable.encode())}
     assert len(digest) == 32
+    # Nor does the table that counts attempts let anybody try out addresses.
+    await sign_in(town.cell, PASSWORDS, sent.email, password="wrong horse battery", scope=SCOPE)
+    kept = {key for (key,) in await town.rows("select key from attempt_throttle")}
+    named = ("sign_in", "aurora", comparable), ("address", "192.0.2.1")
+    guesses = {sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).digest()[:16] for parts in named}
+    assert kept
+    assert {len(key) for key in kept} == {16}
+    assert not kept & guesses
     assert not isinstance(await sign_in(town.cell, PASSWORDS, sent.email.upper(), scope=SCOPE), SignInFailure)
 
 
@@ -231,6 +242,30 @@ async def test_who_was_erased_is_gone_and_the_account_stays(town: Town) -> None:
     assert await town.identity(bo) == before
     again, _ = await town.add("again", email=sent.email)
     assert (await town.identity(again)).first_name == "Canaryagain"
+
+
+async def test_one_erasure_covers_nobody_else_who_goes_with_it(town: Town) -> None:
+    (ann, _), (bo, _) = await town.add("ann"), await town.add("bo")
+    await town.close(ann)
+    async with town.cell.transaction(SCOPE) as session:
+        await accounts.erase(
+            session,
+            SCOPE,
+            make_ring(SCOPE.cell),
+            ann.public_id,
+            policy_version="schedule 7",
+            checks=(),
+            reason="subject_request",
+            actor=OPERATOR,
+            origin=make_origin(),
+        )
+        gone = await store.delete_person(session, SCOPE, bo.player_id)
+        await keys.restrict_subject(session, SCOPE, bo.public_id)
+    assert gone["player_identity"] == 1
+    found = {each.split(" (")[0].removeprefix("tenant 1: unexplained ") for each in await list_faults(town.plane)}
+    rows = {f"player_credential {bo.player_id}", f"player_identity {bo.player_id}", f"subject_key {bo.public_id}:1"}
+    assert rows <= found
+    assert not {row.replace(str(bo.player_id), str(ann.player_id)) for row in rows} & found
 
 
 async def test_what_the_law_keeps_is_restricted_and_not_erased(town: Town) -> None:

@@ -159,6 +159,15 @@ def drop_a_package(store: Path) -> None:
             path.unlink()
 
 
+def leave_a_stump(store: Path) -> None:
+    """Leave nothing but the beginning of the first package, as if it were still on its way."""
+    lines = [json.loads(line) for line in (store / "journal.jsonl").read_bytes().splitlines()]
+    write_journal(store, lines[:1])
+    for path in store.iterdir():
+        if path.name not in {"journal.jsonl", "eu-1%aurora%audit%000000000000%checkpoints.jsonl@00000001"}:
+            path.unlink()
+
+
 def write_journal(store: Path, lines: list[dict[str, object]]) -> None:
     before, written = "0" * 64, []
     for line in lines:
@@ -176,6 +185,7 @@ TAMPERINGS = {
     weaken_a_lock: "lock",
     break_the_journal: "store",
     drop_a_package: "sequence",
+    leave_a_stump: "archive",
 }
 """Ways to reach into a store, and the check that has to tell of each."""
 

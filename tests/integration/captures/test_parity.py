@@ -160,7 +160,8 @@ async def hold(session: AsyncSession, player: Player, step: int) -> None:
         )
     else:
         (found,) = await retention.list_holds(session, SCOPE)
-        await retention.lift_hold(session, SCOPE, found.hold_id, reason="over", **by())
+        another = {**by(), "actor": Actor(ActorKind.OPERATOR, "bo")} if step == 2 else by()
+        await retention.lift_hold(session, SCOPE, found.hold_id, reason="over", **another)
 
 
 async def reset(cell: Database, worker: Database, player: Player) -> None:
@@ -194,6 +195,7 @@ async def live_as_player(cell: Database, worker: Database) -> None:
     for step in range(2):
         async with cell.transaction(SCOPE) as session:
             await award(session, wallet, step)
+    for step in range(3):
         async with cell.transaction(SCOPE) as session:
             await hold(session, player, step)
     await reset(cell, worker, player)

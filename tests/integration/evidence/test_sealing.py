@@ -244,6 +244,18 @@ async def test_a_gap_in_the_journal_stops_the_log(books: SealedHouse) -> None:
     assert await manifests(books) == []
 
 
+async def test_what_stands_in_the_place_of_a_manifest_stops_its_log_and_nobody_elses(books: SealedHouse) -> None:
+    keep = Retention(Mode.COMPLIANCE, datetime.now(UTC) + timedelta(days=1))
+    await books.worm.put("rounds/eu-1/aurora/0000000000.manifest", b"planted \xff", keep)
+    await books.play_rounds(1)
+    sealer = books.sealer()
+    try:
+        assert await sealer.step() == 0
+    finally:
+        await sealer.close()
+    assert await manifests(books) == []
+
+
 class DyingStore(LocalWormStore):
     """Keeps what is put, and says after so many that it is away."""
 

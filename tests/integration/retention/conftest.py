@@ -114,7 +114,7 @@ class House:
     async def propose(self) -> Run:
         draft = await self.draw()
         async with self.app.transaction(AURORA) as session:
-            return await retention.propose_plan(session, AURORA, draft, reason="the law", actor=ADA, origin=ORIGIN)
+            return await retention.propose_plan(session, AURORA, draft, reason="the_law", actor=ADA, origin=ORIGIN)
 
     async def approve(self, run: Run, actor: Actor = BO, packs: Mapping[str, LoadedPack] = PACKS) -> Run:
         async with self.app.transaction(AURORA) as session:
@@ -125,12 +125,13 @@ class House:
     async def hold(self, **what: Any) -> Hold:
         async with self.app.transaction(AURORA) as session:
             return await retention.place_hold(
-                session, AURORA, case_reference="case 7", reason="a claim", actor=ADA, origin=ORIGIN, **what
+                session, AURORA, case_reference="case-7", reason="claim", actor=ADA, origin=ORIGIN, **what
             )
 
     async def lift(self, hold: Hold) -> None:
         async with self.app.transaction(AURORA) as session:
-            await retention.lift_hold(session, AURORA, hold.hold_id, reason="over", actor=BO, origin=ORIGIN)
+            for actor in (ADA, BO):
+                await retention.lift_hold(session, AURORA, hold.hold_id, reason="over", actor=actor, origin=ORIGIN)
 
     async def destroy(self, run: Run, most: int = 1000) -> None:
         """Carry a plan out to its end, as the worker does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
@@ -48,7 +49,7 @@ async def test_nothing_is_purged_where_nobody_verified_a_period(house: House, se
     assert "journal: balances are the sums of the journal" in shown.output
     planned = await say(settings, "plan", "aurora")
     assert "aurora: 0 rows would be destroyed, 0 are held back" in planned.output
-    refused = await say(settings, "plan", "aurora", "--propose", "--reason", "the law")
+    refused = await say(settings, "plan", "aurora", "--propose", "--reason", "the_law")
     assert getattr(refused.exception, "code", "") == "retention.nothing_due"
     assert await house.count("round") == 2
 
@@ -61,7 +62,13 @@ async def test_holds_are_placed_listed_and_lifted(house: House, settings: Settin
     assert placed.exit_code == 0, placed.output
     hold_id = placed.output.split()[0]
     assert f"player {who.public_id}: case 7/26" in (await say(settings, "holds", "aurora")).output
-    assert (await say(settings, "lift", "aurora", hold_id, "--reason", "over")).exit_code == 0
+    asked = await say(settings, "lift", "aurora", hold_id, "--reason", "over")
+    assert "is held until somebody else than deployment:" in asked.output, asked.output
+    alone = await say(settings, "lift", "aurora", hold_id, "--reason", "over")
+    assert isinstance(alone.exception, SamePerson)
+    assert "asked for its end" in (await say(settings, "holds", "aurora")).output
+    async with house.app.transaction(AURORA) as session:
+        await retentions.lift_hold(session, AURORA, UUID(hold_id), reason="over", actor=ADA, origin=ORIGIN)
     assert "nothing is held" in (await say(settings, "holds", "aurora")).output
     assert "lifted on" in (await say(settings, "holds", "aurora", "--all")).output
 
@@ -71,7 +78,7 @@ async def test_the_person_who_proposed_is_refused(house: House, settings: Settin
     draft = await house.draw()
     async with house.app.transaction(AURORA) as session:
         run = await retentions.propose_plan(
-            session, AURORA, draft, reason="the law", actor=deployment_actor(), origin=ORIGIN
+            session, AURORA, draft, reason="the_law", actor=deployment_actor(), origin=ORIGIN
         )
     refused = await say(settings, "approve", "aurora", str(run.run_id), "--digest", run.digest)
     assert isinstance(refused.exception, SamePerson)

@@ -10,23 +10,25 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.factories.players import AURORA, JADE
-from tests.integration.retention.conftest import BO, ORIGIN, PACKS, TABLES, WORKER, House, make_packs
+from tests.integration.retention.conftest import ADA, BO, ORIGIN, PACKS, TABLES, WORKER, House, make_packs
 
 from pitboss.audit.contracts import EventFilter
 from pitboss.audit.service import list_events
 from pitboss.captures.service import reconcile
 from pitboss.kernel.clock import utc_now
 from pitboss.kernel.ids import new_uuid
+from pitboss.kernel.scope import Actor
 from pitboss.keys.contracts import Obstacle
 from pitboss.retention import rules
 from pitboss.retention import service as retention
-from pitboss.retention.contracts import PLAN_LIFETIME, Run
+from pitboss.retention.contracts import PLAN_LIFETIME, Hold, Run
 from pitboss.retention.errors import (
     HoldInvalid,
     HoldLifted,
     NothingDue,
     PlanDiffers,
     PlanStale,
+    ReasonInvalid,
     RunUnknown,
     SamePerson,
 )
@@ -270,6 +272,38 @@ async def test_a_hold_says_what_it_holds(house: House) -> None:
     with pytest.raises(DBAPIError, match="settled"):
         async with house.app.transaction(AURORA) as session:
             await session.execute(text("update legal_hold set lifted_at = now() + interval '1 day'"))
+
+
+async def test_a_hold_is_lifted_by_two_people_and_words_about_a_person_are_not_kept(house: House) -> None:
+    hold = await house.hold()
+
+    async def lift(actor: Actor, reason: str = "over") -> Hold:
+        async with house.app.transaction(AURORA) as session:
+            return await retention.lift_hold(session, AURORA, hold.hold_id, reason=reason, actor=actor, origin=ORIGIN)
+
+    assert (await lift(ADA)).lifted_at is None
+    with pytest.raises(SamePerson):
+        await lift(ADA)
+    for by in ("lift_asked_by", "null"):  # nor behind the use case: the table refuses one person, and nobody who asked
+        with pytest.raises(DBAPIError, match=r"ck_legal_hold_(four_eyes|asked)"):
+            async with house.app.transaction(AURORA) as session:
+                await session.execute(
+                    text(
+                        "update legal_hold set lifted_at = now(), lifted_by = coalesce(lift_asked_by, 'x'),"
+                        f" lift_asked_by = {by}"
+                    )
+                )
+    assert await house.admin.fetchval("select count(*) from legal_hold where lifted_at is null") == 1
+    for words in ("Because Ana Pérez asked", "", "x" * 41):
+        with pytest.raises(ReasonInvalid):
+            await lift(BO, words)
+    for case in ("Ana Pérez", "x" * 101):
+        with pytest.raises(ReasonInvalid):
+            async with house.app.transaction(AURORA) as session:
+                await retention.place_hold(
+                    session, AURORA, case_reference=case, reason="claim", actor=ADA, origin=ORIGIN
+                )
+    assert (await lift(BO)).lifted_by == "deployment:bo"
 
 
 async def test_two_workers_at_once_destroy_each_row_once(house: House) -> None:

@@ -15,6 +15,7 @@ from pitboss.accounts import service as accounts
 from pitboss.accounts.contracts import Player, StatusReason
 from pitboss.accounts.errors import PlayerErased, PlayerNotFound
 from pitboss.kernel.clock import utc_now
+from pitboss.kernel.scope import Actor, ActorKind
 from pitboss.keys import service as keys
 from pitboss.keys.contracts import SubjectState
 from pitboss.keys.errors import SubjectRestricted
@@ -194,7 +195,9 @@ async def test_an_erasure_that_nothing_stands_against_completes(desk: Desk) -> N
         held = await subjects.erase(session, AURORA, RING, held.case_id, packs, **BY)
     assert (held.state, held.reasons) == (CaseState.PARTIAL, (CaseReason.LEGAL_HOLD,))
     async with desk.app.transaction(AURORA) as session:
-        await retention.lift_hold(session, AURORA, hold, reason="over", **BY)
+        for who in ("ada", "bo"):
+            by = {**BY, "actor": Actor(ActorKind.DEPLOYMENT, who)}
+            await retention.lift_hold(session, AURORA, hold, reason="over", **by)
         case = await subjects.erase(session, AURORA, RING, case.case_id, packs, **BY)
         assert case.state is CaseState.COMPLETED
         with pytest.raises(PlayerErased):

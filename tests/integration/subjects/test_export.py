@@ -170,6 +170,18 @@ async def test_an_export_lies_sealed_and_opens_for_its_tenant_alone(desk: Desk) 
     ]
 
 
+async def test_a_file_that_was_put_in_place_of_another_opens_nothing(desk: Desk) -> None:
+    player = await desk.add_player()
+    _, first, _ = await desk.export(player, CaseKind.ACCESS)
+    _, second, _ = await desk.export(player, CaseKind.PORTABILITY)
+    folder = desk.objects.of(AURORA, ROOM)
+    files = {name: folder._folder / f"{name.hex}.sealed" for name in (first, second)}
+    files[first].write_bytes(files[second].read_bytes())
+    with pytest.raises(ExportNotFound):
+        await desk.fetch(first)
+    await desk.fetch(second)
+
+
 async def test_an_export_that_is_over_is_gone(desk: Desk) -> None:
     player = await desk.add_player()
     _, export_id, _ = await desk.export(player, CaseKind.ACCESS)

@@ -19,6 +19,8 @@ TYPES = {
     "one": (Written("t u", Rows.ONE),),
     "some": (Written("t", Rows.SOME),),
     "any": (Written("t", Rows.ANY),),
+    "maybe": (Written("t", Rows.MAYBE),),
+    "kin": (Written("t", Rows.KIN),),
     "two": (Written("t"), Written("u", Rows.ONE)),
 }
 
@@ -28,7 +30,7 @@ def judge(rows: str, events: str) -> list[str]:
     captures: list[Capture] = []
     told: list[ToldEvent] = []
     for row in rows.split():
-        table, key = row.split(":")
+        table, _, key = row.partition(":")
         captures.append(Capture(7, NOW, table, key, "update", "login"))
     for event in events.split():
         event_type, target = event.split(":")
@@ -62,6 +64,14 @@ def judge(rows: str, events: str) -> list[str]:
         ("t:1 t:2", "one:x named:2", []),
         ("t:1", "unknown:1", ["unexplained t 1"]),
         ("v:1", "any:x", ["unexplained v 1"]),
+        ("", "maybe:x", []),
+        ("t:5", "maybe:x", []),
+        ("t:5 t:5", "maybe:x", []),
+        ("t:5 t:6", "maybe:x maybe:y", []),
+        ("", "kin:x", []),
+        ("t:a:1 t:a:2", "kin:x", []),
+        ("t:a:1 t:b:1 t:a:2", "kin:b", ["unexplained t a:1", "unexplained t a:2"]),
+        ("t:a:1 t:b:1", "kin:x kin:y", []),
     ],
 )
 def test_rows_and_events_match(rows: str, events: str, findings: list[str]) -> None:
@@ -88,6 +98,12 @@ def test_a_lost_or_added_half_is_always_found_and_order_makes_no_difference() ->
         assert judge(" ".join(each for each in rows if each != f"t:{victim}"), " ".join(events)) == [
             f"unfounded named {victim}"
         ]
+
+
+def test_an_event_about_one_row_or_one_subject_covers_no_second() -> None:
+    assert len(judge("t:5 t:6", "maybe:x")) == 1
+    assert judge("t:a:1 t:b:1", "kin:a") == ["unexplained t b:1"]
+    assert len(judge("t:a:1 t:b:1 t:c:1", "kin:x kin:y")) == 1
 
 
 def test_every_type_that_writes_is_registered() -> None:

@@ -30,6 +30,10 @@ EMAIL_INDEX: Final = IndexedField("player_identity", "email", "exact.1")
 """How an account is found by its address. What is indexed is normalised by this room, so the form is the value itself."""
 
 
+THROTTLE_INDEX: Final = IndexedField("attempt_throttle", "key", "exact.1", 128)
+"""How attempts are counted: whoever has the table alone cannot try out whose they were."""
+
+
 class PlayerStatus(IntEnum):
     """Stored as a number, so numbers are never reused. Closed is final."""
 

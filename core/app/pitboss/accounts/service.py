@@ -21,6 +21,7 @@ from pitboss.accounts.contracts import (
     IDENTITY_COLUMNS,
     RESET_LIFETIME,
     SESSION_LIFETIME,
+    THROTTLE_INDEX,
     BrandTerms,
     Identity,
     Letter,
@@ -62,9 +63,10 @@ RESET_MAIL_JOB: Final = "accounts.send_password_reset"
 """Outbox job; its payload is the keyword arguments of `make_password_reset`, and `mail_id`, by which a job that
 runs again writes the same mail and not another one."""
 
-_SIGN_IN_BURST, _SIGN_IN_STEP = 10, timedelta(seconds=30)
-_ADDRESS_BURST, _ADDRESS_STEP = 100, timedelta(seconds=1)
-_RESET_BURST, _RESET_STEP = 3, timedelta(minutes=20)
+_Allowance = tuple[int, timedelta]
+_SIGN_IN: Final[_Allowance] = (10, timedelta(seconds=30))
+_ADDRESS: Final[_Allowance] = (100, timedelta(seconds=1))
+_RESET: Final[_Allowance] = (3, timedelta(minutes=20))
 _KEEP_RESETS = timedelta(days=30)
 _NOBODY: Final = 0
 
@@ -131,8 +133,7 @@ async def begin_sign_in(
     The edge commits, lets `Passwords.verify` judge, and hands both to `finish_sign_in` in a new transaction.
     """
     email_normalised = rules.normalise_email(email)
-    account_key = _throttle_key("sign_in", brand, email_normalised or email)
-    await _charge(session, scope, account_key, origin, burst=_SIGN_IN_BURST, step=_SIGN_IN_STEP)
+    account_key = await _charge(session, scope, ring, origin, _SIGN_IN, "sign_in", brand, email_normalised or email)
     email_index = await keys.compute_index(session, scope, ring, EMAIL_INDEX, email_normalised or "")
     found = await store.fetch_credential(session, scope, brand, email_index)
     player_id, password_hash = found or (_NOBODY, "")
@@ -369,8 +370,7 @@ async def request_password_reset(
     For an unknown address the job does nothing. Raises `TooManyAttempts`, counted by what was typed.
     """
     email_normalised = rules.normalise_email(email)
-    key = _throttle_key("password_reset", brand, email_normalised or email)
-    await _charge(session, scope, key, origin, burst=_RESET_BURST, step=_RESET_STEP)
+    await _charge(session, scope, ring, origin, _RESET, "password_reset", brand, email_normalised or email)
     email_index = await keys.compute_index(session, scope, ring, EMAIL_INDEX, email_normalised or "")
     found = await store.fetch_credential(session, scope, brand, email_index)
     payload = {
@@ -440,15 +440,17 @@ async def _get(session: AsyncSession, scope: TenantScope, public_id: UUID, *, lo
 
 
 async def _charge(
-    session: AsyncSession, scope: TenantScope, key: bytes, origin: Origin, *, burst: int, step: timedelta
-) -> None:
-    """Charge the account's key, then the address's: always in this order, so that no two wait for each other."""
-    allowed = await store.charge_attempt(session, scope, key, burst=burst, step=step)
-    if allowed and origin.ip:
-        address = _throttle_key("address", origin.ip)
-        allowed = await store.charge_attempt(session, scope, address, burst=_ADDRESS_BURST, step=_ADDRESS_STEP)
-    if not allowed:
-        raise TooManyAttempts("too many attempts; try again later")
+    session: AsyncSession, scope: TenantScope, ring: KeyRing, origin: Origin, allowance: _Allowance, *named: str
+) -> bytes:
+    """Charge the account's key, which is returned, then the address's: in this order, so that no two wait for another."""
+    key = await _throttle_key(session, scope, ring, *named)
+    charges = [(key, allowance)]
+    if origin.ip:
+        charges.append((await _throttle_key(session, scope, ring, "address", origin.ip), _ADDRESS))
+    for charged, (burst, step) in charges:
+        if not await store.charge_attempt(session, scope, charged, burst=burst, step=step):
+            raise TooManyAttempts("too many attempts; try again later")
+    return key
 
 
 async def _record(
@@ -488,10 +490,10 @@ async def _record_failure(
     await record_event(session, scope, event)
 
 
-def _throttle_key(*parts: str) -> bytes:
-    """Return a hash that no two lists of parts share, so that the table of attempts holds no address."""
-    counted = "".join(f"{len(part)}:{part}" for part in parts)
-    return sha256(counted.encode(errors="replace")).digest()[:16]
+async def _throttle_key(session: AsyncSession, scope: TenantScope, ring: KeyRing, *parts: str) -> bytes:
+    """Return a digest under the tenant's key that no two lists of parts share, so that the table tells of nobody."""
+    counted = "".join(f"{len(part)}:{part}" for part in parts).encode(errors="replace").decode()
+    return await keys.compute_index(session, scope, ring, THROTTLE_INDEX, counted)
 
 
 def _hash_token(token: str) -> bytes:

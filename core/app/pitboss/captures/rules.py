@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pitboss.audit.contracts import WRITES, Rows, ToldEvent, Written
 from pitboss.captures.contracts import Capture, Finding, Transaction
 
-_ORDER = (Rows.NAMED, Rows.SHARED, Rows.ONE, Rows.SOME, Rows.ANY)
+_ORDER = (Rows.NAMED, Rows.SHARED, Rows.ONE, Rows.MAYBE, Rows.KIN, Rows.SOME, Rows.ANY)
 """What names its row chooses first, so that it is left to it by those that take any."""
 
 
@@ -37,7 +37,14 @@ def _claim(
         wanted = [(table, event.target_id) for table in tables if (table, event.target_id) in among]
     else:
         wanted = [row for row in left if row[0] in tables]
-    taken = wanted[:1] if written.rows is Rows.ONE else wanted
+    taken = wanted[:1] if written.rows in {Rows.ONE, Rows.MAYBE} else wanted
+    if written.rows is Rows.KIN and wanted:
+        first = event.target_id if any(_first(key) == event.target_id for _, key in wanted) else _first(wanted[0][1])
+        taken = [(table, key) for table, key in wanted if _first(key) == first]
     for row in taken:
         left.pop(row, None)
-    return bool(taken) or written.rows is Rows.ANY
+    return bool(taken) or written.rows in {Rows.MAYBE, Rows.KIN, Rows.ANY}
+
+
+def _first(key: str) -> str:
+    return key.partition(":")[0]

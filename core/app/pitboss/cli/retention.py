@@ -56,7 +56,7 @@ def show_command(tenant: str, as_json: bool) -> None:
 @retention.command("hold")
 @click.argument("tenant")
 @click.option("--case", required=True, help="The case that asks for it, by its reference.")
-@click.option("--reason", required=True, help="Why.")
+@click.option("--reason", required=True, help="A code, such as court_order.")
 @click.option("--player", type=click.UUID, help="A player's public id.")
 @click.option("--table", default="", help="One table. Without it and without a player, everything of the tenant.")
 @deployment_command("retention.hold.edit")
@@ -82,17 +82,22 @@ def hold_command(tenant: str, case: str, reason: str, player: UUID | None, table
 @retention.command("lift")
 @click.argument("tenant")
 @click.argument("hold", type=click.UUID)
-@click.option("--reason", required=True, help="Why.")
+@click.option("--reason", required=True, help="A code, such as case_closed.")
 @deployment_command("retention.hold.delete")
 def lift_command(tenant: str, hold: UUID, reason: str) -> None:
-    """Lift a legal hold. Plans that were proposed before still leave out what it held."""
+    """Ask for the end of a legal hold; when somebody else says the same, it is lifted.
+
+    Plans that were proposed before still leave out what it held.
+    """
 
     async def lift(session: AsyncSession, scope: TenantScope, _packs: object) -> Hold:
         return await retentions.lift_hold(
             session, scope, hold, reason=reason, actor=deployment_actor(), origin=_origin()
         )
 
-    click.echo(f"{_in_cell(tenant, lift).what} is held no more by {hold}")
+    found = _in_cell(tenant, lift)
+    told = "is held no more" if found.lifted_at else f"is held until somebody else than {found.lift_asked_by} lifts it"
+    click.echo(f"{found.what} {told}: {hold}")
 
 
 @retention.command("holds")
@@ -107,7 +112,8 @@ def holds_command(tenant: str, lifted_too: bool, as_json: bool) -> None:
         _print_json(_plain(found))
         return
     for hold in found:
-        end = f"; lifted on {hold.lifted_at.date()} by {hold.lifted_by}: {hold.lift_reason}" if hold.lifted_at else ""
+        end = f"; {hold.lift_asked_by} asked for its end" if hold.lift_asked_by else ""
+        end += f"; lifted on {hold.lifted_at.date()} by {hold.lifted_by}: {hold.lift_reason}" if hold.lifted_at else ""
         click.echo(
             f"{hold.hold_id}  {hold.what}: case {hold.case_reference}, {hold.reason}, "
             f"by {hold.placed_by} on {hold.placed_at.date()}{end}"
@@ -119,7 +125,7 @@ def holds_command(tenant: str, lifted_too: bool, as_json: bool) -> None:
 @retention.command("plan")
 @click.argument("tenant")
 @click.option("--propose", is_flag=True, help="Store it for somebody else to approve.")
-@click.option("--reason", default="", help="Why; needed to propose.")
+@click.option("--reason", default="", help="A code, such as yearly; needed to propose.")
 @_json
 @deployment_command("retention.plan.edit")
 def plan_command(tenant: str, propose: bool, reason: str, as_json: bool) -> None:

@@ -1,8 +1,8 @@
-"""Compare the guards of a live database (functions, policies, triggers, grants, row security) with the code."""
+"""Compare the guards of a live database (functions, policies, triggers, grants, row security, keys) with the code."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Constraint, text
 
 from pitboss.migrations.schema import GROUP_ROLES, Plane, clear_statement, load_metadata
 from pitboss.migrations.upgrade import apply_context, apply_guards, run_exclusively, run_script
@@ -25,6 +25,7 @@ _QUERIES = {
     "relation": """
         select n.nspname || '.' || c.relname, concat_ws('|', c.relkind, pg_get_userbyid(c.relowner),
             c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
+            case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
             (select string_agg(item::text, ',' order by item::text) from unnest(c.relacl) item))
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname in ('public', 'ctx') and c.relkind in ('r', 'v', 'm', 'S', 'p')
@@ -57,6 +58,28 @@ def read_catalog(connection: Connection) -> dict[str, str]:
     }
 
 
+_RULES = """
+    select t.relname || '.' || c.conname from pg_constraint c join pg_class t on t.oid = c.conrelid
+    join pg_namespace n on n.oid = t.relnamespace
+    where n.nspname = 'public' and c.contype in ('p', 'u', 'f', 'c') and c.convalidated
+    union select t.relname || '.' || x.relname from pg_index i join pg_class t on t.oid = i.indrelid
+    join pg_class x on x.oid = i.indexrelid join pg_namespace n on n.oid = t.relnamespace
+    where n.nspname = 'public' and i.indisvalid"""
+
+
+def _find_lost_rules(connection: Connection, plane: Plane) -> list[str]:
+    """Return keys, checks and indexes of the tables that the database does not have, or does not hold to."""
+    live = {str(name) for (name,) in connection.execute(text(_RULES))}
+    preparer = connection.dialect.identifier_preparer
+    wanted = {
+        f"{table.name}.{name}"
+        for table in load_metadata(plane).tables.values()
+        for rule in (*table.constraints, *table.indexes)
+        if (name := preparer.format_constraint(rule) if isinstance(rule, Constraint) else rule.name)
+    }
+    return [f"rule {name}: missing in the database" for name in wanted - live]
+
+
 def _find_drift(connection: Connection, plane: Plane) -> list[str]:
     connection.execute(text("set local role pitboss_owner"))
     live = read_catalog(connection)
@@ -79,6 +102,7 @@ def _find_drift(connection: Connection, plane: Plane) -> list[str]:
         name for name, definition in live.items() if name.startswith("relation ") and definition[:2] in {"r|", "p|"}
     }
     findings += [f"{name}: not in the code" for name in tables - declared]
+    findings += _find_lost_rules(connection, plane)
     findings += [f"{name}: has too much power" for name in live if name.startswith("role power ")]
     return sorted(findings)
 

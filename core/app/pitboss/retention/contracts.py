@@ -41,6 +41,8 @@ class Hold(msgspec.Struct, frozen=True):
     lifted_by: str
     lifted_at: datetime | None
     lift_reason: str
+    lift_asked_by: str = ""
+    """Who asked for the end of it; somebody else lifts it."""
 
     @property
     def what(self) -> str:

@@ -17,6 +17,13 @@ class HoldInvalid(PitbossError):
     kind = ErrorKind.INVALID
 
 
+class ReasonInvalid(PitbossError):
+    """A reason is a code and a case is a reference: the log keeps them for good, so they hold no words about a person."""
+
+    code = "retention.reason_invalid"
+    kind = ErrorKind.INVALID
+
+
 class HoldLifted(PitbossError):
     """The hold was lifted before."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import reduce
@@ -22,7 +23,15 @@ from pitboss.policy.rules import (
     get_kind,
 )
 from pitboss.retention.contracts import PLAN_LIFETIME, Hold, HoldScope, Keeping, KeptBecause, Run, ScheduleLine, Step
-from pitboss.retention.errors import PlanDiffers, PlanNotApproved, PlanSettled, PlanStale, SamePerson
+from pitboss.retention.errors import (
+    HoldLifted,
+    PlanDiffers,
+    PlanNotApproved,
+    PlanSettled,
+    PlanStale,
+    ReasonInvalid,
+    SamePerson,
+)
 from pitboss_sdk.jurisdiction import RecordClass
 
 RECORDS: Final[Mapping[Schedule, tuple[RecordClass, ...]]] = {
@@ -104,6 +113,27 @@ KEPT: Final[Mapping[str, str]] = {
     "retention_step": "the certificate outlives what it certifies",
 }
 """Tables of a law's schedule that no schedule empties, and why. The database has no way to do it either."""
+
+
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", re.ASCII)
+
+
+def check_words(reason: str, case_reference: str = "") -> None:
+    """Raise `ReasonInvalid` for a reason that is no code, or a case that is no reference."""
+    if not _CODE.fullmatch(reason):
+        raise ReasonInvalid(f"reason: a code, not a sentence ({_CODE.pattern})")
+    if case_reference and not _REFERENCE.fullmatch(case_reference):
+        raise ReasonInvalid("case: up to 100 letters, digits and . _ : / - are meant")
+
+
+def check_lift(hold: Hold, lifter: str) -> bool:
+    """Return whether `lifter` ends a hold, or is the first to ask for it; raise `HoldLifted`, `SamePerson`."""
+    if hold.lifted_at is not None:
+        raise HoldLifted(f"hold {hold.hold_id} was lifted before")
+    if hold.lift_asked_by == lifter:
+        raise SamePerson(f"{lifter} asked for the end of the hold; somebody else has to lift it")
+    return bool(hold.lift_asked_by)
 
 
 def join_periods(periods: Iterable[Retention]) -> Retention:

@@ -32,7 +32,7 @@ from pitboss.retention.contracts import (
     ScheduleLine,
     Step,
 )
-from pitboss.retention.errors import HoldInvalid, HoldLifted, HoldUnknown, NothingDue, PlanNotApproved, RunUnknown
+from pitboss.retention.errors import HoldInvalid, HoldUnknown, NothingDue, PlanNotApproved, RunUnknown
 
 BATCH_ROWS: Final = 5_000
 """Rows that one transaction destroys."""
@@ -70,7 +70,11 @@ async def place_hold(
     subject_id: UUID | None = None,
     table: str = "",
 ) -> Hold:
-    """Keep a player's rows, a table or, where neither is named, everything of the tenant; raise `HoldInvalid`."""
+    """Keep a player's rows, a table or, where neither is named, everything of the tenant.
+
+    Raises `HoldInvalid` and `ReasonInvalid`.
+    """
+    rules.check_words(reason, case_reference)
     if subject_id is not None and table:
         raise HoldInvalid("a hold keeps a player or a table; place two")
     known = {*rules.DESTROYED, *rules.IDENTITY_TABLES}
@@ -101,16 +105,23 @@ async def place_hold(
 async def lift_hold(
     session: AsyncSession, scope: TenantScope, hold_id: UUID, *, reason: str, actor: Actor, origin: Origin
 ) -> Hold:
-    """Let go of what a hold keeps; raise `HoldUnknown` and `HoldLifted`."""
-    hold = await store.fetch_hold(session, scope, hold_id)
+    """Ask for the end of a hold or, as somebody else than who asked, let go of what it keeps.
+
+    Raises `ReasonInvalid`, `HoldUnknown`, `HoldLifted` and `SamePerson`.
+    """
+    rules.check_words(reason)
+    hold = await store.fetch_hold(session, scope, hold_id, lock=True)
     if hold is None:
         raise HoldUnknown(f"there is no hold {hold_id}")
-    if not await store.lift_hold(session, scope, hold_id, describe_actor(actor), reason):
-        raise HoldLifted(f"hold {hold_id} was lifted before")
-    changes = (Change("holds", hold.what, None), Change("reason", None, reason))
-    await record_event(
-        session, scope, AuditEvent("retention.hold_lifted", actor, origin, "legal_hold", str(hold_id), changes)
-    )
+    who = describe_actor(actor)
+    if rules.check_lift(hold, who):
+        await store.lift_hold(session, scope, hold_id, who, reason)
+        event_type, changes = "retention.hold_lifted", (Change("holds", hold.what, None),)
+    else:
+        await store.ask_lift(session, scope, hold_id, who)
+        event_type, changes = "retention.lift_asked", (Change("lift_asked", None, hold.what),)
+    changes = (*changes, Change("reason", None, reason))
+    await record_event(session, scope, AuditEvent(event_type, actor, origin, "legal_hold", str(hold_id), changes))
     found = await store.fetch_hold(session, scope, hold_id)
     return found or hold
 
@@ -189,7 +200,8 @@ async def draw_plan(session: AsyncSession, scope: TenantScope, packs: Packs, mom
 async def propose_plan(
     session: AsyncSession, scope: TenantScope, draft: Draft, *, reason: str, actor: Actor, origin: Origin
 ) -> Run:
-    """Store a plan for somebody else to approve; raise `NothingDue`."""
+    """Store a plan for somebody else to approve; raise `NothingDue` and `ReasonInvalid`."""
+    rules.check_words(reason)
     steps = tuple(step for step in draft.steps if step.rows_due)
     if not steps:
         raise NothingDue("there is nothing whose time is over and that nothing holds back")

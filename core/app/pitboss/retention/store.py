@@ -73,22 +73,29 @@ async def fetch_holds(session: AsyncSession, scope: TenantScope, *, active: bool
     return [_hold(row) for row in rows]
 
 
-async def fetch_hold(session: AsyncSession, scope: TenantScope, hold_id: UUID) -> Hold | None:
-    """Return one hold."""
-    row = await session.get(LegalHoldRow, (scope.tenant_id, hold_id), populate_existing=True)
+async def fetch_hold(session: AsyncSession, scope: TenantScope, hold_id: UUID, *, lock: bool = False) -> Hold | None:
+    """Return one hold, kept from others who decide about it where asked."""
+    row = await session.get(
+        LegalHoldRow, (scope.tenant_id, hold_id), populate_existing=True, with_for_update=lock or None
+    )
     return None if row is None else _hold(row)
 
 
-async def lift_hold(session: AsyncSession, scope: TenantScope, hold_id: UUID, lifted_by: str, reason: str) -> bool:
-    """Let go of a hold; False when it was lifted before."""
+async def ask_lift(session: AsyncSession, scope: TenantScope, hold_id: UUID, asked_by: str) -> None:
+    """Enter who asked for the end of a hold."""
+    await _update_hold(session, scope, hold_id, {"lift_asked_by": asked_by})
+
+
+async def lift_hold(session: AsyncSession, scope: TenantScope, hold_id: UUID, lifted_by: str, reason: str) -> None:
+    """Let go of a hold."""
+    values = {"lifted_at": func.clock_timestamp(), "lifted_by": lifted_by, "lift_reason": reason}
+    await _update_hold(session, scope, hold_id, values)
+
+
+async def _update_hold(session: AsyncSession, scope: TenantScope, hold_id: UUID, values: dict[str, Any]) -> None:
     row = LegalHoldRow
-    statement = (
-        update(row)
-        .where(row.tenant_id == scope.tenant_id, row.hold_id == hold_id, row.lifted_at.is_(None))
-        .values(lifted_at=func.clock_timestamp(), lifted_by=lifted_by, lift_reason=reason)
-        .returning(row.hold_id)
-    )
-    return (await session.execute(statement)).first() is not None
+    statement = update(row).where(row.tenant_id == scope.tenant_id, row.hold_id == hold_id)
+    await session.execute(statement.values(values).execution_options(synchronize_session=False))
 
 
 async def insert_run(session: AsyncSession, scope: TenantScope, run: Run) -> None:
@@ -213,4 +220,5 @@ def _hold(row: LegalHoldRow) -> Hold:
         row.lifted_by or "",
         row.lifted_at,
         row.lift_reason,
+        row.lift_asked_by or "",
     )

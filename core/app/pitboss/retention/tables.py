@@ -29,6 +29,8 @@ class LegalHoldRow(CellBase):
         CheckConstraint("scope in (1, 2, 3)", name="scope"),
         CheckConstraint("(scope = 1) = (subject_id is not null) and (scope = 2) = (table_name <> '')", name="what"),
         CheckConstraint("(lifted_at is null) = (lifted_by is null)", name="lifted"),
+        CheckConstraint("lifted_by is null or lifted_by is distinct from lift_asked_by", name="four_eyes"),
+        CheckConstraint("lifted_by is null or lift_asked_by is not null", name="asked"),
         {
             "info": table_info(
                 retention="audit_records",
@@ -37,11 +39,11 @@ class LegalHoldRow(CellBase):
                     "tenant": "tenant_id",
                     "technical": "hold_id scope table_name placed_at lifted_at",
                     "subject_key": "subject_id",
-                    "staff": "placed_by lifted_by",
+                    "staff": "placed_by lift_asked_by lifted_by",
                     "opaque": "case_reference reason lift_reason",
                 },
                 grants={
-                    "app": "select, insert, update (lifted_at, lifted_by, lift_reason)",
+                    "app": "select, insert, update (lift_asked_by, lifted_at, lifted_by, lift_reason)",
                     "worker": "select",
                     "owner": "select",
                 },
@@ -59,6 +61,7 @@ class LegalHoldRow(CellBase):
     case_reference: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
     placed_by: Mapped[str] = mapped_column(Text)
+    lift_asked_by: Mapped[str | None] = mapped_column(Text)
     lifted_by: Mapped[str | None] = mapped_column(Text)
     lift_reason: Mapped[str] = mapped_column(Text, server_default=text("''"))
 

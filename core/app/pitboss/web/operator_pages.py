@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import TenantScope
 from pitboss.web.pages import render_page
+from pitboss.web.refusals import note_refusal
 from pitboss.web.security import (
     COOKIE,
     check_own_form,
@@ -73,11 +74,12 @@ async def sign_in(request: Request[Any, Any, Any], lang: FromQuery[str | None] =
     form = await request.form()
     given = str(form.get("token", ""))[:_MAX_TOKEN_CHARACTERS].strip()
     token = cast("str", request.app.state.operator_token)
+    tenant = cast("TenantScope", request.scope["state"]["tenant"])
     if not token or not hmac.compare_digest(given.encode(), token.encode()):
+        await note_refusal(request, tenant, "token.refused", "operator")
         answer = render_page("sign_in.html", **page_words(request, lang), is_wrong=True)
         answer.status_code = 401
         return answer
-    tenant = cast("TenantScope", request.scope["state"]["tenant"])
     return _with_cookie(sign_cookie(token, tenant.tenant_id, epoch_seconds() + COOKIE_SECONDS), COOKIE_SECONDS, HOME)
 
 

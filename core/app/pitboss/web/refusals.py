@@ -76,11 +76,15 @@ async def record_refusal(error: Exception, scope: Any) -> None:
     tenant = cast("TenantScope | None", scope.get("state", {}).get("tenant"))
     request: Request[Any, Any, Any] = Request(scope)
     found = _describe(error, request)
-    if tenant is None or found is None:
-        return
+    if tenant is not None and found is not None:
+        await note_refusal(request, tenant, *found)
+
+
+async def note_refusal(request: Request[Any, Any, Any], tenant: TenantScope, event_type: str, target_id: str) -> None:
+    """Write that something was refused, unless the same was told a moment ago."""
     refusals = cast("Refusals", request.app.state.refusals)
     actor = cast("Actor", request.scope["state"].get("actor", VISITOR))
-    due = refusals.note(Subject(tenant, *found, actor), monotonic_seconds())
+    due = refusals.note(Subject(tenant, event_type, target_id, actor), monotonic_seconds())
     try:
         for subject, times in due:
             await _write(cast("Database", request.app.state.database), subject, times, provide_origin(request))

@@ -14,13 +14,20 @@ from pitboss.retention import service as retention
 from pitboss.retention.contracts import Run
 from pitboss.web.operator_pages import PAGE_GUARDS, page_words
 from pitboss.web.pages import render_page
+from pitboss.web.reading import Reading
 from pitboss.web.security import provide_database, provide_tenant
 from pitboss_sdk.errors import PitbossError
 
 
-@get("/operator/retention", opt={"permission": "retention.plan.view"}, guards=PAGE_GUARDS, include_in_schema=False)
+@get(
+    "/operator/retention",
+    opt={"permission": "retention.plan.view", "reads": "subject_key staff opaque"},
+    guards=PAGE_GUARDS,
+    include_in_schema=False,
+)
 async def show_retention(
     request: Request[Any, Any, Any],
+    reading: NamedDependency[Reading],
     packs: NamedDependency[dict[str, LoadedPack]],
     lang: FromQuery[str | None] = None,
 ) -> Response[str]:
@@ -33,6 +40,8 @@ async def show_retention(
             lines, problem = (), error.code
         holds = await retention.list_holds(session, tenant, active=False)
         runs = await retention.list_runs(session, tenant)
+        ids = [str(hold.hold_id) for hold in holds] + [str(run.run_id) for run in runs]
+        await reading.record(session, tenant, "retention.viewed", "", ids)
     return render_page(
         "retention.html",
         **page_words(request, lang),

@@ -38,6 +38,7 @@ from pitboss.subjects.contracts import (
 from pitboss.subjects.errors import CaseOrderInvalid
 from pitboss.web.operator_pages import HOME, PAGE_GUARDS, go_to, page_words
 from pitboss.web.pages import render_page
+from pitboss.web.reading import Reading
 from pitboss.web.security import provide_actor, provide_database, provide_origin, provide_tenant
 from pitboss_sdk.errors import ErrorKind, PitbossError
 
@@ -47,9 +48,15 @@ _STEPS: Final = 50
 Work = Callable[[AsyncSession, TenantScope, dict[str, Any]], Awaitable[Any]]
 
 
-@get(HOME, opt={"permission": "subjects.case.view"}, guards=PAGE_GUARDS, include_in_schema=False)
+@get(
+    HOME,
+    opt={"permission": "subjects.case.view", "reads": "subject_key account opaque"},
+    guards=PAGE_GUARDS,
+    include_in_schema=False,
+)
 async def list_cases(
     request: Request[Any, Any, Any],
+    reading: NamedDependency[Reading],
     show: FromQuery[str] = "open",
     kind: FromQuery[str] = "",
     cursor: FromQuery[str | None] = None,
@@ -63,6 +70,7 @@ async def list_cases(
     async with provide_database(request).transaction(tenant) as session:
         page = await subjects.list_cases(session, tenant, wanted, cursor=cursor, page_size=_ROWS)
         is_open, overdue = await subjects.count_cases(session, tenant, now)
+        await reading.record(session, tenant, "subject_case.listed", "", [str(case.case_id) for case in page.items])
     return render_page(
         "subjects.html",
         **page_words(request, lang),
@@ -80,10 +88,16 @@ async def list_cases(
     )
 
 
-@get(f"{HOME}/{{case_id:uuid}}", opt={"permission": "subjects.case.view"}, guards=PAGE_GUARDS, include_in_schema=False)
+@get(
+    f"{HOME}/{{case_id:uuid}}",
+    opt={"permission": "subjects.case.view", "reads": "subject_key account staff opaque"},
+    guards=PAGE_GUARDS,
+    include_in_schema=False,
+)
 async def show_case(
     request: Request[Any, Any, Any],
     case_id: FromPath[UUID],
+    reading: NamedDependency[Reading],
     problem: FromQuery[str] = "",
     lang: FromQuery[str | None] = None,
 ) -> Response[str]:
@@ -95,6 +109,7 @@ async def show_case(
         restrictions = await subjects.find_restrictions(session, tenant, case.player)
         wanted = EventFilter(target=f"subject_case:{case_id}")
         steps = await audit.list_events(session, tenant, wanted, page_size=_STEPS)
+        await reading.record(session, tenant, "player.viewed", str(case.player), [str(case.player)])
     return render_page(
         "subject.html",
         **page_words(request, lang),

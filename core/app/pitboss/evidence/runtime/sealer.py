@@ -44,7 +44,7 @@ from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import HouseName, JournalSpan
 from pitboss.platform.db import MAX_CONTEXT_TENANTS, ContextSigner, parse_url
-from pitboss.platform.worm.port import WormStore
+from pitboss.platform.worm.port import ObjectDamaged, WormStore
 
 SEAL_SECONDS: Final = 30.0
 SEAL_ENTRIES: Final = 20_000
@@ -195,7 +195,7 @@ class Sealer:
             if not await ledger.mark_sealed(connection, scope.tenant_id, spans):
                 raise SealRefused("marks of wallets are not where they were seen: somebody else sealed them")
             raw = await _read(connection, scope, spans)
-            previous = await find_manifest(self._worm, scope, state.segments)
+            replaced = await self._find_replaced(scope, state.segments)
             edge = TreeEdge.load(state.edge)
             if edge.size != state.size:
                 raise SealRefused("the edge of the tree does not fit the size of the log")
@@ -210,14 +210,22 @@ class Sealer:
                 state.last_digest,
                 left,
                 await store.read_clock(connection),
-                _digest(previous) if previous else "",
+                replaced,
                 await self._hand_over(state, current),
             )
-            if previous:
+            if replaced:
                 _log.error("evidence.segment_superseded", tenant=scope.slug)
             await self._write(connection, scope, state, facts, built, edge, tiles, current)
         self.entries += raw.count
         return raw.count
+
+    async def _find_replaced(self, scope: TenantScope, number: int) -> str:
+        """Return the digest of the manifest that the store has of a number, or nothing; what is none stops this log."""
+        try:
+            found = await find_manifest(self._worm, scope, number)
+            return "" if found is None else sha256(split_note(found.decode())[0].encode()).hexdigest()
+        except (ValueError, ObjectDamaged) as error:
+            raise SealRefused(f"manifest {number} of the store is none ({type(error).__name__})") from None
 
     async def _hand_over(self, state: SealState, current: bytes) -> tuple[str, str] | None:
         """Let the key that goes state which one follows it; a log without segments has nothing to say."""
@@ -310,7 +318,3 @@ def _build(raw: _Raw, scope: TenantScope, first: int, edge: TreeEdge) -> tuple[B
 def batched_scopes(scopes: Sequence[TenantScope]) -> list[Sequence[TenantScope]]:
     """Return scopes in pieces that one signed context can hold."""
     return [scopes[start : start + MAX_CONTEXT_TENANTS] for start in range(0, len(scopes), MAX_CONTEXT_TENANTS)]
-
-
-def _digest(manifest: bytes) -> str:
-    return sha256(split_note(manifest.decode())[0].encode()).hexdigest()

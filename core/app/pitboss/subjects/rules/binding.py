@@ -27,7 +27,7 @@ OF_A_SUBJECT: Final = frozenset(
 """Sorts of column that may hold something of one player."""
 EVENTS: Final = "audit_event"
 NOT_BOUND: Final[Mapping[str, str]] = {
-    "attempt_throttle": "counts attempts under a digest of what was typed; nobody can tell whose it is",
+    "attempt_throttle": "counts attempts under a keyed digest of what was typed, and forgets them within hours",
     "audit_entry": "the bytes that prove the events of audit_event, which are told",
     "brand_theme": "a tenant's own files",
     "capture": "that a row changed, by the names of its columns; the changes are told by audit_event",

@@ -108,7 +108,7 @@ class SelfExclusionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 class ExclusionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An exclusion by an operator: of days, of months, or without an end."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    reason: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z", description="A code, such as `court_order`")]
     days: Days | None = None
     months: Months | None = None
 

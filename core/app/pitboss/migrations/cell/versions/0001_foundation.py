@@ -382,6 +382,7 @@ def upgrade() -> None:
         sa.Column("case_reference", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("placed_by", sa.Text(), nullable=False),
+        sa.Column("lift_asked_by", sa.Text(), nullable=True),
         sa.Column("lifted_by", sa.Text(), nullable=True),
         sa.Column("lift_reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.CheckConstraint(
@@ -389,6 +390,10 @@ def upgrade() -> None:
             name=op.f("ck_legal_hold_what"),
         ),
         sa.CheckConstraint("(lifted_at is null) = (lifted_by is null)", name=op.f("ck_legal_hold_lifted")),
+        sa.CheckConstraint("lifted_by is null or lift_asked_by is not null", name=op.f("ck_legal_hold_asked")),
+        sa.CheckConstraint(
+            "lifted_by is null or lifted_by is distinct from lift_asked_by", name=op.f("ck_legal_hold_four_eyes")
+        ),
         sa.CheckConstraint("scope in (1, 2, 3)", name=op.f("ck_legal_hold_scope")),
         sa.PrimaryKeyConstraint("tenant_id", "hold_id", name=op.f("pk_legal_hold")),
     )
