@@ -15,7 +15,15 @@ from pitboss.plughost.runtime import Drivers, Receivers
 from pitboss.wallet.runtime import Lanes
 from pitboss.worker.jobs import DEFAULT_TIMEOUT_SECONDS, JobRegistry
 
-LONG = {"captures.reconcile", "keys.change_epoch", "ledger.verify", "retention.carry_out", "subjects.make_export"}
+LONG = {
+    "captures.reconcile",
+    "keys.change_epoch",
+    "ledger.verify",
+    "quality.compare",
+    "quality.measure",
+    "retention.carry_out",
+    "subjects.make_export",
+}
 """They work for as long as what they go through is; sent again meanwhile, they find their row locked and leave."""
 
 
