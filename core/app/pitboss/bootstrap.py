@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "audit": ("pitboss.cli.audit:audit", "Read the audit log."),
     "rounds": ("pitboss.cli.rounds:rounds", "Prove rounds and payments by their sealed log."),
     "quality": ("pitboss.cli.quality:quality", "See how whole and right a tenant's records are."),
+    "permission": ("pitboss.cli.permission:permission", "See which role holds what."),
     "retention": ("pitboss.cli.retention:retention", "Keep, hold and destroy records as the law says."),
     "backup": ("pitboss.cli.backup:backup", "Copy a cell, and bring it back as it was at a moment."),
     "siem": ("pitboss.cli.siem:siem", "Send the events of a tenant to a SIEM."),

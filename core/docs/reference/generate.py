@@ -24,8 +24,8 @@ from pitboss.bootstrap import cli as root
 from pitboss.hosting.contracts import CALLS, CROSSING, CallKind
 from pitboss.kernel.classes import OWN_SCHEDULES, SORTS, may_cross
 from pitboss.migrations.schema import Plane, load_metadata
-from pitboss.permissions.contracts import PERMISSIONS
-from pitboss.permissions.service import find_permission
+from pitboss.permissions.contracts import PERMISSIONS, Family
+from pitboss.permissions.service import describe_scope, find_permission, list_duty_rules, list_roles
 from pitboss.platform.classes import class_of
 from pitboss.platform.db import CellBase, ControlBase
 from pitboss.platform.fields import FIELDS
@@ -122,6 +122,35 @@ def permissions() -> str:
     ]
     intro = "Named `room.noun.action`; every edge asks for one, and one that is not on this page is refused."
     return render_page("Permissions", intro, render_table(("Permission", "Risk", "Held by", "Lets"), rows))
+
+
+def roles() -> str:
+    """Return the page of roles: a matrix for each family, and what one person may not do both."""
+    parts: list[str] = []
+    for family in Family:
+        held = {
+            role.key: {grant.permission: describe_scope(grant.scope) or "yes" for grant in role.grants}
+            for role in list_roles(family).values()
+        }
+        rows = [
+            (f"`{key}`", *(each.get(key, "") for each in held.values()))
+            for key in sorted(PERMISSIONS)
+            if any(key in each for each in held.values())
+        ]
+        names = [f"`{key.rpartition('.')[2]}`" for key in held]
+        table = render_table(("Permission", *names), rows) if rows else "Nothing to hold yet."
+        parts.append(f"## `{family.value}`\n\n{table}")
+    lists = [(f"`{each.key}`", _join(each.first), _join(each.second), each.why) for each in list_duty_rules()]
+    duties = render_table(("Rule", "One", "Other", "Why"), lists)
+    intro = (
+        "What the roles of a release hold, and how surely somebody signs in for it. The first family is that of actors; "
+        "the others are templates for staff, named `family.role`. See `pitboss permission`."
+    )
+    return render_page("Roles", intro, *parts, f"## Separation of duties\n\n{duties}")
+
+
+def _join(keys: Iterable[str]) -> str:
+    return ", ".join(f"`{key}`" for key in sorted(keys))
 
 
 def audit_events() -> str:
@@ -428,6 +457,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors,
     "settings.md": settings,
     "permissions.md": permissions,
+    "roles.md": roles,
     "audit-events.md": audit_events,
     "metrics.md": metrics,
     "cli.md": cli,

@@ -9,23 +9,23 @@ import re
 import pytest
 
 from pitboss.kernel.scope import Actor, ActorKind
-from pitboss.permissions.contracts import PERMISSIONS, VISITOR, Action, Role, find_role
+from pitboss.permissions.contracts import PERMISSIONS, VISITOR, Action, ActorRole, find_role
 from pitboss.permissions.errors import Forbidden, UnknownPermission
 from pitboss.permissions.service import deployment_actor, deployment_command, find_permission, require
 
 ACTORS = {
-    Role.VISITOR: VISITOR,
-    Role.PLAYER: Actor(ActorKind.PLAYER, "018f0000-0000-7000-8000-000000000001"),
-    Role.OPERATOR: Actor(ActorKind.OPERATOR, "token"),
-    Role.PROVIDER: Actor(ActorKind.PROVIDER, "softswiss"),
-    Role.SERVICE: Actor(ActorKind.SERVICE, "accounts.prune"),
-    Role.DEPLOYMENT: Actor(ActorKind.DEPLOYMENT, "deploy"),
+    ActorRole.VISITOR: VISITOR,
+    ActorRole.PLAYER: Actor(ActorKind.PLAYER, "018f0000-0000-7000-8000-000000000001"),
+    ActorRole.OPERATOR: Actor(ActorKind.OPERATOR, "token"),
+    ActorRole.PROVIDER: Actor(ActorKind.PROVIDER, "softswiss"),
+    ActorRole.SERVICE: Actor(ActorKind.SERVICE, "accounts.prune"),
+    ActorRole.DEPLOYMENT: Actor(ActorKind.DEPLOYMENT, "deploy"),
 }
 
 
-@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("role", list(ActorRole))
 @pytest.mark.parametrize("key", sorted(PERMISSIONS))
-def test_exactly_the_roles_of_a_permission_pass(role: Role, key: str) -> None:
+def test_exactly_the_roles_of_a_permission_pass(role: ActorRole, key: str) -> None:
     assert find_role(ACTORS[role]) is role
     if role in PERMISSIONS[key].roles:
         require(ACTORS[role], key)
@@ -36,7 +36,7 @@ def test_exactly_the_roles_of_a_permission_pass(role: Role, key: str) -> None:
 
 def test_a_permission_that_nobody_registered_is_a_bug_and_not_a_pass() -> None:
     with pytest.raises(UnknownPermission):
-        require(ACTORS[Role.DEPLOYMENT], "accounts.player.destroy")
+        require(ACTORS[ActorRole.DEPLOYMENT], "accounts.player.destroy")
     with pytest.raises(UnknownPermission):
         deployment_command("accounts.player.destroy")
 
@@ -49,7 +49,7 @@ def test_keys_are_room_noun_action() -> None:
 
 
 def test_money_by_hand_is_for_operators_and_the_machine_alone() -> None:
-    assert PERMISSIONS["wallet.credit.edit"].roles == {Role.OPERATOR, Role.DEPLOYMENT}
+    assert PERMISSIONS["wallet.credit.edit"].roles == {ActorRole.OPERATOR, ActorRole.DEPLOYMENT}
 
 
 def test_a_command_checks_on_each_run_and_can_be_asked_what_it_needs() -> None:

@@ -1,8 +1,10 @@
-"""The registry of permissions, and which role holds which."""
+"""The registry of permissions, and the values of which a decision is made: roles, scopes, assignments."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 import msgspec
@@ -31,8 +33,8 @@ class Risk(StrEnum):
     CRITICAL = "critical"
 
 
-class Role(StrEnum):
-    """Who asks, as far as permissions tell people apart."""
+class ActorRole(StrEnum):
+    """The sealed roles of those who are no staff with accounts of their own: what an actor is says which it has."""
 
     VISITOR = "visitor"
     PLAYER = "player"
@@ -47,7 +49,7 @@ class Permission(msgspec.Struct, frozen=True):
 
     key: str
     risk: Risk
-    roles: frozenset[Role]
+    roles: frozenset[ActorRole]
     summary: str
 
     @property
@@ -60,13 +62,13 @@ VISITOR: Final = Actor(ActorKind.PLAYER, "visitor")
 """Somebody who has not signed in."""
 
 
-def find_role(actor: Actor) -> Role:
+def find_role(actor: Actor) -> ActorRole:
     """Return the role that `actor` has."""
-    return Role.VISITOR if actor == VISITOR else Role(actor.kind.value)
+    return ActorRole.VISITOR if actor == VISITOR else ActorRole(actor.kind.value)
 
 
 def _permission(key: str, risk: Risk, roles: str, summary: str) -> Permission:
-    return Permission(key, risk, frozenset(map(Role, roles.split())), summary)
+    return Permission(key, risk, frozenset(map(ActorRole, roles.split())), summary)
 
 
 PERMISSIONS: Final[dict[str, Permission]] = {
@@ -153,6 +155,7 @@ PERMISSIONS: Final[dict[str, Permission]] = {
         _permission("quality.measure.edit", Risk.LOW, "service deployment", "Measure hours, open and close findings"),
         _permission("quality.measure.export", Risk.MEDIUM, "operator", "Fetch measures and findings as a file"),
         _permission("quality.book.view", Risk.MEDIUM, "service", "Ask aggregators for their own books"),
+        _permission("permissions.role.view", Risk.LOW, "operator deployment", "See roles and what they hold"),
         _permission("platform.database.configure", Risk.CRITICAL, "deployment", "Make and migrate databases"),
         _permission("platform.process.configure", Risk.HIGH, "deployment", "Start, stop and reset processes"),
         _permission("platform.backup.view", Risk.LOW, "deployment", "List and verify backups and exercises"),
@@ -164,3 +167,227 @@ PERMISSIONS: Final[dict[str, Permission]] = {
     )
 }
 """Every permission there is. A room that needs another adds it here: an unknown one is refused."""
+
+
+class Effect(StrEnum):
+    """What a grant does."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class Strength(IntEnum):
+    """How surely somebody signed in (the ACR of a session)."""
+
+    PASSWORD = 1
+    SECOND_FACTOR = 2
+    PHISHING_RESISTANT = 3
+
+
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Days of the week (1 is Monday) and minutes of the day, by the wall clock of `zone`; `to_minute` is outside."""
+
+    zone: str
+    weekdays: frozenset[int] = frozenset(range(1, 8))
+    from_minute: int = 0
+    to_minute: int = 24 * 60
+
+
+class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far something reaches. None is *everywhere*, an empty set is *nowhere*; all that is said must hold."""
+
+    localities: frozenset[str] | None = None
+    brands: frozenset[str] | None = None
+    jurisdictions: frozenset[str] | None = None
+    segments: frozenset[str] | None = None
+    markets: frozenset[str] | None = None
+    own_only: bool = False
+    max_amount_minor: int | None = None
+    currency: str = ""
+    fields: frozenset[str] | None = None
+    window: Window | None = None
+    networks: frozenset[str] | None = None
+    min_acr: int = 0
+    max_auth_age_seconds: int | None = None
+
+
+EVERYWHERE: Final = Scope()
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A permission that is allowed or denied within a scope."""
+
+    permission: str
+    effect: Effect = Effect.ALLOW
+    scope: Scope = EVERYWHERE
+
+
+class Family(StrEnum):
+    """Which kind of work a role is for; `BUILT_IN` are the roles of actors."""
+
+    BUILT_IN = "built_in"
+    PLATFORM = "platform"
+    TENANT_ADMIN = "tenant_admin"
+    PLAYER_SUPPORT = "player_support"
+    KYC = "kyc"
+    PAYMENTS = "payments"
+    FRAUD_RISK = "fraud_risk"
+    RESPONSIBLE_GAMING = "responsible_gaming"
+    AML_COMPLIANCE = "aml_compliance"
+    BONUS_CRM = "bonus_crm"
+    CASINO_CONTENT = "casino_content"
+    AFFILIATES = "affiliates"
+    FINANCE = "finance"
+    BI_REPORTING = "bi_reporting"
+    TECHNICAL_OPERATIONS = "technical_operations"
+    SECURITY_AUDIT = "security_audit"
+    REGULATOR = "regulator"
+
+
+class Role(msgspec.Struct, frozen=True):
+    """A named set of grants. A sealed role is changed by a release alone; `template_ref` names what it came from."""
+
+    key: str
+    family: Family
+    grants: tuple[Grant, ...]
+    version: int = 1
+    sealed: bool = False
+    template_ref: str = ""
+
+
+class Source(StrEnum):
+    """How somebody came by a role."""
+
+    STANDING = "standing"
+    SCIM = "scim"
+    JIT = "jit"
+    BREAK_GLASS = "break_glass"
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """A role that somebody has, within a scope, from a moment on and before another."""
+
+    role: str
+    scope: Scope = EVERYWHERE
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    source: Source = Source.STANDING
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """What is asked about, as far as scopes tell things apart. None is *unknown*."""
+
+    locality: str | None = None
+    brand: str | None = None
+    jurisdiction: str | None = None
+    segment: str | None = None
+    market: str | None = None
+    owner: str | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+
+
+NOTHING_KNOWN: Final = Resource()
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Who asks, from where, how surely known, and when by the database's clock. None is *unknown*."""
+
+    principal: str | None = None
+    db_now: datetime | None = None
+    acr: int | None = None
+    auth_time: datetime | None = None
+    network: IPv4Address | IPv6Address | None = None
+
+
+class Outcome(StrEnum):
+    """What a decision says."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    NEEDS_STEP_UP = "needs_step_up"
+
+
+class Reason(StrEnum):
+    """Why a decision says it."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    OUT_OF_SCOPE = "out_of_scope"
+    NO_GRANT = "no_grant"
+    UNKNOWN_PERMISSION = "unknown_permission"
+    SIGN_IN_AGAIN = "sign_in_again"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What was decided, by which grants; `fields` is what may be seen or changed, None is all of it."""
+
+    outcome: Outcome
+    reason: Reason
+    grants: tuple[str, ...] = ()
+    fields: frozenset[str] | None = frozenset()
+
+
+class Cap(msgspec.Struct, frozen=True):
+    """The most that an amount in a currency may be."""
+
+    currency: str
+    max_amount_minor: int
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """Scopes laid on one another: all that any of them says. `sets` goes by the names of `Resource`."""
+
+    sets: tuple[tuple[str, frozenset[str]], ...] = ()
+    own_only: bool = False
+    caps: tuple[Cap, ...] = ()
+    fields: frozenset[str] | None = None
+    windows: tuple[Window, ...] = ()
+    networks: tuple[tuple[IPv4Network | IPv6Network, ...], ...] = ()
+    min_acr: int = 0
+    max_auth_age_seconds: int | None = None
+
+
+class HeldGrant(msgspec.Struct, frozen=True):
+    """A grant as somebody holds it: by an assignment, under all scopes that narrow it."""
+
+    grant_id: str
+    conditions: Conditions
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+
+class GrantTable(msgspec.Struct, frozen=True):
+    """All that somebody holds, by permission; a permission that is not among `known` is denied."""
+
+    known: frozenset[str]
+    allows: dict[str, tuple[HeldGrant, ...]]
+    denies: dict[str, tuple[HeldGrant, ...]]
+
+
+class DutyRule(msgspec.Struct, frozen=True):
+    """Two kinds of work that one person may not do both (separation of duties)."""
+
+    key: str
+    first: frozenset[str]
+    second: frozenset[str]
+    why: str
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something wrong with a set of roles; `role` is empty where it is about none."""
+
+    kind: str
+    role: str
+    detail: str
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What a change of a role gives or takes, for one permission."""
+
+    role: str
+    permission: str
+    gives: bool
+    takes: bool
+    before: tuple[Grant, ...]
+    after: tuple[Grant, ...]

@@ -24,8 +24,8 @@ from pitboss.directory.errors import TenantMoving
 from pitboss.directory.runtime import Directory
 from pitboss.kernel.clock import epoch_seconds
 from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
-from pitboss.permissions.contracts import VISITOR, Role
-from pitboss.permissions.service import get_permission, require
+from pitboss.permissions.contracts import VISITOR
+from pitboss.permissions.service import get_permission, is_granted, require
 from pitboss.platform.db import Database
 from pitboss.web.errors import Misdirected, Unauthenticated, UnknownHost
 
@@ -150,7 +150,7 @@ async def _sign_on(connection: Connection, token: str) -> Actor:
 def check_actor(connection: Connection, handler: BaseRouteHandler, actor: Actor) -> None:
     """Let `actor` pass where the handler's permission is granted; raise `Unauthenticated` or `Forbidden`."""
     permission = get_permission(str(handler.opt.get("permission", "")))
-    if actor == VISITOR and Role.VISITOR not in permission.roles:
+    if actor == VISITOR and not is_granted(actor, permission.key):
         raise Unauthenticated
     connection.scope["state"]["actor"] = actor
     require(actor, permission.key)
