@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from tests.factories.ports import free_port
 
@@ -18,7 +19,15 @@ from pitboss.plughost.contracts import DriverHealth, HealthState
 from pitboss.plughost.rules import FAILURES_TO_PAUSE, FAULTS_TO_QUARANTINE
 from pitboss.plughost.runtime import GuardedDriver, HealthBoard
 from pitboss.plughost.runtime.guard import MAX_CALLS_AT_A_TIME
-from pitboss_sdk.games import GameInfo, Launched, LaunchRequest
+from pitboss_sdk.games import (
+    GameInfo,
+    Launched,
+    LaunchRequest,
+    LegKind,
+    ListedState,
+    ListedTransaction,
+    TransactionsRequest,
+)
 from pitboss_sdk.outcome import Done, Outcome, Pending, Refused, Unknown, Unsent
 from pitboss_sdk.plugin import HttpClient, MaybeSent, NotSent
 
@@ -214,6 +223,41 @@ async def test_the_catalogue_is_checked_too(http: PluginHttpClient) -> None:
             return Done((game,))
 
         assert isinstance(await guard(http, launch).list_games(), Unsent)
+
+
+class Lister(Plugin):
+    """A driver that also asks for the vendor's own books."""
+
+    async def list_transactions(self, http: HttpClient, _request: TransactionsRequest) -> Any:
+        return await self._launch(http, request())
+
+
+LISTED = ListedTransaction("t-1", LegKind.BET, ListedState.BOOKED, 500, "EUR", "r-1", 1_790_000_000_000_000)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"reference": ""}, {"reference": "x" * 129}, {"round": "r\n"}, {"amount_minor": -1}, {"happened_at_us": 10**18}],
+    ids=str,
+)
+async def test_the_vendors_books_are_checked_too(http: PluginHttpClient, changes: dict[str, Any]) -> None:
+    def telling(*listed: ListedTransaction) -> GuardedDriver:
+        async def tell(_http: HttpClient, _request: LaunchRequest) -> Any:
+            return Done(listed)
+
+        return GuardedDriver(tenant="aurora", plugin="made", instance=Lister(tell), http=http)
+
+    asked = TransactionsRequest(0, 1)
+    assert telling(LISTED).lists_transactions
+    assert await telling(LISTED).list_transactions(asked) == Done((LISTED,))
+    unfit = msgspec.structs.replace(LISTED, **changes)
+    assert isinstance(await telling(LISTED, unfit).list_transactions(asked), Unsent)
+
+
+async def test_a_plugin_without_books_is_asked_for_none(http: PluginHttpClient) -> None:
+    driver = guard(http, calling("http://127.0.0.1:1"))
+    assert not driver.lists_transactions
+    assert isinstance(await driver.list_transactions(TransactionsRequest(0, 1)), Refused)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ class Stand:
             await self.admin.execute("set local session_replication_role = replica")
             await self.admin.execute("update journal set created_at = $1 where op < 5", moment)
             await self.admin.execute("update round set started_at = $1, updated_at = $1", moment)
+        self.vendor._books_since = ""
         for entry in self.books.values():
             entry["inserted_at"] = moment.strftime("%Y-%m-%dT%H:%M:%S")
 
@@ -200,7 +201,8 @@ async def test_a_gap_is_asked_for_again_by_its_round_and_not_for_ever(stand: Sta
     async with stand.worker.transaction(AURORA) as session:
         driver = await stand.drivers.get(session, AURORA, "hub88")
         assert await quality.list_due_findings(session, AURORA, "hub88", now) == []
-    while True:
+    (finding,) = (await stand.findings()).values()
+    for _ in range(2 * rules.MAX_ATTEMPTS):
         (finding,) = (await stand.findings()).values()
         if finding.next_at is None:
             break
@@ -238,6 +240,18 @@ async def test_an_aggregator_that_does_not_answer_is_asked_again_and_given_up(st
         assert stand.hour not in await quality.list_due_hours(session, AURORA, "hub88", later)
     assert [(each.state, each.attempts) for each in comparisons] == [(ComparisonState.GIVEN_UP, rules.MAX_ATTEMPTS)]
     assert (await stand.measure())[Dimension.TIMELINESS].state is State.NO_DATA
+
+
+async def test_books_that_begin_in_the_middle_of_an_hour_are_no_gap(stand: Stand) -> None:
+    await stand.play("r1")
+    await stand.age()
+    stand.books.clear()
+    stand.vendor._books_since = (stand.hour + timedelta(minutes=40)).strftime("%Y-%m-%dT%H:%M:%S")
+    await stand.compare()
+    async with stand.worker.transaction(AURORA) as session:
+        _, comparisons = await quality.list_hour(session, AURORA, stand.hour)
+    assert [each.state for each in comparisons] == [ComparisonState.WAITING]
+    assert await stand.findings() == {}
 
 
 async def test_the_job_compares_measures_and_tells(stand: Stand) -> None:

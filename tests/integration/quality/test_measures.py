@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 from tests.factories.captures import reconcile_cell
 from tests.factories.databases import PlaneDatabase
-from tests.integration.quality.conftest import WORKER, Records
+from tests.integration.quality.conftest import WORKER, Records, leave_open
 
 from pitboss.kernel.clock import utc_now
 from pitboss.quality import service as quality
@@ -41,13 +43,6 @@ async def book_twice(records: Records) -> None:
         records.scope.tenant_id,
         records.version,
         records.balance,
-    )
-
-
-async def leave_open(records: Records) -> None:
-    await records.run(
-        "update round set state = 1, updated_at = now() - interval '7 hours' where tenant_id = $1 and reference = 'r1'",
-        records.scope.tenant_id,
     )
 
 
@@ -278,3 +273,50 @@ async def test_what_cannot_be_known_yet_is_no_data(house: Records) -> None:
     async with house.worker.transaction(house.scope) as session:
         kept = await quality.keep_hour(session, house.scope, empty, readings, utc_now(), WORKER)
     assert {each.state for each in kept} == {State.NO_DATA}
+
+
+KILLED = """
+import asyncio, sys
+from pitboss.kernel.scope import Actor, ActorKind, TenantScope
+from pitboss.platform.db import ContextKey, ContextSigner, Database, create_engine
+from pitboss.kernel.clock import utc_now
+from pitboss.quality import service as quality
+from pitboss.worker.quality_jobs import measure_hour
+
+async def main(url, key_id, key, number):
+    database = Database(create_engine(url), "eu-1", ContextSigner([ContextKey(key_id, bytes.fromhex(key))]))
+    scope = TenantScope(int(number), "tenant", "eu-1")
+    while True:
+        for hour in quality.list_hours(utc_now(), 24):
+            await measure_hour(database, scope, hour, Actor(ActorKind.SERVICE, "quality.measure"))
+            print("measured", flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_kill_in_the_middle_leaves_whole_hours_and_doubles_nothing(
+    house: Records, module_cell_database: PlaneDatabase
+) -> None:
+    await house.fill()
+    await leave_open(house)
+    key = module_cell_database.context_keys[0]
+    for measured in (1, 3, 7):
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", KILLED, module_cell_database.worker_url, key.key_id, key.secret.hex()),
+            str(house.scope.tenant_id),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert program.stdout is not None
+        for _ in range(measured):
+            assert await program.stdout.readline() == b"measured\n"
+        program.kill()
+        await program.wait()
+        counted = await house.admin.fetch(
+            "select count(*) from quality_measure where tenant_id = $1 group by hour", house.scope.tenant_id
+        )
+        assert len(counted) >= measured
+        assert {row["count"] for row in counted} == {12}
+    assert (await house.measure())[ROUNDS, COMPLETENESS].state is State.RED
+    assert [each.kind for each in await house.findings(ROUNDS)] == [FindingKind.ROUND_OPEN]
+    assert await house.count_events("quality.finding_opened") == 1

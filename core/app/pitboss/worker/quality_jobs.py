@@ -20,6 +20,7 @@ from pitboss.plughost.runtime import Drivers
 from pitboss.quality import service as quality
 from pitboss.quality.contracts import COMPARE_JOB, HOURS_BACK, MEASURE_JOB, Area, Dimension, State
 from pitboss.worker.jobs import Job, job_actor
+from pitboss_sdk.errors import PitbossError
 
 _MEASURE_SECONDS: Final = 3600
 _COMPARE_SECONDS: Final = 300
@@ -101,7 +102,11 @@ def quality_jobs(
         for enabled in await plughost.list_enabled(session, scope):
             if enabled.kind != "games":
                 continue
-            driver = await drivers.get(session, scope, enabled.slug)
+            try:
+                driver = await drivers.get(session, scope, enabled.slug)
+            except PitbossError as error:  # one that cannot be built keeps no other from being compared
+                _log.warning("quality.not_compared", tenant=scope.slug, plugin=enabled.slug, error_code=error.code)
+                continue
             if driver.lists_transactions:
                 await _compare_plugin(database, scope, enabled.slug, driver)
 

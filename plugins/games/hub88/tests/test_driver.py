@@ -13,7 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from pitboss_plugins.games.hub88.driver import Hub88Dialect
-from pitboss_sdk.games import GameInfo, Launched, LaunchRequest, RawCall
+from pitboss_sdk.games import (
+    GameInfo,
+    Launched,
+    LaunchRequest,
+    LegKind,
+    ListedState,
+    ListedTransaction,
+    RawCall,
+    TransactionsRequest,
+)
 from pitboss_sdk.outcome import Done, Refused, Unknown, Unsent
 from pitboss_sdk.plugin import HttpResponse, MaybeSent, NotSent
 
@@ -206,3 +215,79 @@ async def test_games_that_are_switched_on_are_listed(
 )
 async def test_a_list_that_is_not_understood_is_unknown(dialect: Hub88Dialect, body: bytes) -> None:
     assert isinstance(await dialect.list_games(Aggregator(200, body)), Unknown)
+
+
+HOUR_US = 1_790_000_000_000_000
+BOOKED = {
+    "transaction_uuid": "t-1",
+    "kind": "TK_BET",
+    "status": "TS_SUCCESS",
+    "amount": 150_000,
+    "currency": "EUR",
+    "round": "r-1",
+    "inserted_at": "2026-09-21T14:13:20",
+}
+
+
+def books(*items: dict[str, Any]) -> Aggregator:
+    return Aggregator(body=json.dumps(items).encode())
+
+
+async def test_a_span_is_asked_for_in_whole_seconds_and_signed(dialect: Hub88Dialect, keys: Any) -> None:
+    http = books()
+    asked = TransactionsRequest(HOUR_US + 1, HOUR_US + 900_000_001, deadline_ms=3_000)
+    assert await dialect.list_transactions(http, asked) == Done(())
+    method, url, headers, body, timeout_ms = http.sent[0]
+    assert (method, url, timeout_ms) == ("POST", "https://gateway.example/operator/generic/v2/transactions/list", 3_000)
+    demand_our_signature(keys, headers, "x-hub88-signature", body)
+    assert json.loads(body) == {
+        "operator_id": 7,
+        "start_time": "2026-09-21T14:13:20",
+        "end_time": "2026-09-21T14:28:21",
+    }
+    await dialect.list_transactions(http, TransactionsRequest(round="r-1"))
+    assert json.loads(http.sent[1][3]) == {"operator_id": 7, "round": "r-1"}
+
+
+async def test_caleta_is_not_asked_for_books(caleta: Hub88Dialect) -> None:
+    http = books(BOOKED)
+    outcome = await caleta.list_transactions(http, TransactionsRequest(0, HOUR_US))
+    assert isinstance(outcome, Refused)
+    assert (outcome.code, http.sent) == ("not_offered", [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "state", "amount_minor"),
+    [
+        ({}, LegKind.BET, ListedState.BOOKED, 150),
+        ({"status": "", "transaction_status": "TS_ROLLEDBACK"}, LegKind.BET, ListedState.UNDONE, 150),
+        ({"status": "TS_RETRY_ATTEMPTS_LIMIT_EXCEEDED"}, LegKind.BET, ListedState.OPEN, 150),
+        ({"status": "TS_INVENTED"}, LegKind.BET, ListedState.OPEN, 150),
+        ({"kind": "TK_INVENTED"}, LegKind.BET, ListedState.OPEN, 150),
+        ({"kind": "TK_JP_WIN"}, LegKind.WIN, ListedState.BOOKED, 150),
+        ({"kind": "TK_ROLLBACK"}, LegKind.ROLLBACK, ListedState.BOOKED, 0),
+        ({"amount": 150_999}, LegKind.BET, ListedState.BOOKED, 150),
+        ({"inserted_at": "2026-09-21T16:13:20+02:00"}, LegKind.BET, ListedState.BOOKED, 150),
+    ],
+)
+async def test_what_the_books_say_is_taken_literally(
+    dialect: Hub88Dialect, changes: dict[str, Any], kind: LegKind, state: ListedState, amount_minor: int
+) -> None:
+    outcome = await dialect.list_transactions(books({**BOOKED, **changes}), TransactionsRequest(HOUR_US, HOUR_US + 1))
+    told = ListedTransaction("t-1", kind, state, amount_minor, "EUR", "r-1", HOUR_US)
+    assert outcome == Done((told,))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"inserted_at": "yesterday"}, {"amount": -1}, {"amount": 1.5}, {"round": ""}, {"transaction_uuid": "a\x00"}],
+)
+async def test_books_that_cannot_be_read_are_none(dialect: Hub88Dialect, changes: dict[str, Any]) -> None:
+    outcome = await dialect.list_transactions(books(BOOKED, {**BOOKED, **changes}), TransactionsRequest(0, 2 * HOUR_US))
+    assert isinstance(outcome, Unknown)
+
+
+async def test_what_moves_nothing_or_lies_outside_of_the_span_is_left_out(dialect: Hub88Dialect) -> None:
+    items = [{**BOOKED, "kind": "TK_FREE_BET"}, {**BOOKED, "kind": "TK_WIN", "amount": 0}]
+    assert await dialect.list_transactions(books(*items), TransactionsRequest(0, 2 * HOUR_US)) == Done(())
+    assert await dialect.list_transactions(books(BOOKED), TransactionsRequest(0, HOUR_US)) == Done(())

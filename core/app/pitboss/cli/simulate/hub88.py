@@ -94,6 +94,7 @@ class Hub88:
         self._prefix = "/api/game/" if caleta else "/operator/generic/v2/game/"
         self._books_path = "" if caleta else "/operator/generic/v2/transactions/list"
         self._books: dict[str, dict[str, Any]] = {}
+        self._books_since = utc_now().strftime(_TIME)
         self._fault = ""
         self._operator = operator_id
         self._key = key
@@ -231,7 +232,11 @@ class Hub88:
         if not asked.round and not (asked.start_time and asked.end_time):
             return 400, {"error": "start_time and end_time, or round"}
         if asked.round:
-            return 200, [each for each in self._books.values() if each["round"] == asked.round]
+            of_round = [each for each in self._books.values() if each["round"] == asked.round]
+            return (200, of_round) if of_round else (404, {"error": "The round requested does not exist"})
+        if asked.start_time < self._books_since:
+            # Half of an hour would look like gaps: what was before this process, its books do not hold.
+            return 503, {"error": f"these books begin at {self._books_since}"}
         told = self._books.values()
         return 200, [each for each in told if asked.start_time <= each["inserted_at"] <= asked.end_time]
 
