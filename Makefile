@@ -13,7 +13,7 @@ if [ -z "$${found:-}" ]; then \
 		"install one (Debian 12: apt install python3 python3-venv; Ubuntu 24.04: the same), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
 fi
 
-.PHONY: help run stop reset doctor test lint check bench bench-quick probes torture figures lock clean env env-dev browser
+.PHONY: help run stop reset doctor test lint check bench bench-quick probes access torture figures lock clean env env-dev browser
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -62,6 +62,10 @@ probes: env-dev ## Attack one tenant as another, with guards and without, and ta
 		tests/property/test_merkle_vectors.py \
 		tests/unit/verify/test_speed.py tests/integration/audit/test_sequencer.py tests/integration/evidence/test_tamper.py
 	PITBOSS_TEST_RETAINED=340000 $(PY) -m pytest tests/property/test_retention.py
+
+access: env-dev ## Decide a million times beside Cedar and ten million rows beside PostgreSQL; figures into build/figures
+	PITBOSS_TEST_CEDAR=1000000 PITBOSS_TEST_ROW_DECISIONS=10000000 PITBOSS_TEST_TIMED_DECISIONS=1000000 \
+	$(PY) -m pytest tests/property/test_access_cedar.py tests/property/test_access_sql.py -o timeout=3600
 
 torture: env-dev ## Break databases, Redis and workers under load for half an hour, with guards and without; figures into build/figures
 	PITBOSS_TORTURE=$${PITBOSS_TORTURE:-whole} $(PY) -m pytest -s tests/torture

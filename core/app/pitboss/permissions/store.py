@@ -36,10 +36,14 @@ def write_predicate(
     allows: Iterable[Conditions], denies: Iterable[Conditions], principal: str | None, columns: Columns
 ) -> ColumnElement[bool]:
     """Return the predicate of the rows that an allow reaches and no deny matches."""
-    within = or_(false(), *(_reach(each, principal, columns) for each in allows))
-    hits = [_hit(each, principal, columns) for each in denies]
+    reached = [terms for each in allows if (terms := _reach(each, principal, columns)) is not None]
+    hits = [list(_list_hits(each, principal, columns)) for each in denies]
+    if not reached or not all(hits):  # a deny that speaks of no row holds for each
+        return false()
+    within = true() if not all(reached) else or_(*(and_(*terms) for terms in reached))
     # Coalesce: an unknown hit is a hit. It also keeps the negation whole, which `= ANY` would not survive inside out.
-    return and_(within, *(not_(func.coalesce(hit, true())) for hit in hits))
+    outside = [not_(func.coalesce(and_(*terms), true())) for terms in hits]
+    return and_(within, *outside) if outside else within
 
 
 def is_nowhere(predicate: ColumnElement[bool]) -> bool:
@@ -47,33 +51,29 @@ def is_nowhere(predicate: ColumnElement[bool]) -> bool:
     return isinstance(predicate, False_)
 
 
-def _reach(conditions: Conditions, principal: str | None, columns: Columns) -> ColumnElement[bool]:
-    """Say where an allow reaches: all that it speaks of is known and within."""
+def _reach(conditions: Conditions, principal: str | None, columns: Columns) -> list[ColumnElement[bool]] | None:
+    """Return what holds where an allow reaches, all of it known and within; None where it reaches nowhere."""
     terms: list[ColumnElement[bool]] = []
     for attribute, allowed in conditions.sets:
         column = _text(columns, attribute)
         if column is None or not allowed:
-            return false()
+            return None
         terms.append(_is_among(column, allowed))
     if conditions.own_only:
         owner = _text(columns, "owner")
         if owner is None or principal is None:
-            return false()
+            return None
         terms.append(owner == principal)
     for cap in conditions.caps:
         amount, currency = _amount(columns), _text(columns, "currency")
         if amount is None or currency is None:
-            return false()
+            return None
         terms += [amount >= 0, amount <= bindparam(None, cap.max_amount_minor, BigInteger), currency == cap.currency]
-    return and_(true(), *terms)
-
-
-def _hit(conditions: Conditions, principal: str | None, columns: Columns) -> ColumnElement[bool]:
-    """Say where a deny matches: nothing that it speaks of is known to be outside. NULL is *unknown*."""
-    return and_(true(), *_list_hits(conditions, principal, columns))
+    return terms
 
 
 def _list_hits(conditions: Conditions, principal: str | None, columns: Columns) -> Iterator[ColumnElement[bool]]:
+    """Yield what holds where a deny matches: nothing that it speaks of is known to be outside; NULL is *unknown*."""
     for attribute, denied in conditions.sets:
         column = _text(columns, attribute)
         if column is not None:

@@ -86,7 +86,7 @@ def decide(table: GrantTable, permission: str, resource: Resource, context: Cont
     strong: list[HeldGrant] = []
     weak: list[HeldGrant] = []
     for held in allows:
-        if _is_open(held, context) and _reaches(held.conditions, resource, context.principal):
+        if _reaches(held.conditions, resource, context.principal) and _is_open(held, context):
             (strong if _is_sure(held.conditions, context) else weak).append(held)
     if strong:
         return Decision(Outcome.ALLOW, Reason.GRANTED, tuple([held.grant_id for held in strong]), _join_fields(strong))
@@ -163,14 +163,14 @@ def _reaches(conditions: Conditions, resource: Resource, principal: str | None) 
 
 def _hits(held: HeldGrant, resource: Resource, context: Context) -> bool:
     """Say whether a deny matches: nothing that it speaks of is known to be outside."""
-    if not _may_hit(held, context):
-        return False
     for attribute, denied in held.conditions.sets:
         value = getattr(resource, attribute)
         if value is not None and value not in denied:
             return False
     own = held.conditions.own_only
-    return not own or resource.owner is None or context.principal is None or resource.owner == context.principal
+    if own and resource.owner is not None and context.principal is not None and resource.owner != context.principal:
+        return False
+    return _may_hit(held, context)
 
 
 def _is_sure(conditions: Conditions, context: Context) -> bool:
