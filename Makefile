@@ -67,7 +67,7 @@ access: env-dev ## Decide a million times beside Cedar and ten million rows besi
 	PITBOSS_TEST_CEDAR=1000000 PITBOSS_TEST_ROW_DECISIONS=10000000 PITBOSS_TEST_TIMED_DECISIONS=1000000 \
 	$(PY) -m pytest tests/property/test_access_cedar.py tests/property/test_access_sql.py -o timeout=3600
 
-torture: env-dev ## Break databases, Redis and workers under load for half an hour, with guards and without; figures into build/figures
+torture: env-dev ## Break databases, Redis and workers under load for a quarter of an hour, with guards and without; figures into build/figures
 	PITBOSS_TORTURE=$${PITBOSS_TORTURE:-whole} $(PY) -m pytest -s tests/torture
 
 figures: env-dev ## Print every promised figure beside its last measurement
