@@ -160,6 +160,7 @@ ATTEMPTS = {
     "drop": "drop trigger capture on game",
     "replace": "create or replace function capture_row() returns trigger language plpgsql as 'begin return null; end'",
     "call": "select capture_row()",
+    "call what notes": "select capture_note('{\"tenant_id\": 1}', null, 'DELETE', 'game', 'game_id', '')",
     "act as the owner": "set role pitboss_owner",
 }
 

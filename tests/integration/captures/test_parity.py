@@ -46,7 +46,7 @@ ELSEWHERE = (
     frozenset(
         key
         for key in WRITES
-        if key.partition(".")[0] in {"subject_case", "subject_export", "move", "destination", "keys"}
+        if key.partition(".")[0] in {"subject_case", "subject_export", "move", "destination", "keys", "quality"}
     )
     | {"tenant.frozen", "tenant.thawed", "tenant.moved", "player.corrected", "player.erased", "player.erasure_refused"}
     | {

@@ -46,7 +46,8 @@ async def stand(cell_database: PlaneDatabase, redis_url: str, tmp_path: Path) ->
 
 
 async def test_a_notice_is_stored_before_it_is_answered_and_then_carried_out(stand: WebhookStand) -> None:
-    assert (await stand.post(event_id="first")).status_code == 202
+    answer = await stand.post(event_id="first")
+    assert (answer.status_code, answer.content) == (202, b"")
     assert await stand.events() == [("first", STORED, "")]
     assert await stand.is_in_play()
     assert await stand.work() == ["done"]

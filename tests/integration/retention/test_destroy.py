@@ -139,6 +139,17 @@ async def test_two_people_are_needed(house: House) -> None:
             )
 
 
+async def test_a_plan_that_is_over_destroys_no_more(house: House) -> None:
+    await house.add_rounds(await house.add_player(), 2)
+    run = await house.approve(await house.propose())
+    await house.destroy(run)
+    async with house.worker.transaction(AURORA) as session:
+        await retention.certify_run(session, AURORA, run.run_id, actor=WORKER, origin=ORIGIN)
+    with pytest.raises(DBAPIError, match="not approved, or over"):
+        async with house.worker.transaction(AURORA) as session:
+            await session.execute(DESTROY, {"tenant_id": 1, "run_id": run.run_id})
+
+
 async def test_what_is_carried_out_is_what_was_approved(house: House) -> None:
     who = await house.add_player()
     await house.add_rounds(who, 3)

@@ -17,12 +17,15 @@ _PACKAGE = Path(pitboss.__path__[0])
 
 
 def room_statements(plane: Plane) -> list[str]:
-    """Return the SQL files of all rooms, in name order; a file of the control plane ends in `.control.sql`."""
-    files = sorted(_PACKAGE.glob("*/sql/*.sql"))
+    """Return the SQL files of all rooms, in name order.
+
+    A file of the control plane ends in `.control.sql`, one of both planes in `.both.sql`, any other is of cells.
+    """
+    kinds = {".both.sql", ".control.sql" if plane == "control" else ".sql"}
     return [
         path.read_text()
-        for path in files
-        if path.parent.parent.name != "migrations" and (path.name.endswith(".control.sql") == (plane == "control"))
+        for path in sorted(_PACKAGE.glob("*/sql/*.sql"))
+        if path.parent.parent.name != "migrations" and "".join(path.suffixes) in kinds
     ]
 
 

@@ -179,11 +179,7 @@ async def move_case(request: Request[Any, Any, Any], case_id: FromPath[UUID]) ->
 )
 async def ask_export(request: Request[Any, Any, Any], case_id: FromPath[UUID]) -> Response[None]:
     """Have what is held of the player collected."""
-
-    async def work(session: AsyncSession, tenant: TenantScope, by: dict[str, Any]) -> Any:
-        return await subjects.ask_export(session, tenant, case_id, **by)
-
-    return await _do(request, f"{HOME}/{case_id}", work)
+    return await _ask(request, case_id, subjects.ask_export)
 
 
 @post(
@@ -195,11 +191,7 @@ async def ask_export(request: Request[Any, Any, Any], case_id: FromPath[UUID]) -
 )
 async def restrict(request: Request[Any, Any, Any], case_id: FromPath[UUID]) -> Response[None]:
     """Keep the player's data from use."""
-
-    async def work(session: AsyncSession, tenant: TenantScope, by: dict[str, Any]) -> Any:
-        return await subjects.restrict(session, tenant, case_id, **by)
-
-    return await _do(request, f"{HOME}/{case_id}", work)
+    return await _ask(request, case_id, subjects.restrict)
 
 
 @post(
@@ -211,11 +203,7 @@ async def restrict(request: Request[Any, Any, Any], case_id: FromPath[UUID]) -> 
 )
 async def lift(request: Request[Any, Any, Any], case_id: FromPath[UUID]) -> Response[None]:
     """Let the player's data be used again."""
-
-    async def work(session: AsyncSession, tenant: TenantScope, by: dict[str, Any]) -> Any:
-        return await subjects.lift(session, tenant, case_id, **by)
-
-    return await _do(request, f"{HOME}/{case_id}", work)
+    return await _ask(request, case_id, subjects.lift)
 
 
 @post(
@@ -285,6 +273,17 @@ async def fetch_export(
         content = await subjects.fetch_file(session, tenant, keys, objects.of(tenant, ROOM), export_id, **_by(request))
     headers = {"Content-Disposition": f'attachment; filename="{export_id}.zip"', "Cache-Control": "no-store"}
     return Response(content, media_type="application/zip", headers=headers)
+
+
+async def _ask(
+    request: Request[Any, Any, Any], case_id: UUID, use_case: Callable[..., Awaitable[Any]]
+) -> Response[None]:
+    """Do what a form without fields asks for."""
+
+    async def work(session: AsyncSession, tenant: TenantScope, by: dict[str, Any]) -> Any:
+        return await use_case(session, tenant, case_id, **by)
+
+    return await _do(request, f"{HOME}/{case_id}", work)
 
 
 async def _do(request: Request[Any, Any, Any], address: str, work: Work) -> Response[None]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import structlog
 from litestar import Request, post
+from litestar.enums import MediaType
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.response import Response
@@ -104,7 +105,7 @@ class WebhookDesk:
     include_in_schema=False,
     request_max_body_size=MAX_BODY_BYTES,
 )
-async def take_webhook(request: Request[Any, Any, Any], slug: FromPath[str], plugin: FromPath[str]) -> Response[None]:
+async def take_webhook(request: Request[Any, Any, Any], slug: FromPath[str], plugin: FromPath[str]) -> Response[bytes]:
     """Take one webhook; 202 once it is stored."""
     desk: WebhookDesk = request.app.state.webhook_desk
     scope = desk.find_scope(slug)
@@ -119,4 +120,4 @@ async def take_webhook(request: Request[Any, Any, Any], slug: FromPath[str], plu
     kept = {name.lower(): value for name, value in headers if count[name.lower()] == 1}
     raw = RawWebhook(request.method, str(rest).strip("/"), kept, await request.body(), received_at_us)
     await desk.take(scope, plugin, raw)
-    return Response(None, status_code=202)
+    return Response(b"", status_code=202, media_type=MediaType.TEXT)

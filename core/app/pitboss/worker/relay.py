@@ -6,7 +6,7 @@ Any number of relays may run: a lease is taken by one of them, and a periodic jo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -17,7 +17,8 @@ from pitboss.directory.runtime import Directory
 from pitboss.kernel.clock import epoch_seconds, monotonic_seconds
 from pitboss.kernel.scope import TenantScope
 from pitboss.platform.broker import send_job
-from pitboss.platform.db import MAX_CONTEXT_TENANTS, Database
+from pitboss.platform.db import Database
+from pitboss.platform.leading import batched_scopes
 from pitboss.platform.outbox import LeasedJob, count_open, enqueue, lease_due, list_open, postpone
 from pitboss.platform.telemetry import Metrics
 from pitboss.platform.traces import SpanName, span
@@ -70,7 +71,7 @@ class Relay:
     async def step(self) -> int:
         """Schedule what is periodic, lease and send what is due; return how many jobs were sent."""
         sent = 0
-        for scopes in _chunks(self._directory.scopes()):
+        for scopes in batched_scopes(self._directory.scopes()):
             by_id = {scope.tenant_id: scope for scope in scopes}
             async with self._database.tenants_transaction(by_id) as session:
                 await self._schedule(session, scopes)
@@ -123,15 +124,10 @@ class Relay:
 
     async def _measure(self) -> None:
         depth, oldest_seconds = 0, 0.0
-        for scopes in _chunks(self._directory.scopes()):
+        for scopes in batched_scopes(self._directory.scopes()):
             async with self._database.tenants_transaction([scope.tenant_id for scope in scopes]) as session:
                 count, age_seconds = await count_open(session)
             depth, oldest_seconds = depth + count, max(oldest_seconds, age_seconds)
         self._metrics.outbox_open_jobs.set(depth)
         self._metrics.outbox_oldest_seconds.set(oldest_seconds)
         self._measured_at = monotonic_seconds()
-
-
-def _chunks(scopes: Sequence[TenantScope]) -> Iterator[Sequence[TenantScope]]:
-    for start in range(0, len(scopes), MAX_CONTEXT_TENANTS):
-        yield scopes[start : start + MAX_CONTEXT_TENANTS]

@@ -35,7 +35,8 @@ from pitboss.audit.runtime.keys import origin_of
 from pitboss.audit.store import growth
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.scope import TenantScope
-from pitboss.platform.db import MAX_CONTEXT_TENANTS, ContextSigner, parse_url
+from pitboss.platform.db import ContextSigner
+from pitboss.platform.leading import Leader, batched_scopes
 from pitboss.platform.peer import Unanswered, post_bytes
 
 CHECKPOINT_SECONDS: Final = 60.0
@@ -63,7 +64,7 @@ class WitnessClient(msgspec.Struct, frozen=True):
         return cls(url.rstrip("/"), read_key(key))
 
 
-class Sequencer:
+class Sequencer(Leader):
     """The loop of one sequencer process; `list_scopes` gives every tenant of the cell, closed ones too.
 
     Control's database has no tenants, and so no contexts.
@@ -79,15 +80,13 @@ class Sequencer:
         witness: WitnessClient | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
-        self._url = parse_url(url).render_as_string(hide_password=False)
+        super().__init__(url, "pitboss sequencer", growth.try_to_lead, command_timeout_seconds=60)
         self._contexts = contexts
         self._signer = signer
         self._list_scopes = list_scopes
         self._witness = witness
         self._checkpoint_seconds = checkpoint_seconds
-        self._connection: asyncpg.Connection | None = None
         self._asked: dict[int, float] = {}
-        self.leads = False
         self.entries = 0
         """Entries that this process has appended."""
 
@@ -109,12 +108,12 @@ class Sequencer:
 
     async def step(self) -> int:
         """Do what every log needs once; return how many entries were appended. Nothing is done while another leads."""
-        connection = await self._lead()
+        connection = await self.lead()
         if connection is None:
             return 0
         taken = 0
         current = self._signer.current
-        for scopes in _chunks(self._list_scopes()):
+        for scopes in batched_scopes(self._list_scopes()):
             by_id = {scope.tenant_id: scope for scope in scopes}
             async with connection.transaction():
                 await self._enter(connection, by_id)
@@ -146,29 +145,6 @@ class Sequencer:
                 await asyncio.sleep(IDLE_SECONDS / 5)
         finally:
             await connection.close()
-
-    def drop(self) -> None:
-        """Let go of the connection, and with it of the lead."""
-        if self._connection is not None:
-            self._connection.terminate()
-        self._connection, self.leads = None, False
-
-    async def close(self) -> None:
-        """Close the connection in order."""
-        if self._connection is not None:
-            await self._connection.close()
-        self._connection, self.leads = None, False
-
-    async def _lead(self) -> asyncpg.Connection | None:
-        if self._connection is None or self._connection.is_closed():
-            self.leads = False
-            settings = {"application_name": "pitboss sequencer"}
-            self._connection = await asyncpg.connect(
-                self._url, timeout=10, command_timeout=60, server_settings=settings
-            )
-        if not self.leads:
-            self.leads = await growth.try_to_lead(self._connection)
-        return self._connection if self.leads else None
 
     async def _enter(self, connection: asyncpg.Connection, tenant_ids: Mapping[int, object]) -> None:
         if self._contexts is not None:
@@ -367,7 +343,3 @@ class _Step:
 def compose_request(old: int, proof: Sequence[bytes], note: str) -> bytes:
     """Return what a witness is asked (C2SP tlog-witness): the size it knows, the proof, the checkpoint."""
     return "".join([f"old {old}\n", *(f"{b64encode(each).decode()}\n" for each in proof), "\n", note]).encode()
-
-
-def _chunks(scopes: Sequence[TenantScope]) -> list[Sequence[TenantScope]]:
-    return [scopes[start : start + MAX_CONTEXT_TENANTS] for start in range(0, len(scopes), MAX_CONTEXT_TENANTS)]

@@ -21,13 +21,3 @@ begin
     return null;
 end
 $$;
-
-create function capture_refuse() returns trigger language plpgsql as $$
-begin
-    raise exception '% of % refused: it would leave no capture, or take one away', tg_op, tg_table_name
-        using errcode = 'restrict_violation';
-end
-$$;
-
-create trigger append_only before update or delete or truncate on capture
-    for each statement execute function capture_refuse();

@@ -43,7 +43,8 @@ from pitboss.games.contracts import SealedRound
 from pitboss.kernel.scope import TenantScope
 from pitboss.ledger import service as ledger
 from pitboss.ledger.contracts import HouseName, JournalSpan
-from pitboss.platform.db import MAX_CONTEXT_TENANTS, ContextSigner, parse_url
+from pitboss.platform.db import ContextSigner
+from pitboss.platform.leading import Leader, batched_scopes
 from pitboss.platform.worm.port import ObjectDamaged, WormStore
 
 SEAL_SECONDS: Final = 30.0
@@ -55,7 +56,7 @@ _LOOK_SHARE: Final = 20
 _log = structlog.get_logger(__name__)
 
 
-class Sealer:
+class Sealer(Leader):
     """The loop of one sealer; `list_scopes` gives every tenant of the cell, closed ones too."""
 
     def __init__(
@@ -70,7 +71,7 @@ class Sealer:
         most: int = SEAL_ENTRIES,
         pause_seconds: float = SEAL_SECONDS,
     ) -> None:
-        self._url = parse_url(url).render_as_string(hide_password=False)
+        super().__init__(url, "pitboss sealer", store.try_to_lead, command_timeout_seconds=120)
         self._contexts = contexts
         self._signer = signer
         self._worm = worm
@@ -78,10 +79,8 @@ class Sealer:
         self._years = years
         self._most = most
         self._pause_seconds = pause_seconds
-        self._connection: asyncpg.Connection | None = None
         self._began = asyncio.get_running_loop().time()
         self._whole_at = self._began
-        self.leads = False
         self.entries = 0
         """Bookings that this process has sealed."""
 
@@ -112,7 +111,7 @@ class Sealer:
     async def step(self) -> int:
         """Seal and store what every tenant has; return how many bookings were sealed. Only one sealer of a cell does."""
         began = asyncio.get_running_loop().time()
-        connection = await self._lead()
+        connection = await self.lead()
         if connection is None:
             self._whole_at = began  # another one tells how far behind it is
             return 0
@@ -130,29 +129,6 @@ class Sealer:
         if not failed:
             self._whole_at = began
         return taken
-
-    def drop(self) -> None:
-        """Let go of the connection, and with it of the lead."""
-        if self._connection is not None:
-            self._connection.terminate()
-        self._connection, self.leads = None, False
-
-    async def close(self) -> None:
-        """Close the connection in order."""
-        if self._connection is not None:
-            await self._connection.close()
-        self._connection, self.leads = None, False
-
-    async def _lead(self) -> asyncpg.Connection | None:
-        if self._connection is None or self._connection.is_closed():
-            self.leads = False
-            settings = {"application_name": "pitboss sealer"}
-            self._connection = await asyncpg.connect(
-                self._url, timeout=10, command_timeout=120, server_settings=settings
-            )
-        if not self.leads:
-            self.leads = await store.try_to_lead(self._connection)
-        return self._connection if self.leads else None
 
     async def _enter(self, connection: asyncpg.Connection, *scopes: TenantScope) -> None:
         token = self._contexts.sign([scope.tenant_id for scope in scopes], connection.get_server_pid())
@@ -313,8 +289,3 @@ def _build(raw: _Raw, scope: TenantScope, first: int, edge: TreeEdge) -> tuple[B
     tiles = edge.extend([hash_leaf(each) for each in entries])
     times = columns.values["at"]
     return Built(pack_lines(entries), pack_columns(columns), sums, min(times), max(times)), tiles
-
-
-def batched_scopes(scopes: Sequence[TenantScope]) -> list[Sequence[TenantScope]]:
-    """Return scopes in pieces that one signed context can hold."""
-    return [scopes[start : start + MAX_CONTEXT_TENANTS] for start in range(0, len(scopes), MAX_CONTEXT_TENANTS)]
