@@ -46,6 +46,7 @@ from pitboss.accounts.runtime import Passwords
 from pitboss.audit import service as audit
 from pitboss.audit.contracts import EventFilter, RecordedEvent, Sealed
 from pitboss.bootstrap import cli
+from pitboss.captures.service import reconcile
 from pitboss.kernel.classes import PERSONAL_KINDS
 from pitboss.kernel.scope import Actor, ActorKind, TenantScope
 from pitboss.keys import service as keys
@@ -361,7 +362,14 @@ async def test_the_job_changes_the_epoch_when_its_time_is_over_and_takes_up_what
     assert told.output == "a change that had begun is completed; destroyed: 2\n", told.output
     assert (await town.identity(ann)).first_name == "Canaryann"
     types = [event.type for event in await town.events() if event.type.startswith("keys.epoch")]
-    assert types == ["keys.epochs_destroyed", "keys.epochs_destroyed", "keys.epoch_started"]
+    ended = ["keys.epochs_destroyed", "keys.epochs_retired"]
+    assert types == [*ended, *ended, "keys.epoch_started"]
+    async with town.cell.transaction(SCOPE) as session:
+        findings = (await reconcile(session, SCOPE)).findings
+    ours = [
+        each for each in findings if each.subject.startswith("key_epoch") and "update by pitboss_app" in each.detail
+    ]
+    assert ours == [], "each step of a change is told by an event"
     listed = await town.say("keys", "list", "aurora")
     assert [line.split()[2] for line in listed.output.splitlines()] == ["destroyed", "destroyed", "open"]
 

@@ -174,10 +174,10 @@ async def advance_epoch(
 ) -> EpochStep:
     """Do the next piece of a change of epoch that has begun; call it until it is done, each time in a new transaction."""
     step = await keys.advance_epoch(session, scope, ring)
-    if step.destroyed:
-        changes = (Change("epochs", None, [str(epoch) for epoch in step.destroyed]),)
-        event = AuditEvent("keys.epochs_destroyed", actor, origin, "keyring", scope.slug, changes)
-        await record_event(session, scope, event)
+    for event_type, epochs in (("keys.epochs_retired", step.retired), ("keys.epochs_destroyed", step.destroyed)):
+        if epochs:
+            changes = (Change("epochs", None, [str(epoch) for epoch in epochs]),)
+            await record_event(session, scope, AuditEvent(event_type, actor, origin, "keyring", scope.slug, changes))
     return step
 
 

@@ -63,9 +63,13 @@ class Epoch(msgspec.Struct, frozen=True):
 
 
 class EpochStep(msgspec.Struct, frozen=True):
-    """What a piece of a change of epoch did: whether another must follow, and the epochs that nobody opens any more."""
+    """What a piece of a change of epoch did: whether another must follow, and the epochs that nobody opens any more.
+
+    The keys of those that are retired are taken away; those that are destroyed are gone from the key service too.
+    """
 
     is_done: bool
+    retired: tuple[int, ...] = ()
     destroyed: tuple[int, ...] = ()
 
 

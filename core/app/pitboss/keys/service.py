@@ -269,8 +269,8 @@ async def advance_epoch(session: AsyncSession, scope: TenantScope, ring: KeyRing
     if await rewrap_keys(session, scope, ring):
         return EpochStep(is_done=False)
     # What is retired here is destroyed by the next call: a destroyed version does not come back with a rollback.
-    if await retire_epochs(session, scope):
-        return EpochStep(is_done=False)
+    if retired := await retire_epochs(session, scope):
+        return EpochStep(is_done=False, retired=tuple(retired))
     return EpochStep(is_done=True, destroyed=tuple(await destroy_epochs(session, scope, ring)))
 
 

@@ -59,6 +59,7 @@ WRITES: Final[dict[str, tuple[Written, ...]]] = {
     "player.password_reset": (Written("player_credential", Rows.ONE),),
     "keys.prepared": (Written("key_epoch", Rows.ONE), Written("keyring", Rows.ONE)),
     "keys.epoch_started": (Written("key_epoch", Rows.SOME), Written("keyring", Rows.ONE)),
+    "keys.epochs_retired": (Written("key_epoch", Rows.SOME),),
     "keys.epochs_destroyed": (Written("key_epoch", Rows.SOME), Written("erasure", Rows.ANY)),
     "player.erased": (
         Written("erasure"),
@@ -235,6 +236,7 @@ EVENT_TYPES: Final[dict[str, EventType]] = {
         {
             "keys.prepared": "A tenant got its key in the key service and its first epoch",
             "keys.epoch_started": "A tenant's keys began to go under the key of a new epoch",
+            "keys.epochs_retired": "The wrapped keys of past epochs were taken away: nothing stands under them any more",
             "keys.epochs_destroyed": "Keys of past epochs were destroyed: older copies of the database open nothing more",
         },
     ),
