@@ -491,8 +491,9 @@ def main() -> None:
     try:
         cli(prog_name="pitboss", obj=Services())
     except PitbossError as error:
-        click.echo(f"pitboss: {error.code}: {error.detail}" if error.detail else f"pitboss: {error.code}", err=True)
-        sys.exit(1)
+        sys.exit(f"pitboss: {error.code}: {error.detail}" if error.detail else f"pitboss: {error.code}")
+    except OSError as error:  # a folder that is not there, a file that may not be written
+        sys.exit(f"pitboss: {error}")
 
 
 if __name__ == "__main__":

@@ -73,10 +73,8 @@ def show(report: Report, *, as_json: bool) -> None:
         return
     for finding in report.findings:
         print(f"{finding['check']}: {finding['detail']}")
-    seen = (
-        f"{report.origin}: entries {report.first} to {report.end - 1}, {report.checkpoints} checkpoints,"
-        f" {report.cosignatures} cosignatures"
-    )
+    span = f"entries {report.first} to {report.end - 1}" if report.end > report.first else "no entries"
+    seen = f"{report.origin or 'nothing'}: {span}, {report.checkpoints} checkpoints, {report.cosignatures} cosignatures"
     if report.packages:
         seen += f", {report.packages} packages, {report.locked} of {report.objects} objects seen locked"
     if report.unfinished is not None:

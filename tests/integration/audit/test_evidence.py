@@ -117,6 +117,9 @@ async def test_a_span_of_the_log_is_sound_by_itself_and_grew_out_of_the_last_vis
     assert (report.findings, report.first, report.end) == ([], 601, 891)
     forged = first_visit.replace(split_note(first_visit)[0].split("\n")[2], "A" * 43 + "=")
     assert {each["check"] for each in judge(tmp_path / "span", keys_of(log), forged).findings} >= {"consistency"}
+    with pytest.raises(ProofUnavailable, match="nothing was recorded"):
+        await pack(cell, log, tmp_path / "before", PackageOrder(end=begin - timedelta(days=1)))
+    assert not (tmp_path / "before").exists()
     await pack(cell, log, tmp_path / "early", PackageOrder(end=begin))
     early = judge(tmp_path / "early", keys_of(log), first_visit)
     assert (early.findings, early.first, early.end) == ([], 0, 300)

@@ -180,8 +180,10 @@ async def test_what_was_committed_comes_back_to_the_moment(stage: Stage, folder:
         assert await stage.rows_at(folder, after) == ([1, 2, 3], 0)
         with pytest.raises(BackupMissing, match="oldest whole one ended"):
             plan_restore(folder, made.begun_at)
-        with stage.scratch() as place, pytest.raises(BackupMissing, match="known to be whole until"):
-            restore(plan_restore(folder, utc_now() + timedelta(hours=1)), place, None, print)
+        with stage.scratch() as place:
+            with pytest.raises(BackupMissing, match="known to be whole until"):
+                restore(plan_restore(folder, utc_now() + timedelta(hours=1)), place, None, print)
+            assert not place.exists(), "rows of players are left nowhere"
     assert made.databases == 0
     assert verify_backup(*folder.backups()[0]) == []
 

@@ -140,8 +140,8 @@ def test_no_command_of_the_guide_is_left_out() -> None:
 def test_the_table_of_settings_is_what_processes_ask_for_and_are_given() -> None:
     names = {"sequencer of control": "control-sequencer"}
     words = {"web": ["web", "cell"], "control": ["web", "control"], "control-sequencer": ["sequencer", "--control"]}
-    shown = re.findall(r"^\| (\w+(?: of control)?) \| (`PITBOSS_.*) \|$", GUIDE, re.MULTILINE)
-    rows = {names.get(name, name): row for name, row in shown}
+    shown: list[tuple[str, str]] = re.findall(r"^\| (\w+(?: of control)?) \| (`PITBOSS_.*) \|$", GUIDE, re.MULTILINE)
+    rows: dict[str, str] = {names.get(name, name): row for name, row in shown}
     assert set(rows) == set(NEEDS) - {"simulate"}
     of_all = {"PITBOSS_CELL", "PITBOSS_LOCALITY", "PITBOSS_CELL_FILE"}
     ports = {"PITBOSS_PORT", "PITBOSS_WALLET_PORT", "PITBOSS_METRICS_PORT"}

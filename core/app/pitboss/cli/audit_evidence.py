@@ -91,10 +91,9 @@ def package_command(
 ) -> None:
     """Write a signed package of a tenant's log: what it takes to check it, and nothing else."""
     from pitboss.audit.runtime import FileSigner, PackageOrder, write_package
-    from pitboss_verify.note import parse_checkpoint
 
-    previous = None if after is None else sha256((after / "manifest.json").read_bytes()).hexdigest()
-    size = None if since is None else parse_checkpoint(since.read_text()).size
+    previous = None if after is None else sha256(_manifest_of(after).read_bytes()).hexdigest()
+    size = None if since is None else _size_of(since)
     order = PackageOrder(size, begin, end, previous)
     signer = FileSigner(require(load_settings(), "audit_keys_file"))
 
@@ -106,6 +105,22 @@ def package_command(
     if into.exists():
         raise click.UsageError(f"{into} exists; a package is never written over")
     asyncio.run(write())
+
+
+def _manifest_of(package: Path) -> Path:
+    manifest = package / "manifest.json"
+    if not manifest.is_file():
+        raise click.BadParameter(f"{package} is no package: it has no manifest.json", param_hint="--after")
+    return manifest
+
+
+def _size_of(note: Path) -> int:
+    from pitboss_verify.note import parse_checkpoint
+
+    try:
+        return parse_checkpoint(note.read_text()).size
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{note} is no checkpoint: {error}", param_hint="--since") from None
 
 
 @click.command("verify")

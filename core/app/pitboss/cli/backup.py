@@ -172,6 +172,8 @@ def restore_command(
 
     Exits with 1 when something was found or a goal was missed.
     """
+    if scratch.exists() and (not scratch.is_dir() or any(scratch.iterdir())):
+        raise click.UsageError(f"{scratch} is not empty, and may be deleted when it is done with: name a new folder")
     settings = load_settings()
     require_all(settings, "backup_dir", "cell_database_url", "context_keys", "directory_public_keys")
     ask = Ask(scenario, lost_at, owner, due.date() if due else utc_now().date() + timedelta(days=_DAYS_TO_MEND))

@@ -175,11 +175,12 @@ def _ports_and_processes(settings: Settings) -> Iterator[Finding]:
         return
     base = int(state.read_facts().get("port", settings.port))
     yield Finding("run", "ok", f"process {state.lock.holder()}, ports from {base}")
-    watched = [("control", base + BLOCK["control"][0], "control")]
+    shared = ("control", "control-sequencer", "witness")
+    watched = [(name, base + BLOCK[name][0], name) for name in shared]
     for cell in find_cells(settings):
         watched += [
             (f"{name} of {cell.name}", base + BLOCK[name][cell.number], f"{cell.name}-{name}")
-            for name in ("web", "worker", "relay")
+            for name in ("web", "worker", "relay", "sequencer")
         ]
     for name, port, log in watched:
         status, body = fetch(settings.host, port, "/readyz")

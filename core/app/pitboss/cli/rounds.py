@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -81,11 +82,14 @@ def prove_command(tenant: str, round_id: UUID, into: Path | None) -> None:
 
     if into is not None and into.exists():
         raise click.UsageError(f"{into} exists; a proof is never written over")
+    if into is not None and not into.parent.is_dir():
+        raise click.UsageError(f"there is no folder {into.parent}")
     proof = asyncio.run(prove())
     if into is None:
         click.echo(proof.decode())
     else:
         into.write_bytes(proof)
+        click.echo(f"{len(json.loads(proof)['entries'])} bookings of round {round_id} are proved by {into}")
 
 
 @rounds.command("verify")

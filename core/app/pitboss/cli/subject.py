@@ -152,7 +152,11 @@ def open_command(tenant: str, player: UUID, kind: str, reference: str, received:
 @click.argument("case", type=click.UUID)
 @click.argument("state", type=click.Choice(_STATES))
 @click.option(
-    "--reason", "reasons", multiple=True, type=click.Choice([*CaseReason]), help="Why it is refused, or done in part."
+    "--reason",
+    "reasons",
+    multiple=True,
+    type=click.Choice([each.value for each in CaseReason]),
+    help="Why it is refused, or done in part.",
 )
 @deployment_command("subjects.case.approve")
 def step_command(tenant: str, case: UUID, state: str, reasons: tuple[str, ...]) -> None:
@@ -194,9 +198,15 @@ def fetch_command(tenant: str, export: UUID, file: Path) -> None:
             cell.session, cell.scope, cell.ring, cell.folder, export, actor=deployment_actor(), origin=_origin()
         )
 
-    content = _in_cell(tenant, work)
-    file.touch(mode=0o600, exist_ok=False)
-    file.write_bytes(content)
+    if file.exists():
+        raise click.UsageError(f"{file} exists; an export is never written over")
+    file.touch(mode=0o600, exist_ok=False)  # before the fetch: what is recorded as handed out has somewhere to go
+    try:
+        content = _in_cell(tenant, work)
+        file.write_bytes(content)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
     click.echo(f"{len(content)} bytes are in {file}; hand them over and delete them")
 
 
@@ -296,7 +306,7 @@ def _origin() -> Origin:
 def _line(case: Case) -> str:
     clock = subjects.clock_of(case, utc_now())
     return (
-        f"{case.case_id}  {case.kind.name.lower()} of player {case.player}: {case.state.name.lower()}, "
+        f"{case.case_id}  {case.reference}: {case.kind.name.lower()} of player {case.player}, {case.state.name.lower()}, "
         f"received on {_day(case.received_at)}, due on {_day(case.due_at)}, {clock}"
     )
 

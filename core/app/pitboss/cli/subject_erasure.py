@@ -52,9 +52,9 @@ def erase_command(tenant: str, player: UUID, reason: str, file: Path | None) -> 
     """
     outcome, paper = asyncio.run(_erase(load_settings(), tenant, player, reason))
     if outcome.certificate is None:
-        for obstacle in outcome.obstacles:
-            until = f" until {obstacle.until.date().isoformat()}" if obstacle.until else ""
-            click.echo(f"kept{until}: {obstacle.code}")
+        kept = [(obstacle.code, obstacle.until) for obstacle in outcome.obstacles]
+        for code, until in dict.fromkeys(kept):  # several records may be kept for one reason
+            click.echo(f"kept{f' until {until.date().isoformat()}' if until else ''}: {code}")
         click.echo("nothing was erased; the player's data are restricted to what the law demands")
         raise click.exceptions.Exit(1)
     _hand_over(paper, file)

@@ -99,6 +99,8 @@ async def write_package(
     log = await demand_log(session, scope)
     first = 0 if order.begin is None else await proofs.find_place(session, scope, order.begin)
     wanted = None if order.end is None else await proofs.find_place(session, scope, order.end)
+    if wanted is not None and wanted <= first:
+        raise ProofUnavailable("nothing was recorded in that time")
     chosen = _choose(await proofs.fetch_checkpoints(session, scope), first, wanted)
     span = Span(first, chosen, utc_now(), order.previous, order.since)
     if order.since is not None and order.since > span.end:

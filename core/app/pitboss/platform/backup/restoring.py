@@ -105,7 +105,11 @@ def restore(plan: Plan, scratch: Path, port: int | None, report: Report) -> tupl
     except ServerFailed:
         if _TOO_SHORT not in server.log.read_text(errors="replace"):
             raise
-        server = _start_at_the_end(plan, scratch, port, report)
+        try:
+            server = _start_at_the_end(plan, scratch, port, report)
+        except BackupMissing:
+            server.remove()  # personal data that lead nowhere, in the way of the next restore
+            raise
     try:
         return server, _read_log(plan, server)
     except BaseException:
