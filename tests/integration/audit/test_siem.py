@@ -153,6 +153,10 @@ async def test_what_was_refused_comes_again_and_what_was_taken_comes_again_when_
         assert web.places() == list(range(31))
         first = web.events()
         async with cell.transaction(AURORA) as session:
+            with pytest.raises(DestinationInvalid, match="the log has"):
+                await audit.replay_destination(session, AURORA, "web", 9999, BY, Origin())
+            with pytest.raises(DestinationInvalid, match="the log has"):
+                await audit.add_destination(session, AURORA, "late", Target("file", "/nowhere"), BY, Origin(), 9999)
             await audit.replay_destination(session, AURORA, "web", 20, BY, Origin())
         await export.run()
         assert web.events()[31:] == first[20:], "the same events under the same ids"
@@ -234,6 +238,7 @@ async def test_an_exporter_that_is_killed_in_the_middle_loses_nothing(
         ("web", Target("syslog", "127.0.0.1")),
         ("web", Target("file", "events")),
         ("web", Target("https", "https://127.0.0.1/", "no certificate")),
+        ("web", Target("https", "https://127.0.0.1/", "kein Zertifikat, sondern Prosa – mit Zeichen")),
         ("web", Target("pigeon", "roof")),
         ("Web!", Target("https", "https://127.0.0.1/")),
     ],

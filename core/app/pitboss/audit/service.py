@@ -30,7 +30,7 @@ from pitboss.audit.contracts import (
 from pitboss.audit.errors import DestinationInvalid, DestinationUnknown, UnknownEventType
 from pitboss.audit.rules import check_filter, mask_change, may_be_sealed
 from pitboss.audit.rules.access import describe_access
-from pitboss.audit.store import exports, list_written
+from pitboss.audit.store import exports, list_written, proofs
 from pitboss.audit.store.quality import find_log_facts
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
@@ -196,6 +196,7 @@ async def add_destination(
     fault = "a name is 1 to 40 of a-z, 0-9 and -" if not DESTINATION_NAME.fullmatch(name) else find_target_fault(target)
     if not fault and await exports.fetch_destination(session, scope, name) is not None:
         fault = "there is one of that name"
+    fault = fault or await _find_place_fault(session, scope, first)
     if fault:
         raise DestinationInvalid(fault)
     await exports.insert_destination(session, scope, {"name": name, **msgspec.to_builtins(target)}, first)
@@ -213,11 +214,20 @@ async def remove_destination(session: AsyncSession, scope: TenantScope, name: st
 async def replay_destination(
     session: AsyncSession, scope: TenantScope, name: str, first: int, by: Actor, origin: Origin
 ) -> None:
-    """Send a tenant's events to a destination again, from an entry on; raise `DestinationUnknown`."""
+    """Send a tenant's events to a destination again, from an entry on; raise `DestinationUnknown`, `DestinationInvalid`."""
+    if fault := await _find_place_fault(session, scope, first):
+        raise DestinationInvalid(fault)
     if not await exports.rewind_delivery(session, scope, name, first):
         raise DestinationUnknown(f"{scope.slug} has no destination {name}")
     changes = (Change("next_seq", None, first),)
     await record_event(session, scope, AuditEvent("destination.replayed", by, origin, "destination", name, changes))
+
+
+async def _find_place_fault(session: AsyncSession, scope: TenantScope, first: int) -> str:
+    """Return why sending may not begin at an entry: what lies between the log's end and it would never be sent."""
+    log = await proofs.fetch_log(session, scope)
+    size = 0 if log is None else log.size
+    return f"the log has {size} entries, so {size} is the last that may be named" if first > size else ""
 
 
 def _masked(event: AuditEvent) -> dict[str, Any]:

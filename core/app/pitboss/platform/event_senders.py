@@ -50,7 +50,7 @@ def find_target_fault(target: Target) -> str:
     if target.authorities:
         try:
             _trust(target)
-        except ssl.SSLError:
+        except (ssl.SSLError, ValueError, TypeError):
             return "the certificates are no PEM"
     if target.kind == "file":
         return (
