@@ -62,6 +62,7 @@ async def test_the_page_shows_schedules_holds_and_plans_in_three_languages(
                 page = html.unescape((await client.get(PAGE, params={"lang": language})).text)
                 words = texts_of(language)
                 assert words["retention_nothing"] in page
+                assert f'aria-current="page">{words["retention"]}</a>' in page
                 assert words["retention_no_holds"] in page
                 assert words["retention_no_runs"] in page
             await leave_something(cell_database)

@@ -53,6 +53,7 @@ WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
         "Necesarios si se rechaza o se atiende en parte.",
         "Necessários quando se recusa ou se atende em parte.",
     ),
+    "step": ("Step", "Paso", "Passo"),
     "steps": ("What was done", "Lo que se hizo", "O que foi feito"),
     "by": ("By", "Por", "Por"),
     "exports": ("Exports", "Exportaciones", "Exportações"),
