@@ -124,9 +124,8 @@ class House:
 
     async def hold(self, **what: Any) -> Hold:
         async with self.app.transaction(AURORA) as session:
-            return await retention.place_hold(
-                session, AURORA, case_reference="case-7", reason="claim", actor=ADA, origin=ORIGIN, **what
-            )
+            words = {"case_reference": "case-7", "reason": "claim", **what}
+            return await retention.place_hold(session, AURORA, actor=ADA, origin=ORIGIN, **words)
 
     async def lift(self, hold: Hold) -> None:
         async with self.app.transaction(AURORA) as session:

@@ -268,6 +268,8 @@ async def test_a_hold_that_comes_after_the_approval_keeps_and_one_that_goes_lets
 
 
 async def test_a_hold_says_what_it_holds(house: House) -> None:
+    with pytest.raises(HoldInvalid, match="name the case"):
+        await house.hold(case_reference="")
     with pytest.raises(HoldInvalid):
         await house.hold(subject_id=new_uuid())
     with pytest.raises(HoldInvalid):

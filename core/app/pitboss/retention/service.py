@@ -75,6 +75,8 @@ async def place_hold(
     Raises `HoldInvalid` and `ReasonInvalid`.
     """
     rules.check_words(reason, case_reference)
+    if not case_reference:
+        raise HoldInvalid("name the case that asks for it")
     if subject_id is not None and table:
         raise HoldInvalid("a hold keeps a player or a table; place two")
     known = {*rules.DESTROYED, *rules.IDENTITY_TABLES}
