@@ -108,7 +108,7 @@ class Dice:
         for number in range(self.random.randint(0, 4)):
             grants: list[Grant] = []
             for _ in range(self.random.randint(0, 4)):
-                effect = Effect.DENY if self.chance(0.2) else Effect.ALLOW
+                effect = Effect.DENY if self.chance(0.3) else Effect.ALLOW
                 scope = Scope() if self.chance(0.1) else self.scope(effect)
                 grants.append(Grant(self.random.choice(KEYS), effect, scope))
             roles[f"role{number}"] = Role(f"role{number}", Family.PAYMENTS, tuple(grants))

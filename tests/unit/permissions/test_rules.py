@@ -199,6 +199,11 @@ def test_who_is_not_known_surely_enough_is_asked_to_sign_in_again(name: str) -> 
     assert narrowed.outcome is Outcome.DENY
 
 
+def test_at_an_unknown_time_signing_in_again_does_not_help() -> None:
+    context = msgspec.structs.replace(SURE, db_now=None)
+    assert ask(allow(EVERY_DIMENSION["max_auth_age"]), context=context).outcome is Outcome.DENY
+
+
 def test_a_sign_in_of_the_future_is_none() -> None:
     context = msgspec.structs.replace(SURE, auth_time=NOON + timedelta(seconds=1))
     assert ask(allow(EVERY_DIMENSION["max_auth_age"]), context=context).outcome is Outcome.NEEDS_STEP_UP

@@ -87,7 +87,10 @@ def decide(table: GrantTable, permission: str, resource: Resource, context: Cont
     weak: list[HeldGrant] = []
     for held in allows:
         if _reaches(held.conditions, resource, context.principal) and _is_open(held, context):
-            (strong if _is_sure(held.conditions, context) else weak).append(held)
+            if _is_sure(held.conditions, context):
+                strong.append(held)
+            elif context.db_now is not None or held.conditions.max_auth_age_seconds is None:
+                weak.append(held)  # at an unknown time no sign-in is a fresh one
     if strong:
         return Decision(Outcome.ALLOW, Reason.GRANTED, tuple([held.grant_id for held in strong]), _join_fields(strong))
     if weak:
