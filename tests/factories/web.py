@@ -147,6 +147,14 @@ async def apply_policies(
 
 
 @asynccontextmanager
+async def open_new_cell(cell: PlaneDatabase, redis_url: str) -> AsyncIterator[WebUnderTest]:
+    """Open the web of a cell that control has told nothing yet."""
+    settings, metrics = cell_settings(cell, redis_url), Metrics()
+    async with open_cell_web(settings, metrics) as front:
+        yield WebUnderTest(front, settings, metrics)
+
+
+@asynccontextmanager
 async def open_cell(cell: PlaneDatabase, redis_url: str, policy: TenantPolicy = STRICT) -> AsyncIterator[WebUnderTest]:
     """Open the web of a cell that has three tenants and knows of a fourth elsewhere."""
     settings = cell_settings(cell, redis_url)

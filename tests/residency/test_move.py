@@ -69,10 +69,6 @@ def still_world(postgres_server: PostgresServer, redis_server: RedisServer) -> I
             yield world
 
 
-@pytest.mark.skipif(
-    os.environ.get("PITBOSS_TEST_MOVE") != "1",
-    reason="one balance of 809 answers was not the model's in one run, cause unknown: PITBOSS_TEST_MOVE=1 runs it",
-)
 def test_a_tenant_moves_under_traffic(move_world: MoveWorld) -> None:
     world = move_world
     with world.open(PLAYERS) as seats:

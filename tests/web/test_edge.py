@@ -13,7 +13,7 @@ from litestar.params import FromPath, JSONBody
 from litestar.testing import AsyncTestClient
 from openapi_spec_validator import validate
 from tests.factories.databases import PlaneDatabase
-from tests.factories.web import BROWSER, STRANGER, WebUnderTest, open_cell, open_control
+from tests.factories.web import BROWSER, STRANGER, WebUnderTest, open_cell, open_control, open_new_cell
 
 from pitboss.platform.db import DatabaseUnavailable
 from pitboss.platform.telemetry import Metrics
@@ -67,6 +67,17 @@ async def test_a_foreign_domain_gets_the_right_address_and_nothing_else(web: Web
         "detail": "this domain is served at https://br-1.example",
     }
     assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/me", "/api/v1/games", "/metrics", "/webhooks/aurora/softswiss"])
+async def test_a_cell_that_knows_nobody_yet_gives_no_final_answer(
+    cell_database: PlaneDatabase, redis_url: str, path: str
+) -> None:
+    """A tenant that has just come may be asked for before its new cell has read who it serves."""
+    async with open_new_cell(cell_database, redis_url) as new, new.client() as client:
+        answer = await (client.post(path) if path.startswith("/webhooks") else client.get(path))
+    assert (answer.status_code, answer.json()["code"]) == (503, "web.directory_not_read")
+    assert int(answer.headers["retry-after"]) > 0
 
 
 async def test_no_header_moves_a_request_to_another_tenant(web: WebUnderTest) -> None:

@@ -79,6 +79,13 @@ class UnknownHost(PitbossError):
     kind = ErrorKind.NOT_FOUND
 
 
+class DirectoryNotRead(PitbossError):
+    """The cell does not know yet whom it serves; the same call may succeed later."""
+
+    code = "web.directory_not_read"
+    kind = ErrorKind.UNAVAILABLE
+
+
 class Misdirected(PitbossError):
     """The host name belongs to a tenant of another cell."""
 

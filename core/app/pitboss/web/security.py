@@ -27,7 +27,7 @@ from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.permissions.contracts import VISITOR
 from pitboss.permissions.service import get_permission, is_granted, require
 from pitboss.platform.db import Database
-from pitboss.web.errors import Misdirected, Unauthenticated, UnknownHost
+from pitboss.web.errors import DirectoryNotRead, Misdirected, Unauthenticated, UnknownHost
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -78,7 +78,7 @@ def holds_operator_token(connection: Connection) -> bool:
 
 
 async def resolve_tenant(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Find the tenant behind the host name; unknown is 404, of another cell is 421."""
+    """Find the tenant behind the host name; unknown is 404, of another cell is 421, and 503 while nobody can tell."""
     directory = cast("Directory", connection.app.state.directory)
     host = host_name(connection)
     found = directory.find_tenant_by_domain(host)
@@ -93,11 +93,16 @@ async def resolve_tenant(connection: Connection, _handler: BaseRouteHandler) -> 
 
 
 def refuse_foreign(directory: Directory | None, host: str) -> None:
-    """Raise `Misdirected`, with the right cell's address and nothing else, for a domain of another cell's tenant."""
+    """Raise `Misdirected`, with the right cell's address and nothing else, for a domain of another cell's tenant.
+
+    Raises `DirectoryNotRead` where nobody can tell whose domain it is: a final answer would be a wrong one.
+    """
     elsewhere = directory.find_elsewhere(host) if directory is not None else None
     if elsewhere is not None:
         _LOG.warning("web.foreign_domain", tenant=elsewhere.slug)
         raise Misdirected(f"this domain is served at {elsewhere.address}")
+    if directory is not None and not directory.is_loaded:
+        raise DirectoryNotRead("try again")
 
 
 async def check_api_permission(connection: Connection, handler: BaseRouteHandler) -> None:

@@ -20,7 +20,7 @@ from pitboss.platform.telemetry import Metrics
 from pitboss.plughost import service as plughost
 from pitboss.plughost.errors import ReceiverUnavailable, WebhookForged, WebhookNotForUs, WebhookStale
 from pitboss.plughost.runtime import GuardedReceiver, Receivers
-from pitboss.web.errors import Misdirected, UnknownHost
+from pitboss.web.errors import DirectoryNotRead, Misdirected, UnknownHost
 from pitboss_sdk.errors import PitbossError
 from pitboss_sdk.webhooks import RawWebhook
 
@@ -36,12 +36,6 @@ _OUTCOMES: Final[dict[type[PitbossError], str]] = {
     ReceiverUnavailable: "failed",
 }
 _LOG = structlog.get_logger(__name__)
-
-
-class DirectoryNotRead(ReceiverUnavailable):
-    """The cell does not know yet whom it serves; the same call may succeed later."""
-
-    code = "web.directory_not_read"
 
 
 class WebhookDesk:
