@@ -25,6 +25,8 @@ _STALL_SECONDS: Final = 30
 _TICK_SECONDS: Final = 0.001
 _OPEN_BETS: Final = 64
 _REPEATABLE: Final = 16
+_RANKS: Final = 1 << 20
+"""Draws of players: fewer would come round again within a run, and meet a process that remembers all of them."""
 
 
 class Plan:
@@ -57,7 +59,7 @@ class Plan:
         }
         for players in self.crowds.values():
             random.Random(1).shuffle(players)
-        self.ranks_of = {crowd: draw_ranks(len(players), rng) for crowd, players in self.crowds.items()}
+        self.ranks_of = {crowd: draw_ranks(len(players), rng, _RANKS) for crowd, players in self.crowds.items()}
         self.asks = draw_asks(HTTP_MIX, rng)
         self.amounts = [f"{rng.randrange(10, 500) / 100:.2f}" for _ in self.asks]
         self.choose(next(iter(self.crowds)))
@@ -68,6 +70,10 @@ class Plan:
         """Let the calls be those of one crowd of players."""
         self.players: list[tuple[str, str]] = self.crowds[crowd]
         self.ranks: list[int] = self.ranks_of[crowd]
+
+    def draw_player(self) -> tuple[str, str]:
+        """Return who plays next: the tenant, and the beginning of the body."""
+        return self.players[self.ranks[self.number % _RANKS]]
 
     def sign(self, slug: str, operation: str, body: bytes) -> bytes:
         """Return the whole request as it goes over the wire."""
@@ -190,7 +196,7 @@ class Connection(asyncio.Protocol):
             self._request, self._wanted = self._recent.popleft()
             self._is_repeatable = False
         elif ask == Ask.BALANCE:
-            slug, start = plan.players[plan.ranks[drawn]]
+            slug, start = plan.draw_player()
             self._request = plan.sign(slug, "balance", f"{start}}}".encode())
             self._is_repeatable = False
         else:
@@ -211,7 +217,7 @@ class Connection(asyncio.Protocol):
             movement = f'{{"id_provider":"{reference}","type":"rollback","original_id_provider":"{bet}"}}'
             body = f'{start},"round_id_provider":"{round_text}","finished":true,"transactions":[{movement}]}}'
             return plan.sign(slug, "rollback", body.encode())
-        player = plan.players[plan.ranks[drawn]]
+        player = plan.draw_player()
         round_text = f"r{reference}"
         self._bet = (player, round_text, reference)
         movement = f'{{"id_provider":"{reference}","type":"bet","amount":"{plan.amounts[drawn]}"}}'

@@ -47,7 +47,7 @@ PATIENCE_SHARE: Final = 5
 """A call is refused at admission once the queue has waited this part of the provider's time limit."""
 
 
-REMEMBERED: Final = 16_384
+REMEMBERED: Final = 65_536
 """Rounds that a lane remembers at least."""
 SESSIONS_NOTED: Final = 8
 """Sessions that a wallet's notes hold at most."""

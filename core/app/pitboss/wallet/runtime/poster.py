@@ -27,7 +27,7 @@ from pitboss.wallet.runtime.decisions import Decision, Overtaken, Pair
 
 BLOCK: Final = 1000
 """Batch ids that one number of the sequence stands for."""
-REMEMBERED: Final = 16_384
+REMEMBERED: Final = 65_536
 """Wallets, and keys, that a lane remembers at least."""
 WARY_BATCHES: Final = 32
 """How long a lane reads what others may have changed, after a decision from memory was overtaken."""
