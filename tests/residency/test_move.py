@@ -167,6 +167,8 @@ def test_what_may_not_move_does_not(still_world: MoveWorld) -> None:
     before = asyncio.run(still_world.count_rows(SOURCE))
     _refuse_another_locality(still_world)
     _refuse_rows_in_the_target(still_world)
+    printed, said = still_world.move(to=SOURCE).communicate(timeout=60)
+    assert f"lives in {SOURCE}: it moves from there to another cell" in printed + said
     assert asyncio.run(still_world.count_rows(SOURCE)) == before, "a refusal changes nothing"
 
 

@@ -50,10 +50,15 @@ async def test_events_get_dense_places_and_a_checkpoint_over_their_bytes(log: Lo
 
 async def test_each_tenant_has_a_log_of_its_own(log: Log) -> None:
     log.scopes = [AURORA, JADE]
+    await log.write(1)
+    await log.sequence()
+    async with log.connect(scope=JADE) as connection:
+        begun = await connection.fetchval("select count(*) from audit_log where tenant_id = $1", JADE.tenant_id)
+    assert begun == 0, "a log begins with an event: a tenant that has left the cell gets no second one"
     await log.write(5)
     await log.write(7, JADE)
     assert await log.sequence() == 12
-    assert await log.demand_whole(AURORA) == 5
+    assert await log.demand_whole(AURORA) == 6
     assert await log.demand_whole(JADE) == 7
     async with log.connect(scope=JADE) as connection:
         assert await connection.fetchval("select count(*) from audit_entry where tenant_id = 1") == 0

@@ -259,6 +259,8 @@ class Mover:
 
     async def _rehearse(self, record: TenantRecord) -> None:
         """Raise what would stop the move half-way, as long as nothing has begun."""
+        if record.cell != self._source.settings.cell or record.cell == self._target.settings.cell:
+            raise MoveRefused(f"{record.slug} lives in {record.cell}: it moves from there to another cell")
         if self._source.place.locality != self._target.place.locality:
             raise MoveRefused("the cells lie in different localities: data does not leave its zone")
         if await self._source.rows.describe() != await self._target.rows.describe():

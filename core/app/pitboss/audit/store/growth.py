@@ -28,7 +28,8 @@ async def set_context(connection: asyncpg.Connection, token: str) -> None:
 
 _WORK: Final = """
 select t.tenant_id from unnest($1::bigint[]) t (tenant_id) left join audit_log l on l.tenant_id = t.tenant_id
-where (l.tenant_id is null or l.public_key <> $2 and l.size > 0
+where (l.tenant_id is null and exists (select from audit_event e where e.tenant_id = t.tenant_id)
+    or l.public_key <> $2 and l.size > 0
     or l.taken_in > pg_snapshot_xmin(pg_current_snapshot())::text::bigint
     or l.size > l.checkpoint_size and l.checkpoint_at <= clock_timestamp() - make_interval(secs => $3)
     or exists (select from audit_event e where e.tenant_id = t.tenant_id
