@@ -115,6 +115,22 @@ def test_what_reaches_no_row_is_not_sent(grants: tuple[Grant, ...], sent: bool) 
     assert is_nowhere(build_predicate(one(*grants), "cards.card.delete", Context("ann"), COLUMNS))
 
 
+@pytest.mark.parametrize("scope", [NAMED, NONE, OWN])
+async def test_a_deny_matches_rows_where_it_is_unknown(postgres_server: PostgresServer, scope: Scope) -> None:
+    rows = [Resource(), Resource(brand="aurora", owner="ann"), Resource(brand="borealis", owner="bob")]
+    await fill(postgres_server.admin_url(), rows)
+    table, context = one(Grant(KEYS[0]), Grant(KEYS[0], Effect.DENY, scope)), Context("ann")
+    engine = create_async_engine(postgres_server.admin_url().replace("postgresql://", "postgresql+asyncpg://"))
+    async with engine.connect() as connection:
+        sent = select(CARDS.c.id).where(build_predicate(table, KEYS[0], context, COLUMNS))
+        found = set((await connection.execute(sent)).scalars())
+    await engine.dispose()
+    assert found == ({1, 2} if scope is NONE else {2})
+    assert found == {
+        index for index, row in enumerate(rows) if decide(table, KEYS[0], row, context).outcome is Outcome.ALLOW
+    }
+
+
 @pytest.mark.parametrize("scope", [NAMED, OWN, LITTLE])
 def test_a_column_that_is_not_there_is_unknown_for_every_row(scope: Scope) -> None:
     assert is_nowhere(build_predicate(one(Grant(KEYS[0], scope=scope)), KEYS[0], Context("ann"), {}))
