@@ -75,8 +75,8 @@ class Records:
 
     @property
     def hour(self) -> datetime:
-        """The last closed hour."""
-        return utc_now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+        """The last hour but one: whatever the minute, everything about it can be known."""
+        return utc_now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
 
     @property
     def middle(self) -> datetime:

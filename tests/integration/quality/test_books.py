@@ -45,7 +45,7 @@ KINDS = FindingKind
 
 
 class Stand:
-    """A cell whose hub88 has played, everything of it an hour ago."""
+    """A cell whose hub88 has played, everything of it in the last hour but one."""
 
     def __init__(self, games: GamesUnderTest, worker: Database, admin: asyncpg.Connection) -> None:
         self.games = games
@@ -53,7 +53,7 @@ class Stand:
         self.admin = admin
         self.vendor = cast("Hub88", games.vendor)
         self.holder: Holder
-        self.hour = utc_now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+        self.hour = utc_now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
 
     @property
     def drivers(self) -> Drivers:
@@ -77,7 +77,7 @@ class Stand:
         await self.send(Call("win", name, (Leg("win", f"{name}-win", 300),), finished=True))
 
     async def age(self) -> None:
-        """Let everything that was booked and listed have happened in the middle of the hour before."""
+        """Let everything that was booked and listed have happened in the middle of that hour."""
         moment = self.hour + timedelta(minutes=30)
         async with self.admin.transaction():
             await self.admin.execute("set local session_replication_role = replica")
@@ -288,7 +288,8 @@ async def test_the_job_compares_measures_and_tells(stand: Stand) -> None:
             break
         assert await runner.run(AURORA.tenant_id, left["job_id"]) == "done"
     assert hours == 24 + 1
-    assert await stand.admin.fetchval("select count(distinct hour) from quality_measure") == 24
+    # In the first minutes of an hour books are asked for one hour less than is measured, and one that is older.
+    assert await stand.admin.fetchval("select count(distinct hour) from quality_measure") in {24, 25}
     assert await run("quality.tell_measures") == "done"
     told = metrics.render().decode()
     assert 'pitboss_quality_findings_open{tenant="aurora"} 1.0' in told

@@ -130,7 +130,7 @@ FAULTS: list[tuple[str, Area, Dimension, State, FindingKind | None, Spoil]] = [
         FindingKind.HOLD_NOT_ENDED,
         sql(
             "insert into hold (tenant_id, wallet_id, opened_version, amount_minor, expires_at)"
-            " select tenant_id, wallet_id, 1, 5, date_trunc('hour', now()) - interval '20 minutes' from wallet"
+            " select tenant_id, wallet_id, 1, 5, date_trunc('hour', now()) - interval '80 minutes' from wallet"
             " where tenant_id = $1"
         ),
     ),

@@ -189,7 +189,7 @@ class Metrics:
 
         self.quality_state = gauge(
             "state",
-            "How the newest measured hour stands: -1 nothing to measure, 0 green, 1 amber, 2 red.",
+            "The worst of the last 24 measured hours: -1 nothing to measure, 0 green, 1 amber, 2 red.",
             "area",
             "dimension",
         )

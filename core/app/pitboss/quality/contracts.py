@@ -160,9 +160,9 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """What is told of a tenant: the newest measured hour, its measures, and how many findings are open."""
+    """What is told of a tenant: the newest measured hour, the worst states of the last ones, how many findings are open."""
 
     hour: datetime
     measured_at: datetime
-    measures: tuple[Measure, ...]
+    states: dict[tuple[Area, Dimension], State]
     open_findings: int

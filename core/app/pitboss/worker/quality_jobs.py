@@ -116,9 +116,9 @@ def quality_jobs(
         if totals is not None:
             metrics.quality_findings.labels(scope.slug).set(totals.open_findings)
             metrics.quality_measured_at.labels(scope.slug).set(totals.measured_at.timestamp())
-            for each in totals.measures:
-                place = (scope.slug, each.area.name.lower(), each.dimension.name.lower())
-                metrics.quality_state.labels(*place).set(each.state - State.GREEN)
+            for (area, dimension), state in totals.states.items():
+                place = (scope.slug, area.name.lower(), dimension.name.lower())
+                metrics.quality_state.labels(*place).set(state - State.GREEN)
             told.add(scope.slug)
 
     metrics.before_render(forget_closed)

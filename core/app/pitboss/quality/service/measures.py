@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,8 +19,10 @@ from pitboss.quality.contracts import (
     ComparisonState,
     Dimension,
     Finding,
+    FindingKind,
     Measure,
     Reading,
+    State,
     Totals,
 )
 from pitboss.quality.service.findings import close_all, open_one
@@ -31,13 +33,15 @@ async def keep_hour(
 ) -> list[Measure]:
     """Keep the measures of an hour with what aggregators' books say of it; open and close the findings of our own."""
     known = await store.fetch_findings(session, scope, hour, "")
+    compared = await _list_compared(session, scope, hour)
+    gaps = await store.count_open_from_books(session, scope, hour)
     measures: list[Measure] = []
     for reading in readings:
         of_reading = [each for each in known if (each.area, each.dimension) == (reading.area, reading.dimension)]
         if reading.is_known or reading.faults:
             await _settle(session, scope, hour, reading, of_reading, actor)
         if reading.area is Area.ROUNDS:
-            await _add_books(session, scope, hour, reading)
+            _add_books(reading, compared, gaps)
         measures.append(
             Measure(
                 hour,
@@ -74,13 +78,13 @@ async def _settle(
         await close_all(session, scope, [each for name, each in is_open.items() if name not in wrong], actor)
 
 
-async def _add_books(session: AsyncSession, scope: TenantScope, hour: datetime, reading: Reading) -> None:
-    compared = [
-        each
-        for each in await store.fetch_comparisons(session, scope, hour, hour + HOUR)
-        if each.state is ComparisonState.COMPARED
-    ]
-    for kind, count in (await store.count_open_from_books(session, scope, hour)).items():
+async def _list_compared(session: AsyncSession, scope: TenantScope, hour: datetime) -> list[Comparison]:
+    found = await store.fetch_comparisons(session, scope, hour, hour + HOUR)
+    return [each for each in found if each.state is ComparisonState.COMPARED]
+
+
+def _add_books(reading: Reading, compared: Sequence[Comparison], gaps: Mapping[FindingKind, int]) -> None:
+    for kind, count in gaps.items():
         if rules.FROM_BOOKS.get(kind) is reading.dimension:
             reading.wrong += count
             reading.grave += count
@@ -120,10 +124,13 @@ async def list_findings(
 
 
 async def find_totals(session: AsyncSession, scope: TenantScope) -> Totals | None:
-    """Return how the newest measured hour stands, and how many findings are open; None before the first measure."""
-    newest = await list_measures(session, scope, hours=1)
-    if not newest:
+    """Return how the last hours stand, and how many findings are open; None before the first measure."""
+    last = await list_measures(session, scope)
+    if not last:
         return None
-    hour = newest[0].hour
-    measures = tuple(each for each in newest if each.hour == hour)
-    return Totals(hour, max(each.measured_at for each in measures), measures, await store.count_open(session, scope))
+    states: dict[tuple[Area, Dimension], State] = {}
+    for each in last:
+        place = (each.area, each.dimension)
+        states[place] = max(states.get(place, State.NO_DATA), each.state)
+    measured_at = max(each.measured_at for each in last)
+    return Totals(last[0].hour, measured_at, states, await store.count_open(session, scope))
