@@ -67,6 +67,27 @@ async def test_an_event_is_read_as_it_was_written_but_for_what_is_personal(cell:
 
 
 @pytest.mark.parametrize(
+    ("kind", "event_type", "target_type", "kept"),
+    [
+        (ActorKind.PLAYER, "player.registered", "player", ""),
+        (ActorKind.PLAYER, "player.sign_in_failed", "player", ""),
+        (ActorKind.OPERATOR, "player.status_changed", "player", ORIGIN.ip),
+        (ActorKind.PLAYER, "token.refused", "refusal", ORIGIN.ip),
+    ],
+)
+async def test_no_row_keeps_the_address_of_a_player(
+    cell: Database, kind: ActorKind, event_type: str, target_type: str, kept: str
+) -> None:
+    """It would stand in the row, and in every backup, when the player is erased."""
+    target = str(new_uuid())
+    await record(cell, AURORA, AuditEvent(event_type, Actor(kind, "who"), ORIGIN, target_type, target))
+    query = text("select origin from audit_event where target_id = :target")
+    async with cell.transaction(AURORA) as session:
+        (origin,) = (await session.execute(query, {"target": target})).scalars()
+    assert (origin["ip"], origin["user_agent_hash"], origin["request_id"]) == (kept, "ab", "r-1")
+
+
+@pytest.mark.parametrize(
     "wrong", [event("1", "player.teleported"), event("1", "player.closed", "tenant"), event("1", "")]
 )
 async def test_an_unknown_type_is_refused_and_takes_its_change_with_it(cell: Database, wrong: AuditEvent) -> None:

@@ -34,7 +34,7 @@ from pitboss.audit.store import exports, list_written, proofs
 from pitboss.audit.store.quality import find_log_facts
 from pitboss.kernel.ids import new_uuid
 from pitboss.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, decode_cursor, encode_cursor
-from pitboss.kernel.scope import Actor, Origin, TenantScope
+from pitboss.kernel.scope import Actor, ActorKind, Origin, TenantScope
 from pitboss.keys import service as keys
 from pitboss.keys.contracts import FieldPlace
 from pitboss.keys.errors import FieldUnreadable, SubjectErased, SubjectRestricted
@@ -253,12 +253,24 @@ def _values(event: AuditEvent, event_type: EventType, event_id: UUID, changes: S
         "reason": event.reason,
         "actor_kind": event.actor.kind.value,
         "actor_name": event.actor.name,
-        # The salt lets the log hold a digest of the address that nobody can guess back.
-        "origin": {**msgspec.to_builtins(event.origin), "salt": secrets.token_hex(16)},
+        "origin": _place(event, event_type),
         "target_type": event.target_type,
         "target_id": event.target_id,
         "changes": [msgspec.to_builtins(change) for change in changes],
     }
+
+
+def _place(event: AuditEvent, event_type: EventType) -> dict[str, str]:
+    """Return where an event came from as its row keeps it.
+
+    A row outlives the account it tells of, and stands in every backup: of players it keeps no address. It keeps that of
+    staff and vendors, and of whoever was refused at the door.
+    """
+    place = msgspec.to_builtins(event.origin)
+    if event.actor.kind is ActorKind.PLAYER and event_type.target_type != "refusal":
+        place["ip"] = ""
+    # The salt lets the log hold a digest of the address that nobody can guess back.
+    return {**place, "salt": secrets.token_hex(16)}
 
 
 def _before(cursor: str | None) -> tuple[datetime, UUID] | None:
