@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import click
@@ -98,3 +99,12 @@ def test_an_unknown_command_is_found(tree: click.Group, line: str, reason: str, 
 def test_an_unknown_target_is_found() -> None:
     makefile = ".PHONY: run\nrun: .venv\n\ttrue\n"
     assert list(pages.find_unknown_targets(makefile, "`make run`\n```\nmake walk\n```")) == ["make walk"]
+
+
+def test_the_map_of_the_core_has_the_layers_that_imports_obey() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["id"] == "layers"]
+    page = (ROOT / "core/README.md").read_text()
+    (drawn,) = [block for _, block in pages.FENCE.findall(page) if block.startswith("bootstrap\n")]
+    lines = [line.split("→")[0].strip() for line in drawn.splitlines()]
+    assert lines == [layer.replace("(", "").replace(")", "") for layer in layers]
