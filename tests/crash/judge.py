@@ -16,8 +16,9 @@ from pitboss.platform.db import Database
 
 OWN_OPS = [Op.TERMS, Op.AWARD_CONVERT, Op.AWARD_FORFEIT]
 """Bookings that nobody asked for by a reference: changes of terms, and ends of awards."""
-DRAIN_SECONDS = 300
-"""A job whose relay died between lease and sending comes again when its lease ends, after a minute."""
+DRAIN_SECONDS = 720
+"""A job whose relay died between lease and sending comes again when its lease ends, after a minute; one that was broken
+off eleven times waits for ten."""
 
 
 async def compare(admin: asyncpg.Connection, database: Database, cell: Cell, traffic: Traffic) -> dict[str, int]:
