@@ -1,5 +1,6 @@
 """Templates and static files of the platform's own pages: no inline script or style, nothing from outside."""
 
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, cast
@@ -44,6 +45,18 @@ def _create_environment() -> Environment:
 
 
 _ENVIRONMENT: Final = _create_environment()
+
+
+def tell_day(moment: datetime | date | None) -> str:
+    """Return a day as pages show it, in UTC; a dash for none."""
+    if moment is None:
+        return "–"
+    return moment.astimezone(UTC).date().isoformat() if isinstance(moment, datetime) else moment.isoformat()
+
+
+def tell_moment(moment: datetime | None) -> str:
+    """Return a moment as pages show it, in UTC to the minute; a dash for none."""
+    return "–" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def render_page(template: str, **context: Any) -> Response[str]:

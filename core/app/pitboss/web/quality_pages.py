@@ -17,7 +17,7 @@ from pitboss.kernel.paging import MAX_PAGE_SIZE
 from pitboss.quality import service as quality
 from pitboss.quality.contracts import HOURS_BACK, Area, Finding, Measure, State
 from pitboss.web.operator_pages import PAGE_GUARDS, page_words
-from pitboss.web.pages import render_page
+from pitboss.web.pages import render_page, tell_moment
 from pitboss.web.reading import Reading
 from pitboss.web.security import provide_database, provide_tenant
 
@@ -51,7 +51,7 @@ async def show_hours(
         reds=sum(any(one.state is State.RED for one in each) for each in hours.values()),
         older=min(hours).astimezone(UTC).strftime(_HOUR) if len(found) > len(hours) else "",
         tell_hour=_tell_hour,
-        moment=_moment,
+        moment=tell_moment,
     )
 
 
@@ -89,7 +89,7 @@ async def show_hour(
         next_cursor=page.next_cursor,
         word=_word,
         percent=_percent,
-        moment=_moment,
+        moment=tell_moment,
     )
 
 
@@ -195,10 +195,6 @@ def _percent(share_ppm: int) -> str:
 
 def _tell_hour(hour: str) -> str:
     return f"{hour.replace('T', ' ')}:00"
-
-
-def _moment(moment: datetime | None) -> str:
-    return "–" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 HANDLERS: list[ControllerRouterHandler] = [show_hours, show_hour, export_measures, export_findings]

@@ -1,6 +1,5 @@
 """The operators' page of retention: how long records are kept, what is held, and what was destroyed by whose word."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from litestar import Request, Response, get
@@ -13,7 +12,7 @@ from pitboss.plughost.contracts import LoadedPack
 from pitboss.retention import service as retention
 from pitboss.retention.contracts import Run
 from pitboss.web.operator_pages import PAGE_GUARDS, page_words
-from pitboss.web.pages import render_page
+from pitboss.web.pages import render_page, tell_day
 from pitboss.web.reading import Reading
 from pitboss.web.security import provide_database, provide_tenant
 from pitboss_sdk.errors import PitbossError
@@ -53,7 +52,7 @@ async def show_retention(
         runs=runs,
         problem=problem,
         state=_state_of,
-        day=_day,
+        day=tell_day,
     )
 
 
@@ -61,10 +60,6 @@ def _state_of(run: Run) -> str:
     if run.finished_at is not None:
         return "done"
     return "proposed" if run.approved_at is None else "approved"
-
-
-def _day(moment: datetime | None) -> str:
-    return "–" if moment is None else moment.astimezone(UTC).date().isoformat()
 
 
 HANDLERS: list[ControllerRouterHandler] = [show_retention]

@@ -1,7 +1,6 @@
 """The operators' pages of data subjects' requests: a list with its clocks, and a request with what may be done next."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime
 from functools import partial
 from operator import methodcaller
 from typing import Any, Final
@@ -37,7 +36,7 @@ from pitboss.subjects.contracts import (
 )
 from pitboss.subjects.errors import CaseOrderInvalid
 from pitboss.web.operator_pages import HOME, PAGE_GUARDS, go_to, page_words
-from pitboss.web.pages import render_page
+from pitboss.web.pages import render_page, tell_day, tell_moment
 from pitboss.web.reading import Reading
 from pitboss.web.security import provide_actor, provide_database, provide_origin, provide_tenant
 from pitboss_sdk.errors import ErrorKind, PitbossError
@@ -84,7 +83,7 @@ async def list_cases(
         kinds=[each.name.lower() for each in CaseKind],
         problem=problem[:100],
         clock=partial(subjects.clock_of, now=now),
-        day=_day,
+        day=tell_day,
     )
 
 
@@ -123,8 +122,8 @@ async def show_case(
         problem=problem[:100],
         clock=partial(subjects.clock_of, now=now),
         is_there=methodcaller("is_there", now),
-        day=_day,
-        moment=_moment,
+        day=tell_day,
+        moment=tell_moment,
     )
 
 
@@ -305,16 +304,6 @@ def _by(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 def _next_states(case: Case) -> list[str]:
     return [state.name.lower() for state in subjects.list_next(case)]
-
-
-def _day(moment: datetime | date | None) -> str:
-    if moment is None:
-        return "–"
-    return moment.astimezone(UTC).date().isoformat() if isinstance(moment, datetime) else moment.isoformat()
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 HANDLERS: list[ControllerRouterHandler] = [
