@@ -116,6 +116,11 @@ class Stage:
         address = f"127.0.0.1:{self.postgres.port}/pitboss_bench_{plane}"
         return f"postgresql://pitboss_{role}_bench_{plane}:{self._passwords[role]}@{address}"
 
+    @property
+    def _key_service(self) -> str:
+        """Keys of the run alone: those of a platform that runs in this folder are none of its business."""
+        return f"file:{self.folder / 'keys'}"
+
     def settings(self) -> Settings:
         """Return the settings of a deployment on these servers."""
         return Settings(
@@ -125,6 +130,7 @@ class Stage:
             context_keys=(self.context_key,),
             directory_signing_key=NamedKey("bench1", self._signing.private_bytes_raw()),
             directory_public_keys=(NamedKey("bench1", self._signing.public_key().public_bytes_raw()),),
+            key_service=self._key_service,
             secrets_file=self.folder / "secrets.toml",
             cell_file=ROOT / "deploy" / "cells" / f"{CELL}.toml",
             tenants_dir=self.folder / "tenants",
@@ -143,6 +149,7 @@ class Stage:
             "PITBOSS_CONTEXT_KEYS": f"{self.context_key.key_id}:{self.context_key.secret.hex()}",
             "PITBOSS_DIRECTORY_PUBLIC_KEYS": f"bench1:{public.hex()}",
             "PITBOSS_OPERATOR_TOKEN": secrets.token_hex(24),
+            "PITBOSS_KEY_SERVICE": self._key_service,
             "PITBOSS_SECRETS_FILE": str(self.folder / "secrets.toml"),
             "PITBOSS_CELL_FILE": str(ROOT / "deploy" / "cells" / f"{CELL}.toml"),
             "PITBOSS_LOG_LEVEL": "warning",
